@@ -1,0 +1,46 @@
+# Two commands on a bare clone: `make demo` and `make test`. Both set up .venv first.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+SHELL  := bash
+
+.PHONY: help setup demo test test-all lint lock clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.ready  ## .venv, locked dependencies, editable install
+
+# torch is locked by version only and installed by plain pip: a machine that offers a CPU build gets it, any
+# other gets the CUDA build with the libraries that build itself asks for. All the rest is locked by hash.
+$(VENV)/.ready: requirements.lock requirements-torch.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("albor needs Python 3.11 or 3.12; this is %d.%d. Try: make setup PYTHON=python3.11" % sys.version_info[:2] if not (3, 11) <= sys.version_info[:2] < (3, 13) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet -r requirements-torch.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup  ## corpus, tokenizer, rows, model, evaluation and report from this Python's own standard library
+	$(BIN)/python -m albor
+
+test: setup lint  ## lint, types and the fast tests
+	$(BIN)/python -m pytest
+
+test-all: setup lint  ## every test, the slow ones too
+	$(BIN)/python -m pytest -m ""
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+lock: setup  ## rewrite the lock files from pyproject.toml
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	  --no-annotate --no-header --no-emit-package torch --no-emit-package triton \
+	  $$(sed -nE 's/^((nvidia|cuda)-[a-z0-9-]+)==.*/--no-emit-package \1/p' <($(BIN)/uv pip compile -q pyproject.toml --universal --python-version 3.11)) \
+	  --output-file requirements.lock
+
+clean:  ## remove the environment and caches, keep outputs/
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,60 @@
+"""The decoder's shape and what follows from it: parameters, tensors, FLOPs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from albor.config.types import Positive, PositiveFloat, Text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A decoder-only transformer in the Llama layout: pre-norm RMSNorm, RoPE, grouped-query attention, SwiGLU,
+    no biases, tied embeddings."""
+
+    name: Text
+    """What runs of this model are called."""
+    hidden_size: Positive
+    """Width of the residual stream."""
+    num_hidden_layers: Positive
+    """Number of decoder blocks."""
+    num_attention_heads: Positive
+    """Query heads; must divide hidden_size."""
+    num_key_value_heads: Positive
+    """Key and value heads; must divide num_attention_heads."""
+    intermediate_size: Positive
+    """Width of the SwiGLU feed-forward layer."""
+    vocab_size: Positive
+    """Rows of the embedding; equals the tokenizer's vocabulary, specials included."""
+    max_position_embeddings: Positive = 2048
+    """Context: the longest sequence the model is meant for."""
+    rope_theta: PositiveFloat = 10_000.0
+    """Base of the rotary position frequencies."""
+    rms_norm_eps: PositiveFloat = 1e-5
+    """Added to the mean square inside RMSNorm."""
+    initializer_range: PositiveFloat = 0.02
+    """Standard deviation of the initial weights."""
+
+    @property
+    def head_dim(self) -> int:
+        return self.hidden_size // self.num_attention_heads
+
+    @property
+    def kv_dim(self) -> int:
+        return self.head_dim * self.num_key_value_heads
+
+    @property
+    def num_parameters(self) -> int:
+        """``V·H + L·(2H + 2H² + 2H·D_kv + 3·H·I) + H`` (tied embeddings, no biases)."""
+        h, i = self.hidden_size, self.intermediate_size
+        block = 2 * h + 2 * h * h + 2 * h * self.kv_dim + 3 * h * i
+        return self.vocab_size * h + self.num_hidden_layers * block + h
+
+    @property
+    def num_tensors(self) -> int:
+        """Nine per block, the embedding and the final norm."""
+        return 9 * self.num_hidden_layers + 2
+
+    def flops_per_token(self, seq_len: int) -> int:
+        """Training FLOPs per token, forward and backward: ``6·P + 12·L·H·T`` (PaLM, appendix B)."""
+        return 6 * self.num_parameters + 12 * self.num_hidden_layers * self.hidden_size * seq_len

@@ -1,0 +1,88 @@
+"""Everything around a run: hardware facts, tracking, executors, evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Interval, MinLen
+
+from albor.config.types import Bytes, Count, Fraction, NonNegative, NonNegativeFloat, PositiveFloat, Text
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeakFlops:
+    """Dense peak of one device, in FLOP/s, by precision; null where the device cannot."""
+
+    float32: PositiveFloat
+    """float32 (with TF32 where the device has it)."""
+    bf16: PositiveFloat | None = None
+    """Dense bfloat16."""
+    fp8: PositiveFloat | None = None
+    """Dense 8-bit floating point."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """The device a plan is made for; never read from the planning machine."""
+
+    name: Text
+    """What it is called."""
+    accelerator: Literal["cpu", "cuda", "mps"]
+    """Kind of device."""
+    memory: Bytes
+    """Memory of one device."""
+    disk: Bytes
+    """Disk a run may fill."""
+    peak_flops: PeakFlops
+    """Dense peak by precision."""
+    mfu: Fraction
+    """Share of the peak that training is expected to reach; turns FLOPs into a time."""
+    compute_capability: PositiveFloat | None = None
+    """CUDA compute capability; fp8 needs 8.9."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tracking:
+    """Mirrors a run's metrics to Weights & Biases; metrics.jsonl is written in any case."""
+
+    mode: Literal["auto", "online", "offline", "disabled"] = "auto"
+    """auto is online when a login is found, else offline; it never asks for one."""
+    project: Text = "albor"
+    """Project that runs are filed under."""
+    entity: Text | None = None
+    """User or team; null takes the login's own."""
+    tags: tuple[Text, ...] = ()
+    """Labels on every run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalExecutor:
+    """Data tasks in processes of this machine."""
+
+    kind: Literal["local"] = "local"
+    """The executor's kind."""
+    workers: NonNegative = 0
+    """Processes; 0 takes one per core."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Eval:
+    """What a trained model is measured by."""
+
+    name: Text
+    """What this suite is called."""
+    tasks: Annotated[tuple[Literal["perplexity", "samples"], ...], MinLen(1)]
+    """Measurements to make."""
+    max_rows: Count | None = None
+    """Validation rows used for perplexity; null uses all."""
+    batch_size: Count = 8
+    """Rows per forward pass."""
+    prompts: tuple[Text, ...] = ()
+    """Beginnings of programs that the model continues."""
+    max_new_tokens: Count = 64
+    """Longest continuation."""
+    temperature: NonNegativeFloat = 0.2
+    """Sampling temperature; 0 takes the likeliest token."""
+    top_p: Annotated[float, Interval(gt=0, le=1)] = 0.95
+    """Sample from the smallest set of tokens that holds this share of the probability."""

@@ -1,0 +1,61 @@
+"""Tokenizers: a byte-level BPE of our own, or any Hugging Face fast tokenizer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from albor.config.types import Positive, Text
+
+SPECIAL_TOKENS: tuple[str, ...] = (
+    "<|endoftext|>",
+    "<|fim_prefix|>",
+    "<|fim_suffix|>",
+    "<|fim_middle|>",
+    "<|fim_pad|>",
+    "<|repo_name|>",
+    "<|file_sep|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    *(f"<|reserved_{i}|>" for i in range(7)),
+)
+"""Sixteen specials; a token's position here is its id in every tokenizer that albor trains."""
+
+MIN_BPE_VOCAB = len(SPECIAL_TOKENS) + 256
+"""Specials and the full byte alphabet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BpeTokenizer:
+    """Byte-level BPE with digits split one by one, trained on the corpus's training split."""
+
+    kind: Literal["bpe"] = "bpe"
+    """The tokenizer's kind."""
+    name: Text
+    """What runs of this tokenizer are called."""
+    vocab_size: Positive
+    """Exact size of the vocabulary, the sixteen specials included."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HfTokenizer:
+    """An existing Hugging Face fast tokenizer, from a local ``tokenizer.json`` or from the Hub."""
+
+    kind: Literal["hf"] = "hf"
+    """The tokenizer's kind."""
+    name: Text
+    """What runs of this tokenizer are called."""
+    path: Text
+    """A tokenizer.json, a directory that holds one, or a Hub repository (org/name)."""
+    vocab_size: Positive
+    """Its vocabulary, added tokens included; checked when it is loaded."""
+    eos_token: Text = "<|endoftext|>"
+    """The token that ends a document."""
+    pad_token: Text = "<|fim_pad|>"
+    """The token that fills the end of a row."""
+    fim_prefix: Text | None = None
+    """The token before a prefix; null when the tokenizer has no fill-in-the-middle tokens."""
+    fim_suffix: Text | None = None
+    """The token before a suffix."""
+    fim_middle: Text | None = None
+    """The token before a middle."""

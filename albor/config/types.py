@@ -1,0 +1,37 @@
+"""Value types of the schemas: ranges, units, and fields that are recorded but do not determine a result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Interval, MinLen
+
+Dimension = Literal["count", "bytes", "seconds"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Marks a number that may be written with a unit: "1B" (count), "512MiB" (bytes), "2h" (seconds)."""
+
+    dimension: Dimension
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Marks a field that is kept in the manifest but does not determine the result, so it is left out of the run id."""
+
+
+Count = Annotated[int, Unit("count"), Gt(0)]
+"""A positive number of things: 500, 64k, 1.5M, 1B, 2T."""
+Bytes = Annotated[int, Unit("bytes"), Gt(0)]
+"""A positive number of bytes: 4096, 512MiB, 141GB."""
+Seconds = Annotated[float, Unit("seconds"), Gt(0)]
+"""A positive time: 90, 30s, 15min, 2h, 1d."""
+Positive = Annotated[int, Gt(0)]
+NonNegative = Annotated[int, Ge(0)]
+PositiveFloat = Annotated[float, Gt(0)]
+NonNegativeFloat = Annotated[float, Ge(0)]
+Fraction = Annotated[float, Interval(ge=0, le=1)]
+"""A share between 0 and 1, ends included."""
+Text = Annotated[str, MinLen(1)]
