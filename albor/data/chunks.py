@@ -1,0 +1,121 @@
+"""One document as pieces that each fit a row: plain, or in fill-in-the-middle form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Encoding
+
+from albor.data.documents import Document
+from albor.data.fim import OVERHEAD, Draw, assemble, draw, split
+from albor.data.tokenizer import Codec
+
+SLACK = 3
+"""Tokens left free at first when a window of a long text is transformed: two cuts seldom cost more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Tokens that stay together in one row."""
+
+    tokens: list[int]
+    transformed: bool
+    """In fill-in-the-middle form."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunker:
+    """Cuts documents to rows of ``row_len`` and transforms a share ``fim_rate`` of the pieces.
+
+    Whether a piece is transformed is known before its extent: a plain piece fills the row, a transformed one leaves
+    room for its sentinels. Plain pieces close with EOS only where the document ends; transformed ones always do.
+    """
+
+    codec: Codec
+    row_len: int
+    fim_rate: float
+    fim_spm_rate: float
+    seed: int
+
+    def pieces(self, document: Document, encoding: Encoding) -> Iterator[Piece]:
+        """The pieces of ``document``, whose whole text is ``encoding``. Put back together they are the whole text."""
+        text = _Text(document.text, encoding)
+        sha256 = document.sha256
+        start = chunk = 0
+        while start < len(text):
+            chances = draw(seed=self.seed, sha256=sha256, copy=0, chunk=chunk)
+            made = self._transformed(text, start, chances) if chances.transform < self.fim_rate else None
+            start, piece = made or self._plain(text, start)
+            chunk += 1
+            yield piece
+
+    def _plain(self, text: _Text, start: int) -> tuple[int, Piece]:
+        left = len(text) - start
+        if left < self.row_len:
+            return len(text), Piece([*text.ids[start:], self.codec.eos_id], False)
+        # One token stays behind, or EOS would have no row to stand in.
+        limit = start + min(self.row_len, left - 1)
+        end = (text.cut(start, limit) if self.fim_rate else None) or limit
+        return end, Piece(text.ids[start:end], False)
+
+    def _transformed(self, text: _Text, start: int, chances: Draw) -> tuple[int, Piece] | None:
+        """None when no whole character fits, or ``start`` lies inside one."""
+        fim = self.codec.fim
+        assert fim is not None, "pack() has checked it"
+        room = self.row_len - OVERHEAD
+        left = len(text) - start
+        size = left if left <= room else room - SLACK
+        while (end := text.cut(start, start + size)) is not None:
+            parts = split(text.between(start, end), chances.cuts)
+            prefix, middle, suffix = self.codec.encode_batch([parts.prefix, parts.middle, parts.suffix])
+            excess = len(prefix) + len(middle) + len(suffix) - room
+            if excess <= 0:
+                spm = chances.order < self.fim_spm_rate
+                tokens = assemble(prefix, middle, suffix, fim=fim, eos_id=self.codec.eos_id, spm=spm)
+                return end, Piece(tokens, True)
+            size -= excess
+        return None
+
+
+class _Text:
+    """A text, its tokens, and where it may be cut between two tokens without splitting a character."""
+
+    def __init__(self, text: str, encoding: Encoding) -> None:
+        self.ids: list[int] = encoding.ids
+        self._text = text
+        self._encoding = encoding
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def cut(self, start: int, limit: int) -> int | None:
+        """The last cut in (start, limit], in tokens; None when there is none or ``start`` is not a cut itself."""
+        if start == 0 and limit == len(self):
+            return limit
+        cuts = self._cuts
+        last = int(cuts[np.searchsorted(cuts, limit, side="right") - 1])
+        return last if last > start and cuts[np.searchsorted(cuts, start)] == start else None
+
+    def between(self, start: int, end: int) -> str:
+        """The text from cut to cut. Neighbouring slices join without loss."""
+        if start == 0 and end == len(self):
+            return self._text
+        return self._text[self._character(start) : self._character(end)]
+
+    def _character(self, cut: int) -> int:
+        if cut == 0:
+            return 0
+        return int(self._offsets[cut, 0]) if cut < len(self) else len(self._text)
+
+    @cached_property
+    def _offsets(self) -> NDArray[np.int64]:
+        return np.array(self._encoding.offsets, dtype=np.int64)
+
+    @cached_property
+    def _cuts(self) -> NDArray[np.int64]:
+        apart = self._offsets[1:, 0] >= self._offsets[:-1, 1]
+        return np.concatenate([[0], np.flatnonzero(apart) + 1, [len(self)]])

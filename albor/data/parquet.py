@@ -1,0 +1,62 @@
+"""Opening and writing Parquet files of a known schema; everything else is refused in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from albor.data.errors import DataError
+from albor.runs.files import atomic_path
+
+
+def open_file(path: Path, *, columns: dict[str, pa.DataType | None]) -> pq.ParquetFile:
+    """A memory-mapped Parquet file that has exactly ``columns`` (type None: any).
+
+    Raises:
+        DataError: the file is missing, is not whole Parquet, or holds something else.
+    """
+    with refusing(path):
+        file = pq.ParquetFile(path, memory_map=True, pre_buffer=False)
+    found = {field.name: field.type for field in file.schema_arrow}
+    wrong = found.keys() ^ columns.keys()
+    wrong |= {name for name, kind in columns.items() if kind is not None and found.get(name) != kind}
+    if wrong:
+        raise DataError(
+            f"{path} is not a file that albor wrote here: column {', '.join(sorted(wrong))} does not fit",
+            help="point to the output of albor's own data stages, or build it again",
+        )
+    return file
+
+
+def write_file(path: Path, schema: pa.Schema, tables: Iterable[pa.Table], *, compression: str) -> None:
+    """One row group per table, written beside ``path`` and renamed when whole.
+
+    Neither statistics nor dictionaries: they cost time on long values and nothing here asks for them.
+    """
+    with (
+        atomic_path(path) as temporary,
+        pq.ParquetWriter(
+            temporary, schema, compression=compression, use_dictionary=False, write_statistics=False
+        ) as writer,
+    ):
+        for table in tables:
+            writer.write_table(table)
+
+
+@contextmanager
+def refusing(path: Path) -> Iterator[None]:
+    """Turn what Arrow says about a missing, truncated or damaged file into a DataError."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist", help="build the stage that writes it first") from error
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(
+            f"{path} cannot be read as Parquet: {reason}",
+            help="delete it and build it again; it was cut off or damaged",
+        ) from error

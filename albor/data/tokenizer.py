@@ -1,0 +1,192 @@
+"""Training the byte-level BPE, and one codec over it and over any Hugging Face fast tokenizer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tokenizers import AddedToken, Encoding, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from albor.config.schema.tokenizer import MIN_BPE_VOCAB, SPECIAL_TOKENS, HfTokenizer
+from albor.data.errors import DataError
+from albor.data.fim import FimIds
+from albor.runs.files import write_text
+
+EOS, PREFIX, SUFFIX, MIDDLE, PAD = SPECIAL_TOKENS[:5]
+MIN_PAIR_COUNT = 2
+"""A pair seen once is no statistic, and merging it would only memorise a file."""
+
+
+def train_bpe(texts: Iterable[str], *, vocab_size: int) -> Tokenizer:
+    """A byte-level BPE of exactly ``vocab_size`` tokens; ``SPECIAL_TOKENS`` have the ids 0 to 15.
+
+    Numerals stand alone, the rest is split by GPT-2's expression: the layout that llama.cpp calls ``starcoder``.
+
+    Raises:
+        DataError: the vocabulary is smaller than its alphabet, or the texts have too few different pairs to fill it.
+    """
+    if vocab_size < MIN_BPE_VOCAB:
+        raise DataError(
+            f"tokenizer.vocab_size={vocab_size} does not hold the {len(SPECIAL_TOKENS)} specials and 256 bytes",
+            help=f"set tokenizer.vocab_size to {MIN_BPE_VOCAB} or more",
+        )
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=MIN_PAIR_COUNT,
+        special_tokens=[AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer=trainer)
+    if (reached := tokenizer.get_vocab_size()) != vocab_size:
+        raise DataError(
+            f"the corpus yields a vocabulary of {reached}, not tokenizer.vocab_size={vocab_size}",
+            help=f"set tokenizer.vocab_size={reached} or less, or train it on more text",
+        )
+    return tokenizer
+
+
+class Codec:
+    """Text to token ids and back.
+
+    Text never becomes a control token: a literal ``<|fim_prefix|>`` in a source file is encoded as the characters it
+    is. Control tokens enter by id only. For a byte-level tokenizer without a normalizer ``decode(encode(x)) == x``.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, *, eos: str = EOS, pad: str = PAD, fim: Sequence[str] | None = None
+    ) -> None:
+        """``eos``, ``pad`` and ``fim`` (prefix, suffix, middle) name tokens of ``tokenizer``.
+
+        Raises:
+            DataError: one of them is not in the vocabulary.
+        """
+        vocabulary = tokenizer.get_vocab(with_added_tokens=True)
+        missing = [name for name in (eos, pad, *(fim or ())) if name not in vocabulary]
+        if missing:
+            raise DataError(
+                f"the tokenizer has no token {', '.join(missing)}",
+                help="name tokens of its vocabulary in tokenizer.eos_token, pad_token and fim_*",
+            )
+        self.vocab_size = max(vocabulary.values()) + 1
+        """Rows of an embedding that serves every id."""
+        self.eos_id: int = vocabulary[eos]
+        self.pad_id: int = vocabulary[pad]
+        self.fim = FimIds(vocabulary[fim[0]], vocabulary[fim[1]], vocabulary[fim[2]], self.pad_id) if fim else None
+        """None when the tokenizer has no fill-in-the-middle tokens."""
+        self._saved = tokenizer.to_str(pretty=True)
+        self._tokenizer = _text_only(tokenizer)
+
+    @classmethod
+    def bpe(cls, path: Path) -> Codec:
+        """The codec of a tokenizer that ``train_bpe`` made.
+
+        Raises:
+            DataError: the file is missing, damaged, or its first sixteen ids are not ``SPECIAL_TOKENS``.
+        """
+        tokenizer = _load(path)
+        if tuple(tokenizer.id_to_token(i) for i in range(len(SPECIAL_TOKENS))) != SPECIAL_TOKENS:
+            raise DataError(
+                f"{path} does not start with albor's {len(SPECIAL_TOKENS)} special tokens",
+                help="load a foreign tokenizer with tokenizer=hf",
+            )
+        return cls(tokenizer, fim=(PREFIX, SUFFIX, MIDDLE))
+
+    @classmethod
+    def hf(cls, tokenizer: HfTokenizer) -> Codec:
+        """The codec of a ``tokenizer.json``, a directory that holds one, or a Hub repository.
+
+        Raises:
+            DataError: it cannot be loaded, lacks a named token, has another vocabulary size, or only some of its
+                fill-in-the-middle tokens are named.
+        """
+        fim: tuple[str, str, str] | None = None
+        match (tokenizer.fim_prefix, tokenizer.fim_suffix, tokenizer.fim_middle):
+            case (str() as prefix, str() as suffix, str() as middle):
+                fim = (prefix, suffix, middle)
+            case (None, None, None):
+                pass
+            case _:
+                raise DataError(
+                    "only some of tokenizer.fim_prefix, fim_suffix and fim_middle are set",
+                    help="set all three, or leave all three null",
+                )
+        path = Path(tokenizer.path)
+        if path.exists():
+            loaded = _load(path / "tokenizer.json" if path.is_dir() else path)
+        else:
+            loaded = _download(tokenizer.path)
+        codec = cls(loaded, eos=tokenizer.eos_token, pad=tokenizer.pad_token, fim=fim)
+        if codec.vocab_size != tokenizer.vocab_size:
+            raise DataError(
+                f"{tokenizer.path} has {codec.vocab_size} tokens, the config says {tokenizer.vocab_size}",
+                help=f"set tokenizer.vocab_size={codec.vocab_size}",
+            )
+        return codec
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of ``text``, nothing added."""
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """``encode`` of many texts, on all cores."""
+        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def encode_with_offsets(self, texts: Sequence[str]) -> list[Encoding]:
+        """As ``encode_batch``, with ``ids`` and, per token, ``offsets`` (first and last + 1 character it stands for).
+
+        Tokens that share one character's bytes all carry that character's offsets.
+        """
+        return list(self._tokenizer.encode_batch(texts, add_special_tokens=False))
+
+    def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
+        """The text of ``ids``; bytes that are not UTF-8 become U+FFFD."""
+        return str(self._tokenizer.decode(ids, skip_special_tokens=skip_special))
+
+    def save(self, path: Path) -> None:
+        """Write the ``tokenizer.json`` that this codec was made from."""
+        write_text(path, self._saved)
+
+
+def _text_only(tokenizer: Tokenizer) -> Tokenizer:
+    """A copy that reads control tokens in text as text, and neither adds, pads nor cuts anything.
+
+    ``encode_special_tokens`` spares only added tokens marked special, and some tokenizers leave their sentinels
+    unmarked. So all are marked, but for runs of whitespace, which are ordinary text in the tokenizers that add them.
+    """
+    layout = json.loads(tokenizer.to_str())
+    for token in layout["added_tokens"]:
+        token["special"] = token["special"] or not token["content"].isspace()
+    # A post-processor would move the offsets off the whitespace before a word.
+    layout |= {"post_processor": None, "padding": None, "truncation": None}
+    copy = Tokenizer.from_str(json.dumps(layout))
+    copy.encode_special_tokens = True
+    return copy
+
+
+def _load(path: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exception
+        raise DataError(
+            f"{path} is no tokenizer.json: {error}", help="check tokenizer.path, or build it again"
+        ) from error
+
+
+def _download(name: str) -> Tokenizer:
+    try:
+        return Tokenizer.from_pretrained(name)
+    except Exception as error:  # the library raises bare Exception
+        raise DataError(
+            f"tokenizer.path={name} is neither here nor on the Hugging Face Hub: {str(error).splitlines()[0]}",
+            help="give a tokenizer.json, its directory, or a Hub repository that this machine can reach",
+        ) from error
