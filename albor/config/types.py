@@ -35,3 +35,5 @@ NonNegativeFloat = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Interval(ge=0, le=1)]
 """A share between 0 and 1, ends included."""
 Text = Annotated[str, MinLen(1)]
+Label = Annotated[str, MinLen(1), Recorded()]
+"""A name for people and directories; not part of a run id."""

@@ -1,0 +1,8 @@
+"""Contracts: what must hold before compute is spent. One list, used by the plan, the gate and the docs."""
+
+import albor.contracts.hardware
+import albor.contracts.shapes
+import albor.contracts.training  # noqa: F401
+from albor.contracts.base import CONTRACTS, Case, Contract, Finding, check_all
+
+__all__ = ["CONTRACTS", "Case", "Contract", "Finding", "check_all"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from albor.config.types import Count, Fraction, NonNegativeFloat, Positive, Text
+from albor.config.types import Count, Fraction, Label, NonNegativeFloat, Positive, Text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class Filters:
 class Data:
     """A corpus and the rows packed from it."""
 
-    name: Text
+    name: Label
     """What runs on this corpus are called."""
     source: StdlibSource | LocalSource
     """Where the documents come from."""

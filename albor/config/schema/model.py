@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from albor.config.types import Positive, PositiveFloat, Text
+from albor.config.types import Label, Positive, PositiveFloat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,7 +12,7 @@ class Model:
     """A decoder-only transformer in the Llama layout: pre-norm RMSNorm, RoPE, grouped-query attention, SwiGLU,
     no biases, tied embeddings."""
 
-    name: Text
+    name: Label
     """What runs of this model are called."""
     hidden_size: Positive
     """Width of the residual stream."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Interval, MinLen
 
-from albor.config.types import Bytes, Count, Fraction, NonNegative, NonNegativeFloat, PositiveFloat, Text
+from albor.config.types import Bytes, Count, Fraction, Label, NonNegative, NonNegativeFloat, PositiveFloat, Text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class PeakFlops:
 class Hardware:
     """The device a plan is made for; never read from the planning machine."""
 
-    name: Text
+    name: Label
     """What it is called."""
     accelerator: Literal["cpu", "cuda", "mps"]
     """Kind of device."""
@@ -70,7 +70,7 @@ class LocalExecutor:
 class Eval:
     """What a trained model is measured by."""
 
-    name: Text
+    name: Label
     """What this suite is called."""
     tasks: Annotated[tuple[Literal["perplexity", "samples"], ...], MinLen(1)]
     """Measurements to make."""

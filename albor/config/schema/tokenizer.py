@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from albor.config.types import Positive, Text
+from albor.config.types import Label, Positive, Text
 
 SPECIAL_TOKENS: tuple[str, ...] = (
     "<|endoftext|>",
@@ -31,7 +31,7 @@ class BpeTokenizer:
 
     kind: Literal["bpe"] = "bpe"
     """The tokenizer's kind."""
-    name: Text
+    name: Label
     """What runs of this tokenizer are called."""
     vocab_size: Positive
     """Exact size of the vocabulary, the sixteen specials included."""
@@ -43,7 +43,7 @@ class HfTokenizer:
 
     kind: Literal["hf"] = "hf"
     """The tokenizer's kind."""
-    name: Text
+    name: Label
     """What runs of this tokenizer are called."""
     path: Text
     """A tokenizer.json, a directory that holds one, or a Hub repository (org/name)."""

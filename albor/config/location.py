@@ -1,0 +1,42 @@
+"""Where the YAML lies and what can be chosen from it; imports nothing, because `albor ls` must be instant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+
+def conf_directory() -> Path:
+    """``conf/``: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
+
+
+def yaml_files(directory: Path) -> Iterator[tuple[str, str, Path]]:
+    """(group, choice, file) of every choice below a config directory, sorted."""
+    for path in sorted(directory.rglob("*.yaml")):
+        parts = path.relative_to(directory).with_suffix("").parts
+        if len(parts) > 1 and not any(p.startswith((".", "_")) for p in parts):
+            yield parts[0], "/".join(parts[1:]), path
+
+
+def options(directories: Iterable[Path]) -> dict[str, list[str]]:
+    """Group to choices over several directories, the shipped order of size last."""
+    found: dict[str, set[str]] = {}
+    for directory in directories:
+        for group, choice, _ in yaml_files(directory):
+            found.setdefault(group, set()).add(choice)
+    return {group: sorted(choices) for group, choices in sorted(found.items())}
+
+
+def describe(path: Path) -> str:
+    """The first comment line of a YAML that is not a directive to Hydra."""
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            text = line.strip()
+            if text and not text.startswith("#"):
+                return ""
+            if text.startswith("# ") and not text.startswith("# @"):
+                return text[2:]
+    return ""

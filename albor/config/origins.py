@@ -1,0 +1,69 @@
+"""Where a value came from: the override or the file and line that set it. Worked out only when something is wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from albor.config.yaml_files import read_nodes
+
+if TYPE_CHECKING:
+    from albor.config.compose import Composed, Composer
+
+
+class Origins:
+    """Looks a dotted path up in the command line's overrides, then in the merged files, last one first."""
+
+    def __init__(self, composed: Composed, composer: Composer, overrides: Sequence[tuple[str, str]]) -> None:
+        self.composed = composed
+        self.composer = composer
+        self.overrides = overrides
+
+    def find(self, path: str) -> str | None:
+        path = re.sub(r"\[\d+\]", "", path)
+        for key, text in reversed(self.overrides):
+            if path == key or path.startswith(f"{key}.") or key.startswith(f"{path}."):
+                return f"override {text}"
+        parts = path.split(".")
+        for file, package in self._files():
+            inside = parts[len(package) :]
+            if parts[: len(package)] == package and (line := self._line(file, inside)):
+                return f"{_short(file)}:{line}"
+        return self._chosen(parts[0])
+
+    def _chosen(self, group: str) -> str | None:
+        """A key that nobody set: the file of its group's choice is the place to set it."""
+        choice = self.composed.choices.get(group)
+        file = self.composer.file(group, choice) if choice else None
+        return _short(file) if file else None
+
+    def _files(self) -> Iterator[tuple[Path, list[str]]]:
+        for default in reversed(self.composed.merged):
+            if default.config_path is None:
+                continue
+            file = self.composer.file(*default.config_path.rpartition("/")[::2])
+            if file is not None:
+                yield file, default.package.split(".") if default.package else []
+
+    @staticmethod
+    def _line(file: Path, parts: list[str]) -> int | None:
+        _, node = read_nodes(file)
+        line = None
+        for part in parts:
+            if not isinstance(node, yaml.MappingNode):
+                return None
+            hit = next(((k, v) for k, v in node.value if k.value == part), None)
+            if hit is None:
+                return None
+            line, node = hit[0].start_mark.line + 1, hit[1]
+        return line
+
+
+def _short(path: Path) -> str:
+    """Relative to the working directory when it lies below it."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

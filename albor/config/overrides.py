@@ -1,0 +1,111 @@
+"""Hydra's override grammar, split by what an override addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, QuotedString
+from hydra.errors import HydraException
+
+from albor.config.problems import ConfigRefused, Problem
+
+
+@lru_cache(maxsize=1)
+def _parser() -> OverridesParser:
+    return OverridesParser.create()
+
+
+@lru_cache(maxsize=None)
+def parse(text: str) -> Override:
+    """One override, parsed once however many points of a sweep carry it. Raises ConfigRefused."""
+    try:
+        return _parser().parse_override(text)
+    except (HydraException, ValueError) as error:
+        cause = str(error).split("\n")[0]
+        fix = "write KEY=VALUE; quote a value with blanks, commas or brackets: 'key=\"a, b\"'"
+        raise ConfigRefused([Problem("E-OVERRIDE", text, cause, fix, f"override {text}")]) from None
+
+
+@dataclass
+class Overrides:
+    """A command line's overrides: choices of groups, values, values and choices for one upstream stage, inputs,
+    and what is Hydra's own."""
+
+    choices: dict[str, tuple[str | None, str]] = field(default_factory=dict)
+    """Group to (choice, the override's text)."""
+    values: list[tuple[str, Override]] = field(default_factory=list)
+    """Dotted key and override."""
+    upstream: dict[str, list[str]] = field(default_factory=dict)
+    """Stage to overrides as if it were the target."""
+    hydra: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+BadChoice = Callable[[str, str, str | None], Problem]
+
+
+def split(texts: tuple[str, ...], groups: Mapping[str, list[str]], bad_choice: BadChoice) -> Overrides:
+    """Sorts overrides by what they address; problems are collected, not raised."""
+    out = Overrides()
+    for text in texts:
+        if text.lstrip("+~").startswith("hydra"):
+            out.hydra.append(text)
+            continue
+        if text.lstrip("+").startswith("up."):
+            stage, dot, rest = text.lstrip("+").removeprefix("up.").partition(".")
+            if not dot and "=" in stage:
+                out.problems.append(
+                    Problem("E-OVERRIDE", text, "names no key of the stage", "write up.STAGE.KEY=VALUE", f"override {text}")
+                )
+                continue
+            out.upstream.setdefault(stage, []).append(rest)
+            continue
+        try:
+            override = parse(text)
+        except ConfigRefused as refused:
+            out.problems += refused.problems
+            continue
+        _sort(override, text, groups, bad_choice, out)
+    return out
+
+
+def _sort(
+    override: Override, text: str, groups: Mapping[str, list[str]], bad_choice: BadChoice, out: Overrides
+) -> None:
+    key = override.key_or_group
+    origin = f"override {text}"
+    if override.is_sweep_override():
+        fix = "add -m to run one job per value, or quote the value"
+        out.problems.append(Problem("E-OVERRIDE", key, "several values, but this is not a sweep", fix, origin))
+        return
+    value = None if override.is_delete() else override.value()
+    if key not in groups or isinstance(value, dict):
+        out.values.append((key, override))
+    elif value is None or isinstance(value, (str, int, float)):
+        choice = None if value is None else str(value)
+        if choice is not None and choice not in groups[key]:
+            out.problems.append(bad_choice(key, choice, origin))
+            return
+        out.choices[key] = (choice, text)
+    else:
+        cause = f"one choice of {key} is wanted, got {value}"
+        out.problems.append(Problem("E-CHOICE", key, cause, f"write {key}=CHOICE", origin))
+
+
+def plain_value(override: Override) -> Any:
+    """The override's value as plain data: quoted strings become text."""
+    return _plain(override.value())
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, QuotedString):
+        return value.text
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return value

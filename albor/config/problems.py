@@ -1,0 +1,43 @@
+"""Everything wrong with a config, collected: a problem has a code, a place, a cause and a fix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+CODES: dict[str, str] = {
+    "E-KEY": "A key that no schema has. A mistyped key that is silently ignored trains another model than the one "
+    "asked for (a mis-keyed save_interval once did), so every unknown key is refused, also behind `+`.",
+    "E-CHOICE": "A choice that its group does not have. `albor ls GROUP` lists the choices.",
+    "E-TYPE": "A value of the wrong type: text where a number is meant, a number where a switch is meant.",
+    "E-RANGE": "A value outside the range its field allows. NaN and infinities are outside every range.",
+    "E-VALUE": "A value that is not one of the few its field allows.",
+    "E-MISSING": "A value that has no default and was not given (`???` in YAML).",
+    "E-INTERPOLATION": "A ${…} that points nowhere, or is malformed.",
+    "E-OVERRIDE": "An override that cannot be read, or that reaches no stage of the target.",
+    "E-YAML": "A file that is not readable as YAML, is larger or deeper than a config needs to be, or defines a key twice.",
+    "E-TARGET": "`_target_` in a config. albor builds only what its own registry knows; YAML never names code to run.",
+    "E-PATH": "A directory that is not there or cannot be used.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing the user must change. ``origin`` is a file:line or the override that set the value."""
+
+    code: str
+    path: str
+    cause: str
+    help: str | None = None
+    origin: str | None = None
+
+    def at(self, origin: str | None) -> Problem:
+        return replace(self, origin=origin) if origin else self
+
+
+class ConfigRefused(Exception):
+    """A config with problems; all of them."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("; ".join(f"{p.path}: {p.cause}" for p in problems))
+        self.problems = list(problems)

@@ -1,0 +1,54 @@
+"""The whole config of one stage run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from albor.config.schema.data import Data
+from albor.config.schema.model import Model
+from albor.config.schema.optim import AdamW
+from albor.config.schema.run import Eval, Hardware, LocalExecutor, Tracking
+from albor.config.schema.tokenizer import BpeTokenizer, HfTokenizer
+from albor.config.schema.trainer import Trainer
+from albor.config.types import NonNegative, Text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What one stage runs with: a section per group, and a few keys of its own."""
+
+    model: Model
+    """The decoder's shape."""
+    data: Data
+    """The corpus and its rows."""
+    tokenizer: BpeTokenizer | HfTokenizer
+    """How text becomes tokens."""
+    stage: Any
+    """What to make, and the keys of that stage alone."""
+    optim: AdamW
+    """Optimizer and learning-rate schedule."""
+    trainer: Trainer
+    """Length, batch, device and intervals of training."""
+    eval: Eval
+    """What a model is measured by."""
+    tracking: Tracking
+    """Where metrics are mirrored to."""
+    executor: LocalExecutor
+    """Where data tasks run."""
+    hardware: Hardware
+    """The device that a plan is made for."""
+    seed: NonNegative = 42
+    """Seed of everything random; reaches every stage upstream."""
+    name: Text | None = None
+    """Label of the run's directory; null takes the model's, corpus's or tokenizer's name."""
+    outputs: Text = "outputs"
+    """Directory of all runs."""
+    init_from: Text | None = None
+    """Start from these weights: a run id, a directory, or a Hugging Face Llama checkpoint."""
+    inputs: dict[str, Text] = field(default_factory=dict)
+    """Artifacts to take instead of building them: input name to a run id or a directory."""
+    allow: tuple[Text, ...] = ()
+    """Contracts whose errors are let through as warnings; part of the run's manifest."""
+    refused_by: tuple[Text, ...] = ()
+    """Contracts that this config is known, and kept, to break; the gate checks that exactly these refuse it."""

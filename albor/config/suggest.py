@@ -1,0 +1,41 @@
+"""The nearest valid word to a mistyped one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def distance(a: str, b: str) -> int:
+    """Edits between two words: insert, delete, replace, or swap two neighbours (optimal string alignment)."""
+    before: list[int] = []
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        above, row = row, [i] + [0] * len(b)
+        for j, y in enumerate(b, 1):
+            row[j] = min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (x != y))
+            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
+                row[j] = min(row[j], before[j - 2] + 1)
+        before = above
+    return row[-1]
+
+
+def nearest(word: str, candidates: Iterable[str]) -> str | None:
+    """The candidate with the fewest edits, if it is near enough to be meant."""
+    folded = word.casefold()
+    ranked = sorted((distance(folded, c.casefold()), abs(len(c) - len(word)), c) for c in candidates)
+    return ranked[0][2] if ranked and ranked[0][0] <= max(2, len(word) // 3) else None
+
+
+def nearest_key(path: str, keys: Iterable[str]) -> str | None:
+    """The valid dotted key that was most likely meant: right leaf in the wrong group, or a few edits away."""
+    keys = list(keys)
+    leaf = path.rsplit(".", 1)[-1]
+    exact = [k for k in keys if k.rsplit(".", 1)[-1] == leaf]
+    if exact:
+        return min(exact, key=lambda k: distance(path, k))
+    best = nearest(path, keys)
+    if best is not None:
+        return best
+    by_leaf = [(distance(leaf, k.rsplit(".", 1)[-1]), distance(path, k), k) for k in keys]
+    edits, _, key = min(by_leaf, default=(99, 99, ""))
+    return key if edits <= max(1, len(leaf) // 3) else None

@@ -1,0 +1,128 @@
+"""Reading a config file: fast, bounded, and with a line number for everything that is wrong with it."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from hydra._internal.core_plugins.file_config_source import FileConfigSource as HydraFileConfigSource
+from hydra.plugins.config_source import ConfigResult, ConfigSource
+from omegaconf import OmegaConf
+from omegaconf._utils import get_yaml_loader
+
+from albor.config.problems import ConfigRefused, Problem
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 50
+MAX_ALIASES = 50
+
+
+class Loader(yaml.CSafeLoader):
+    """libyaml's parser with the number rules of OmegaConf (1e-3 is a number, dates stay text)."""
+
+    yaml_implicit_resolvers = get_yaml_loader().yaml_implicit_resolvers
+
+
+def refuse(path: Path, line: int | None, cause: str, fix: str | None = None, code: str = "E-YAML") -> ConfigRefused:
+    origin = f"{path}:{line}" if line else str(path)
+    return ConfigRefused([Problem(code, path.name, cause, fix, origin)])
+
+
+def check_events(path: Path, text: str) -> None:
+    """Depth and aliases, read off the event stream before anything recursive looks at the file."""
+    depth = aliases = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        if isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
+            depth += 1
+        elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
+            depth -= 1
+        elif isinstance(event, yaml.AliasEvent):
+            aliases += 1
+        if depth > MAX_DEPTH:
+            raise refuse(path, event.start_mark.line + 1, f"nested deeper than {MAX_DEPTH} levels")
+        if aliases > MAX_ALIASES:
+            raise refuse(path, event.start_mark.line + 1, f"more than {MAX_ALIASES} aliases")
+
+
+def check_nodes(path: Path, node: yaml.Node) -> None:
+    """Keys given twice, and `_target_`."""
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            check_nodes(path, item)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen: dict[str, int] = {}
+    for key, value in node.value:
+        line = key.start_mark.line + 1
+        name = key.value if isinstance(key, yaml.ScalarNode) else str(key.value)
+        if name in seen:
+            raise refuse(path, line, f"the key '{name}' is defined twice; first in line {seen[name]}", "keep one of them")
+        if name == "_target_":
+            cause = "`_target_` is not allowed: YAML never names code to run"
+            raise refuse(path, line, cause, "remove it; `albor ls` shows what can be chosen", code="E-TARGET")
+        seen[name] = line
+        check_nodes(path, value)
+
+
+def read_text(path: Path) -> str:
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise refuse(path, None, f"{size:,} bytes; a config file may have {MAX_BYTES:,}")
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise refuse(path, None, f"not UTF-8 (byte {error.start})") from None
+    except OSError as error:
+        raise refuse(path, None, f"cannot be read: {error.strerror}", code="E-PATH") from None
+
+
+@lru_cache(maxsize=None)
+def read_nodes(path: Path) -> tuple[str, yaml.Node | None]:
+    """The text of a file and its checked node tree (None when empty); raises ConfigRefused."""
+    text = read_text(path)
+    try:
+        check_events(path, text)
+        node = yaml.compose(text, Loader=Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        cause = str(getattr(error, "problem", None) or error)
+        raise refuse(path, mark.line + 1 if mark else None, f"not readable as YAML: {cause}") from None
+    if node is not None:
+        check_nodes(path, node)
+    return text, cast("yaml.Node | None", node)
+
+
+@lru_cache(maxsize=None)
+def read_config(path: Path) -> tuple[str, Any]:
+    """The text of a config file and the plain data in it."""
+    text, node = read_nodes(path)
+    if node is None:
+        return text, {}
+    loader = Loader("")
+    try:
+        data = loader.construct_document(node)
+    except yaml.YAMLError as error:
+        raise refuse(path, None, f"not readable as YAML: {getattr(error, 'problem', error)}") from None
+    finally:
+        loader.dispose()
+    if not isinstance(data, dict):
+        raise refuse(path, 1, "a config file holds a mapping of keys to values")
+    return text, data
+
+
+class FileConfigSource(HydraFileConfigSource):
+    """Hydra's source of config files, reading through the checks above. It carries the name of the class that it
+    stands for because Hydra keeps one class per scheme and recognises it by name."""
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        path = Path(os.path.realpath(Path(self.path) / self._normalize_file_name(config_path)))
+        text, data = read_config(path)
+        try:
+            config = OmegaConf.create(data)
+        except Exception as error:  # OmegaConf names no line: the grammar error of an interpolation, mostly
+            raise refuse(path, None, str(error).split("\n")[0], code="E-INTERPOLATION") from None
+        header = ConfigSource._get_header_dict(text[:512])
+        return ConfigResult(config=config, path=f"file://{self.path}", provider=self.provider, header=header)

@@ -1,0 +1,101 @@
+"""What a contract is: an id, a rule with its history, and a pure function from a case to findings. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from albor.config.budget import Budget, budget
+from albor.config.schema.config import Config
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A contract that does not hold: where, why, and what to change."""
+
+    id: str
+    severity: Severity
+    path: str
+    message: str
+    help: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """What contracts look at: one stage's typed config and what its inputs say of themselves (an input that is not
+    built yet says nothing)."""
+
+    cfg: Config
+    stage: str
+    inputs: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def num_sequences(self) -> int | None:
+        """Training rows: the built dataset's, else the declared number, else unknown."""
+        built = self.inputs.get("rows", {}).get("num_sequences")
+        return int(built) if built is not None else self.cfg.data.num_sequences
+
+    @property
+    def row_len(self) -> int:
+        return int(self.inputs.get("rows", {}).get("row_len", self.cfg.data.packed_len))
+
+    @property
+    def budget(self) -> Budget:
+        cfg = self.cfg
+        return budget(
+            cfg.trainer,
+            seq_len=cfg.data.seq_len,
+            num_parameters=cfg.model.num_parameters,
+            num_sequences=self.num_sequences,
+        )
+
+
+Found = tuple[Severity, str, str, str]
+"""(severity, path, message, help)"""
+Check = Callable[[Case], Iterator[Found]]
+
+
+@dataclass(frozen=True)
+class Contract:
+    """A rule that a config must keep before any compute is spent."""
+
+    id: str
+    title: str
+    formula: str
+    history: str
+    stages: tuple[str, ...]
+    check: Check
+
+    def findings(self, case: Case) -> list[Finding]:
+        return [Finding(self.id, *found) for found in self.check(case)]
+
+
+CONTRACTS: dict[str, Contract] = {}
+
+
+def contract(
+    id: str,  # noqa: A002
+    title: str,
+    *,
+    formula: str,
+    stages: tuple[str, ...],
+    history: str = "",
+) -> Callable[[Check], Check]:
+    """Registers a check as the contract ``id``, applied to the runs of ``stages``."""
+
+    def register(check: Check) -> Check:
+        assert id not in CONTRACTS, f"{id} is defined twice"
+        CONTRACTS[id] = Contract(id, title, formula, history, stages, check)
+        return check
+
+    return register
+
+
+def check_all(case: Case) -> list[Finding]:
+    """Every finding for one stage run, errors first; errors of allowed contracts become warnings."""
+    found = [f for c in CONTRACTS.values() if case.stage in c.stages for f in c.findings(case)]
+    found = [replace(f, severity="warning") if f.id in case.cfg.allow else f for f in found]
+    return sorted(found, key=lambda f: f.severity != "error")

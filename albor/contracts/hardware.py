@@ -1,0 +1,73 @@
+"""Contracts on what the hardware can hold and do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from albor.config.units import human_bytes
+from albor.contracts.base import Case, Found, contract
+from albor.contracts.memory import checkpoint_bytes, largest_micro_batch, training_bytes
+
+TRAINING = ("pretrain",)
+FP8_CAPABILITY = 8.9
+
+
+@contract(
+    "C-FIT-001",
+    "Training fits into the device's memory",
+    formula="16·P (18·P in bf16) + micro_batch · seq_len · activation bytes ≤ 0.92 · hardware.memory",
+    stages=TRAINING,
+)
+def memory(case: Case) -> Iterator[Found]:
+    cfg = case.cfg
+    need = training_bytes(cfg.model, cfg.trainer, cfg.data.seq_len)
+    if need > 0.92 * cfg.hardware.memory:
+        most = largest_micro_batch(cfg.model, cfg.trainer, cfg.data.seq_len, cfg.hardware.memory)
+        have = f"{human_bytes(cfg.hardware.memory)} of {cfg.hardware.name}"
+        message = f"about {human_bytes(need)} are needed, which the {have} cannot hold"
+        fix = f"trainer.micro_batch_size={most}" if most else "a smaller model, or hardware with more memory"
+        yield "error", "trainer.micro_batch_size", message, f"{fix}; `albor fit` proposes a batch"
+
+
+@contract(
+    "C-FIT-002",
+    "The checkpoints fit onto the disk",
+    formula="(3 · 12 + 4)·P ≤ hardware.disk",
+    stages=TRAINING,
+)
+def disk(case: Case) -> Iterator[Found]:
+    need, have = checkpoint_bytes(case.cfg.model), case.cfg.hardware.disk
+    if need > have:
+        message = f"checkpoints take {human_bytes(need)}, the disk has {human_bytes(have)}"
+        yield "error", "hardware.disk", message, "a larger disk: hardware.disk=…"
+
+
+@contract(
+    "C-HW-001",
+    "The precision exists on the device",
+    formula="fp8 ⇒ compute capability ≥ 8.9; the device has a peak for the precision",
+    stages=TRAINING,
+)
+def precision(case: Case) -> Iterator[Found]:
+    hardware, wanted = case.cfg.hardware, case.cfg.trainer.precision
+    if wanted == "fp8" and (hardware.compute_capability or 0) < FP8_CAPABILITY:
+        have = f"{hardware.name} has {hardware.compute_capability or 'none'}"
+        message = f"fp8 needs CUDA compute capability {FP8_CAPABILITY}; {have}"
+        yield "error", "trainer.precision", message, "trainer.precision=bf16, or hardware=h100"
+    elif getattr(hardware.peak_flops, wanted) is None:
+        message = f"{hardware.name} has no {wanted} arithmetic"
+        yield "error", "trainer.precision", message, "trainer.precision=float32"
+
+
+@contract(
+    "C-HW-002",
+    "The plan is made for the kind of device that trains",
+    formula="trainer.accelerator = hardware.accelerator",
+    stages=TRAINING,
+)
+def accelerator(case: Case) -> Iterator[Found]:
+    wanted, hardware = case.cfg.trainer.accelerator, case.cfg.hardware
+    if wanted != hardware.accelerator:
+        message = f"training runs on {wanted}, but the plan's times and memory are those of {hardware.name}"
+        named = {"cpu": "cpu", "cuda": "h200", "mps": "mps"}[wanted]
+        yield "warning", "hardware", message, f"hardware={named}, or trainer.accelerator={hardware.accelerator}"

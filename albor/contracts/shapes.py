@@ -1,0 +1,110 @@
+"""Contracts on shapes: the model against itself, its tokenizer and its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from albor.config.schema.tokenizer import MIN_BPE_VOCAB, BpeTokenizer, HfTokenizer
+from albor.contracts.base import Case, Found, contract
+
+
+@contract(
+    "C-MODEL-001",
+    "Heads divide the width",
+    formula="heads | hidden, kv_heads | heads, head_dim even (RoPE rotates pairs)",
+    stages=("pretrain",),
+)
+def heads(case: Case) -> Iterator[Found]:
+    m = case.cfg.model
+    if m.hidden_size % m.num_attention_heads:
+        message = f"{m.num_attention_heads} heads do not divide a width of {m.hidden_size}"
+        fix = f"model.num_attention_heads={_divisor(m.hidden_size, m.num_attention_heads)}"
+        yield "error", "model.num_attention_heads", message, fix
+    elif m.head_dim % 2:
+        message = f"a head of {m.head_dim} cannot be rotated in pairs"
+        yield "error", "model.num_attention_heads", message, "choose heads so that hidden_size / heads is even"
+    if m.num_attention_heads % m.num_key_value_heads:
+        message = f"{m.num_key_value_heads} key-value heads do not divide {m.num_attention_heads} heads"
+        fix = f"model.num_key_value_heads={_divisor(m.num_attention_heads, m.num_key_value_heads)}"
+        yield "error", "model.num_key_value_heads", message, fix
+
+
+def _divisor(n: int, near: int) -> int:
+    return min((d for d in range(1, n + 1) if n % d == 0), key=lambda d: (abs(d - near), d))
+
+
+@contract(
+    "C-MODEL-002",
+    "The model's vocabulary is the tokenizer's",
+    formula="model.vocab_size = tokenizer.vocab_size, and the vocabulary of the rows",
+    history="A teacher with 151,936 tokens was once set against a student with 32,768.",
+    stages=("pretrain",),
+)
+def vocabulary(case: Case) -> Iterator[Found]:
+    cfg = case.cfg
+    rows = case.inputs.get("rows", {}).get("vocab_size", cfg.tokenizer.vocab_size)
+    if rows != cfg.model.vocab_size:
+        message = f"the model has {cfg.model.vocab_size:,} tokens, its tokenizer {rows:,}"
+        yield "error", "model.vocab_size", message, f"model.vocab_size={rows}, or another tokenizer"
+
+
+@contract(
+    "C-MODEL-003",
+    "A sequence fits the context",
+    formula="data.seq_len ≤ model.max_position_embeddings",
+    stages=("pretrain",),
+)
+def context(case: Case) -> Iterator[Found]:
+    seq_len, most = case.cfg.data.seq_len, case.cfg.model.max_position_embeddings
+    if seq_len > most:
+        message = f"sequences of {seq_len:,} tokens are longer than the context of {most:,}"
+        fix = f"data.seq_len={most}, or model.max_position_embeddings={seq_len}"
+        yield "error", "data.seq_len", message, fix
+
+
+@contract(
+    "C-DATA-001",
+    "A row holds a sequence",
+    formula="data.seq_len ≤ length of the rows; what is longer is cut",
+    history="The original trained 1,024-token sequences on 2,048-token rows and lost half of its data unnoticed.",
+    stages=("pretrain",),
+)
+def rows(case: Case) -> Iterator[Found]:
+    seq_len, row_len = case.cfg.data.seq_len, case.row_len
+    if seq_len > row_len:
+        message = f"sequences of {seq_len:,} tokens are longer than the rows of {row_len:,}"
+        yield "error", "data.seq_len", message, f"data.seq_len={row_len}, or up.pack.data.row_len={seq_len}"
+    elif seq_len < row_len:
+        lost = 1 - seq_len / row_len
+        message = f"rows of {row_len:,} tokens are cut to {seq_len:,}: {lost:.0%} of the data is not trained on"
+        yield "warning", "data.seq_len", message, f"data.seq_len={row_len}, or up.pack.data.row_len={seq_len}"
+
+
+@contract(
+    "C-DATA-002",
+    "Fill-in-the-middle needs its tokens",
+    formula="fim_rate > 0 ⇒ the tokenizer has prefix, suffix and middle tokens",
+    stages=("pack",),
+)
+def fim_tokens(case: Case) -> Iterator[Found]:
+    tokenizer = case.cfg.tokenizer
+    if case.cfg.data.fim_rate > 0 and isinstance(tokenizer, HfTokenizer):
+        absent = [k for k in ("fim_prefix", "fim_suffix", "fim_middle") if getattr(tokenizer, k) is None]
+        if absent:
+            message = f"fim_rate is {case.cfg.data.fim_rate:g}, but tokenizer.{absent[0]} is not named"
+            yield "error", "data.fim_rate", message, f"name it: tokenizer.{absent[0]}='<…>'; or data.fim_rate=0"
+
+
+@contract(
+    "C-DATA-003",
+    "A vocabulary holds the specials and every byte",
+    formula="vocab_size ≥ 16 + 256",
+    history="The original's first tokenizer split on white space and destroyed Python's indentation; a full byte "
+    "alphabet cannot lose a character.",
+    stages=("tokenizer",),
+)
+def byte_alphabet(case: Case) -> Iterator[Found]:
+    tokenizer = case.cfg.tokenizer
+    if isinstance(tokenizer, BpeTokenizer) and tokenizer.vocab_size < MIN_BPE_VOCAB:
+        message = f"{tokenizer.vocab_size} tokens cannot hold 16 specials and 256 bytes"
+        yield "error", "tokenizer.vocab_size", message, f"tokenizer.vocab_size={MIN_BPE_VOCAB} at least"

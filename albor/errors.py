@@ -1,0 +1,20 @@
+"""What a user's mistake looks like in code: a cause in one sentence and, where there is one, the way out."""
+
+from __future__ import annotations
+
+
+class AlborError(Exception):
+    """Something the user can change. Shown as one message without a traceback.
+
+    ``help`` says what to do; ``exit_code`` is 2 when the user must change something and 1 when the run failed for
+    a reason outside the config (a full disk, a device that is gone).
+    """
+
+    code = "E-RUN"
+    exit_code = 2
+
+    def __init__(self, cause: str, help: str | None = None, *, place: str | None = None) -> None:  # noqa: A002
+        super().__init__(cause)
+        self.cause = cause
+        self.help = help
+        self.place = place

@@ -1,0 +1,82 @@
+"""Every valid dotted key, with its type, default and help: read off the schemas."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Union, get_args, get_origin
+
+from albor.config.schema.config import Config
+from albor.config.structure import hints
+from albor.stages import base as stages
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key of the config."""
+
+    path: str
+    type: str
+    default: Any
+    help: str
+    owner: str
+    """The schema that defines it."""
+
+
+def field_docs(cls: type) -> dict[str, str]:
+    """Field name to the docstring below it."""
+    tree = ast.parse(inspect.getsource(cls))
+    body = tree.body[0].body  # type: ignore[attr-defined]
+    docs = {}
+    for node, after in zip(body, body[1:], strict=False):
+        if isinstance(node, ast.AnnAssign) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+            docs[ast.unparse(node.target)] = " ".join(str(after.value.value).split())
+    return docs
+
+
+def _schemas(tp: Any) -> list[type]:
+    """The dataclasses inside a type: itself, the members of a union."""
+    if isinstance(tp, type):
+        return [tp] if dataclasses.is_dataclass(tp) else []
+    if get_origin(tp) in (types.UnionType, Union):
+        return [s for a in get_args(tp) for s in _schemas(a)]
+    return []
+
+
+def type_name(tp: Any) -> str:
+    text = inspect.formatannotation(tp) if isinstance(tp, type) else str(tp)
+    return text.replace("typing.", "").replace("NoneType", "null")
+
+
+def walk(cls: type, prefix: str = "") -> Iterator[Key]:
+    """Every leaf key below a schema, all variants of a union included."""
+    docs = field_docs(cls)
+    for f in dataclasses.fields(cls):
+        path = f"{prefix}{f.name}"
+        tp = hints(cls)[f.name]
+        inner = _schemas(tp)
+        default = f.default if f.default is not dataclasses.MISSING else None
+        if f.default_factory is not dataclasses.MISSING:
+            default = None if inner else f.default_factory()
+        for schema in inner:
+            yield from walk(schema, f"{path}.")
+        if not inner:
+            yield Key(path, type_name(tp), default, docs.get(f.name, ""), cls.__name__)
+
+
+@lru_cache(maxsize=None)
+def keys(stage: str | None = None) -> dict[str, Key]:
+    """Dotted path to key; the keys of one stage's own section, or of every stage's."""
+    found = {k.path: k for k in walk(Config) if k.path != "stage"}
+    for name in (stage,) if stage else stages.names():
+        found |= {k.path: k for k in walk(stages.find(name).config, "stage.")}
+    return found
+
+
+def valid_keys(stage: str) -> list[str]:
+    return list(keys(stage))

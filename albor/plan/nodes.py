@@ -1,0 +1,221 @@
+"""The plan: every stage run from the sources to the target, what state it is in, what it costs, whether it may run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from albor.config.problems import ConfigRefused
+from albor.config.schema.config import Config
+from albor.config.structure import plain
+from albor.contracts import Case, Finding, check_all
+from albor.errors import AlborError
+from albor.plan.target import Resolver, Target
+from albor.runs.manifest import Manifest, run_id
+from albor.runs.store import Run, Store
+from albor.stages import base as stages
+from albor.stages.base import Cost, Facts
+
+State = Literal["new", "done", "stale", "interrupted", "failed", "running"]
+
+
+@dataclass(frozen=True)
+class External:
+    """An input given by hand: a run's artifact, or a directory of files."""
+
+    id: str
+    path: Path
+    facts: Facts
+    digest: str | None
+    stage: str
+
+
+@dataclass(frozen=True)
+class Node:
+    """One stage run of a plan."""
+
+    stage: stages.Stage
+    config: Config
+    choices: Mapping[str, str | None]
+    inputs: Mapping[str, Node | External]
+    identity: Mapping[str, str]
+    id: str
+    directory: Path
+    run: Run | None
+
+    @cached_property
+    def state(self) -> State:
+        return self._state[0]
+
+    @cached_property
+    def reason(self) -> str:
+        """Why it is in this state."""
+        return self._state[1]
+
+    @cached_property
+    def _state(self) -> tuple[State, str]:
+        if self.run is None:
+            return "new", "never built"
+        manifest = self.run.manifest
+        upstream = [name for name, i in self.inputs.items() if isinstance(i, Node) and i.state != "done"]
+        if manifest.status == "done":
+            damage = self.run.damage()
+            if damage:
+                return "stale", damage
+            if upstream:
+                return "stale", f"its input {upstream[0]} is built again"
+            for name, ref in manifest.inputs.items():
+                if name in self.inputs and ref.digest != digest(self.inputs[name]):
+                    return "stale", f"its input {name} has changed since"
+            return "done", "nothing it depends on has changed"
+        if manifest.status == "interrupted" and self.stage.resumable and not upstream:
+            return "interrupted", "resumes from its last checkpoint"
+        if manifest.status == "running":
+            return "running", "was started; resumes if that process is gone"
+        if manifest.status == "failed":
+            return "failed", manifest.error or "failed"
+        return "new", "planned, not started" if manifest.status == "planned" else "was interrupted; starts again"
+
+    @property
+    def facts(self) -> Facts:
+        return self.run.manifest.facts if self.run is not None and self.state == "done" else {}
+
+    @property
+    def input_facts(self) -> dict[str, Facts]:
+        return {name: i.facts for name, i in self.inputs.items()}
+
+    @property
+    def name(self) -> str:
+        return f"{self.stage.name}/{self.directory.name}"
+
+    @cached_property
+    def findings(self) -> list[Finding]:
+        return check_all(Case(self.config, self.stage.name, self.input_facts))
+
+    @cached_property
+    def cost(self) -> Cost:
+        return self.stage.cost(self.config, self.input_facts)
+
+
+def digest(source: Node | External) -> str | None:
+    if isinstance(source, External):
+        return source.digest
+    return source.run.manifest.digest if source.run else None
+
+
+@dataclass
+class Plan:
+    """Nodes in the order in which they run; the target is the last."""
+
+    nodes: list[Node]
+    texts: tuple[str, ...] = ()
+
+    @property
+    def target(self) -> Node:
+        return self.nodes[-1]
+
+    @property
+    def errors(self) -> list[tuple[Node, Finding]]:
+        """What refuses the plan. A run that is done needs no contract any more."""
+        return [(n, f) for n in self.nodes if n.state != "done" for f in n.findings if f.severity == "error"]
+
+    @property
+    def warnings(self) -> list[tuple[Node, Finding]]:
+        return [(n, f) for n in self.nodes if n.state != "done" for f in n.findings if f.severity == "warning"]
+
+
+@dataclass
+class Planner:
+    """Plans targets that share a store and a config directory; what two targets share is worked out once."""
+
+    resolver: Resolver
+    _stores: dict[str, Store] = field(default_factory=dict)
+    _nodes: dict[Any, Node] = field(default_factory=dict)
+    _json: dict[tuple[int, str], tuple[Any, str]] = field(default_factory=dict)
+    _identities: dict[tuple[str, int], tuple[Any, Mapping[str, str]]] = field(default_factory=dict)
+
+    def plan(self, texts: tuple[str, ...]) -> Plan:
+        """Raises ConfigRefused with every problem of the config; contracts are findings of the plan's nodes."""
+        target = Target(self.resolver, texts)
+        problems = target.check()
+        if problems:
+            raise ConfigRefused(problems)
+        ordered: dict[str, Node] = {}
+        self._node(target, target.stage, ordered)
+        return Plan(list(ordered.values()), texts)
+
+    def _node(self, target: Target, name: str, ordered: dict[str, Node]) -> Node:
+        if name in ordered:
+            return ordered[name]
+        stage, chosen = stages.find(name), target.config(name)
+        config = chosen.config
+        inputs: dict[str, Node | External] = {}
+        for key, upstream in stage.inputs(config).items():
+            given = config.inputs.get(key)
+            inputs[key] = self._external(config, given) if given else self._node(target, upstream, ordered)
+        if config.init_from and stage.reads_key("init_from"):
+            inputs["init_from"] = self._external(config, config.init_from)
+        ids = {k: i.id for k, i in inputs.items()}
+        memo = (name, id(config), tuple(sorted(ids.items())))
+        node = self._nodes.get(memo)
+        if node is None:
+            node = self._make(stage, config, chosen.choices, inputs, ids)
+            self._nodes[memo] = node
+        ordered[name] = node
+        return node
+
+    def _make(
+        self,
+        stage: stages.Stage,
+        config: Config,
+        choices: Mapping[str, str | None],
+        inputs: Mapping[str, Node | External],
+        ids: dict[str, str],
+    ) -> Node:
+        identity = self._identity(stage, config)
+        made = run_id(stage.name, stage.version, self._fields(stage, config), dict(identity), ids)
+        store = self.store(config.outputs)
+        directory = store.directory(stage.name, config.name or stage.label(config), made)
+        return Node(stage, config, choices, inputs, identity, made, directory, store.get(directory))
+
+    def _identity(self, stage: stages.Stage, config: Config) -> Mapping[str, str]:
+        key = (stage.name, id(config.data))
+        if key not in self._identities:
+            self._identities[key] = (config.data, stage.identity(config))
+        return self._identities[key][1]
+
+    def _fields(self, stage: stages.Stage, config: Config) -> str:
+        """Canonical JSON of what the stage reads; sections that points share are encoded once."""
+        parts = []
+        for path in sorted({*stage.reads, "stage"}):
+            head, _, rest = path.partition(".")
+            section = getattr(config, head)
+            key = (id(section), path)
+            if key not in self._json:
+                value = section
+                for part in rest.split(".") if rest else ():
+                    value = getattr(value, part)
+                text = json.dumps(plain(value, determining=True), sort_keys=True)
+                self._json[key] = (section, f"{json.dumps(path)}:{text}")
+            parts.append(self._json[key][1])
+        return "{" + ",".join(parts) + "}"
+
+    def store(self, outputs: str) -> Store:
+        return self._stores.setdefault(outputs, Store(Path(outputs)))
+
+    def _external(self, config: Config, given: str) -> External:
+        """A run by name, or a directory of files. Raises ConfigRefused through AlborError when there is neither."""
+        path = Path(given.removeprefix("file://"))
+        if path.is_dir() and not (path / "manifest.yaml").exists():
+            return External(f"path:{path.resolve()}", path, {}, None, "files")
+        if given.startswith("hf:"):
+            return External(given, path, {}, None, "hub")
+        run = self.store(config.outputs).find(given)
+        manifest: Manifest = run.manifest
+        if manifest.status != "done":
+            raise AlborError(f"the run {given} is {manifest.status}, not done", "finish it first", place=str(run.directory))
+        return External(manifest.id, run.artifact, manifest.facts, manifest.digest, manifest.stage)

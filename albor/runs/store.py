@@ -1,0 +1,129 @@
+"""The artifact store: run directories below ``outputs/``, found by stage and id."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from albor.errors import AlborError
+from albor.runs.manifest import NAME, Manifest, load
+
+ARTIFACT = "artifact"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory and what its manifest said when it was read."""
+
+    directory: Path
+    manifest: Manifest
+
+    @property
+    def artifact(self) -> Path:
+        return self.directory / ARTIFACT
+
+    def damage(self) -> str | None:
+        """Why a finished run's artifact cannot be used: a file gone or of another size; None when it can.
+
+        Sizes only, because a plan must be instant; a stage verifies the hashes of what it loads.
+        """
+        for name, ref in self.manifest.files.items():
+            try:
+                size = (self.artifact / name).stat().st_size
+            except OSError:
+                return f"{name} is missing"
+            if size != ref.bytes:
+                return f"{name} has {size:,} bytes instead of {ref.bytes:,}"
+        return None
+
+
+class Store:
+    """Looks up runs; directories are listed once per stage."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._listed: dict[str, dict[str, Path]] = {}
+
+    def directory(self, stage: str, label: str, id: str) -> Path:  # noqa: A002
+        """Where the run of this id lies, whatever its label was, or where it would lie."""
+        return self._ids(stage).get(id) or self.root / stage / f"{label}-{id}"
+
+    def _ids(self, stage: str) -> dict[str, Path]:
+        if stage not in self._listed:
+            try:
+                entries = [e for e in os.scandir(self.root / stage) if e.is_dir() and "-" in e.name]
+            except (FileNotFoundError, NotADirectoryError):
+                entries = []
+            self._listed[stage] = {e.name.rsplit("-", 1)[1]: Path(e.path) for e in entries}
+        return self._listed[stage]
+
+    def get(self, directory: Path) -> Run | None:
+        """The run in ``directory``; None when there is none."""
+        return Run(directory, load(directory)) if (directory / NAME).exists() else None
+
+    def runs(self) -> list[Run]:
+        """Every run, oldest first."""
+        found = [Run(p.parent, load(p.parent)) for p in self.root.glob(f"*/*/{NAME}")]
+        return sorted(found, key=lambda r: r.manifest.created)
+
+    def find(self, name: str) -> Run:
+        """A run by directory, by stage/label-id, by label-id, or by the beginning of its id. Raises AlborError."""
+        for path in (Path(name), self.root / name):
+            if (path / NAME).exists():
+                return Run(path, load(path))
+        paths = sorted(p.parent for p in self.root.glob(f"*/*/{NAME}"))
+        hits = [p for p in paths if p.name == name or p.name.rsplit("-", 1)[-1].startswith(name)]
+        if len(hits) == 1:
+            return Run(hits[0], load(hits[0]))
+        if hits:
+            listed = ", ".join(f"{p.parent.name}/{p.name}" for p in hits)
+            raise AlborError(f"'{name}' names {len(hits)} runs: {listed}", "give more of the id", place=str(self.root))
+        from albor.config.suggest import nearest
+
+        guess = nearest(name, [p.name for p in paths])
+        fix = f"did you mean {guess}? `albor runs` lists them" if guess else "`albor runs` lists them"
+        raise AlborError(f"there is no run '{name}'", fix, place=str(self.root))
+
+
+def writable(root: Path) -> None:
+    """Raises AlborError when runs cannot be written below ``root``."""
+    place = root
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        cause = f"{place} is not a writable directory"
+        raise AlborError(cause, "choose another: outputs=DIR", place=str(root))
+
+
+def disk_error(error: OSError, place: Path) -> AlborError:
+    """An I/O failure as a message; exit code 1, because the config is not at fault."""
+    wrapped = AlborError(f"cannot write: {error.strerror or error}", place=str(error.filename or place))
+    wrapped.exit_code = 1
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        wrapped.help = "free some space, or choose another directory: outputs=DIR; finished work is kept"
+    elif error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        wrapped.help = "make it writable, or choose another directory: outputs=DIR"
+    return wrapped
+
+
+@contextmanager
+def exclusive(directory: Path) -> Iterator[None]:
+    """Holds the run directory; raises AlborError when another process holds it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / ".lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            cause = f"another process (pid {holder}) is working on this run"
+            raise AlborError(cause, "wait for it, or stop it", place=str(directory)) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

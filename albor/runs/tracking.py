@@ -1,0 +1,87 @@
+"""Weights & Biases: the only place that knows it. It mirrors; metrics.jsonl is what counts."""
+
+from __future__ import annotations
+
+import netrc
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from albor.runs.manifest import Manifest
+
+
+class Tracker(Protocol):
+    def log(self, metrics: Mapping[str, float | int]) -> None: ...
+    def finish(self, manifest: Manifest, exit_code: int) -> None: ...
+
+
+class NoTracker:
+    """tracking.mode=disabled."""
+
+    def log(self, metrics: Mapping[str, float | int]) -> None:
+        pass
+
+    def finish(self, manifest: Manifest, exit_code: int) -> None:
+        pass
+
+
+def logged_in() -> bool:
+    """Whether a W&B key is at hand without asking anybody."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    try:
+        return netrc.netrc().authenticators("api.wandb.ai") is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+class WandbTracker:
+    """One W&B run per stage run: group = target, job type = stage, resumable by the run's id."""
+
+    def __init__(self, directory: Path, manifest: Manifest, tracking: Mapping[str, Any], mode: str) -> None:
+        import wandb
+
+        os.environ.setdefault("WANDB_SILENT", "true")
+        self._wandb = wandb
+        self._run = wandb.init(
+            mode=mode,  # type: ignore[arg-type]
+            project=tracking["project"],
+            entity=tracking["entity"],
+            tags=list(tracking["tags"]),
+            id=manifest.id,
+            name=f"{manifest.stage}/{manifest.label}-{manifest.id}",
+            group=manifest.group or manifest.id,
+            job_type=manifest.stage,
+            resume="allow" if mode == "online" else None,
+            dir=str(directory),
+            config={
+                **manifest.config,
+                "run": {
+                    "id": manifest.id,
+                    "git_commit": manifest.environment.get("git_commit"),
+                    "inputs": {k: {"id": r.id, "digest": r.digest} for k, r in manifest.inputs.items()},
+                },
+            },
+            settings=wandb.Settings(silent=True, console="off", disable_git=True, x_disable_stats=True),
+        )
+
+    def log(self, metrics: Mapping[str, float | int]) -> None:
+        values = {k: v for k, v in metrics.items() if k not in ("step", "time")}
+        self._run.log(values, step=int(metrics["step"]) if "step" in metrics else None)
+
+    def finish(self, manifest: Manifest, exit_code: int) -> None:
+        flat = {k: v for k, v in manifest.facts.items() if isinstance(v, (int, float, str))}
+        self._run.summary.update({**flat, "artifact_sha256": manifest.digest, "status": manifest.status})
+        self._run.finish(exit_code=exit_code)
+
+
+def start(directory: Path, manifest: Manifest) -> Tracker:
+    """The tracker that the run's config asks for; never prompts, and offline needs no network."""
+    tracking = manifest.config["tracking"]
+    mode = tracking["mode"]
+    if mode == "disabled":
+        return NoTracker()
+    if mode == "auto":
+        mode = "online" if logged_in() else "offline"
+    return WandbTracker(directory, manifest, tracking, mode)

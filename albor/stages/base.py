@@ -1,0 +1,114 @@
+"""What a stage is: a pure function from (config, input artifacts) to one artifact.
+
+A stage is one module here and one YAML in ``conf/stage``; it is found by its name. The module's top is light (no
+torch, pyarrow, lightning): planning imports it. What does the work is imported inside ``run``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import albor.stages
+from albor.config.schema.config import Config
+
+DERIVED: Mapping[str, tuple[str, ...]] = {"data.packed_len": ("data.row_len", "data.seq_len")}
+"""Properties that a stage may read instead of the keys they are made of: runs that agree in the property agree."""
+
+Facts = Mapping[str, Any]
+"""What a finished run says about its artifact (``facts`` in its manifest); empty while it is not built."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a stage run is expected to take; None where it cannot be known."""
+
+    parameters: int | None = None
+    tensors: int | None = None
+    tokens: int | None = None
+    flops: float | None = None
+    memory: int | None = None
+    disk: int | None = None
+    seconds: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Context(Protocol):
+    """What a running stage is given besides its config."""
+
+    directory: Path
+    """The run directory; work that can be resumed is kept here."""
+    out: Path
+    """Where the artifact's files go."""
+    inputs: Mapping[str, Input]
+    resumed: bool
+
+    def log(self, metrics: Mapping[str, float | int]) -> None: ...
+    def progress(self, done: float, total: float, text: str = "") -> None: ...
+
+
+@dataclass(frozen=True)
+class Input:
+    """An artifact that a stage reads."""
+
+    name: str
+    id: str
+    path: Path
+    """Directory of the artifact's files."""
+    facts: Facts
+    config: Mapping[str, Any]
+    """The resolved config that made it."""
+
+
+class Interrupted(Exception):
+    """A stage stopped on request with its work saved; the process exits with 75."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A stage's light top."""
+
+    name: str
+    version: int
+    """Raised when the same config would give another result."""
+    config: type
+    """Schema of ``stage.*``."""
+    reads: tuple[str, ...]
+    """Dotted prefixes of what the result depends on; ``run`` can read nothing else."""
+    label: Callable[[Config], str]
+    """Name of its run directories, before the id."""
+    inputs: Callable[[Config], Mapping[str, str]]
+    """Input name to the stage that makes it."""
+    run: Callable[[Config, Context], Facts]
+    """Makes the artifact in ``context.out`` and returns what is worth knowing about it."""
+    cost: Callable[[Config, Mapping[str, Facts]], Cost] = lambda cfg, inputs: Cost()
+    identity: Callable[[Config], Mapping[str, str]] = lambda cfg: {}
+    """What, besides the config, determines the result: the version of a source, say. Cheap."""
+    resumable: bool = False
+    """Whether an interrupted run goes on from its own directory."""
+
+    def reads_key(self, key: str) -> bool:
+        """Whether the dotted key, or anything below it, is among what this stage reads."""
+        keys = [k for r in (*self.reads, "stage") for k in DERIVED.get(r, (r,))]
+        return any(key == k or key.startswith(f"{k}.") or k.startswith(f"{key}.") for k in keys)
+
+
+@lru_cache(maxsize=None)
+def names() -> tuple[str, ...]:
+    """Every stage there is."""
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(albor.stages.__path__) if m.name != "base"))
+
+
+@lru_cache(maxsize=None)
+def find(name: str) -> Stage:
+    """The stage of this name; raises KeyError when there is none."""
+    if name not in names():
+        raise KeyError(name)
+    stage = importlib.import_module(f"albor.stages.{name}").STAGE
+    assert isinstance(stage, Stage) and stage.name == name
+    return stage
