@@ -18,7 +18,7 @@ def basic(text: str, filters: Filters) -> str | None:
         return "too_short"
     if len(text) > filters.max_characters:
         return "too_long"
-    lines = text.splitlines() or [""]
+    lines = text.splitlines()
     lengths = [len(line) for line in lines]
     if max(lengths) > filters.max_line_length:
         return "long_line"

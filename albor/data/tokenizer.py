@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from tokenizers import AddedToken, Encoding, Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -132,6 +133,11 @@ class Codec:
                 help=f"set tokenizer.vocab_size={codec.vocab_size}",
             )
         return codec
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        # A tokenizer loses this switch when it is pickled.
+        self._tokenizer.encode_special_tokens = True
 
     def encode(self, text: str) -> list[int]:
         """The ids of ``text``, nothing added."""
