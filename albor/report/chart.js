@@ -109,10 +109,15 @@ class Chart {
     this.paintAxes(ctx, domain, range, log);
     ctx.save();
     ctx.beginPath();
-    ctx.rect(box.l, 0, box.r - box.l + 1, height);
+    ctx.rect(box.l, 0, box.r - box.l + 4, height);
     ctx.clip();
     for (const s of this.series) this.paintSeries(ctx, s, domain);
     ctx.restore();
+    ctx.fillStyle = css('bad');
+    for (const s of this.series) {
+      const x = s.track.x[this.group.axis];
+      for (const i of s.bad) if (x[i] >= domain[0] && x[i] <= domain[1]) cross(ctx, toX(x[i]), box.b - 5);
+    }
     if (!this.series.length) this.write(ctx, 'nothing logged', (box.l + box.r) / 2, (box.t + box.b) / 2, 'center', 'faint');
   }
 
@@ -130,7 +135,7 @@ class Chart {
     const time = this.group.axis === 'time';
     const size = time ? (domain[1] - domain[0] > 2 * 86400 ? 86400 : domain[1] - domain[0] > 7200 ? 3600 : domain[1] - domain[0] > 180 ? 60 : 1) : 1;
     const unit = { 1: time ? ' s' : '', 60: ' min', 3600: ' h', 86400: ' d' }[size];
-    const marks = ticks(domain[0] / size, domain[1] / size, Math.max(2, (r - l) / 90), false);
+    const marks = ticks(domain[0] / size, domain[1] / size, Math.max(2, (r - l) / 90), false, !time);
     labels(marks).forEach((name, i) => {
       const px = this.toX(marks[i] * size);
       this.write(ctx, name + unit, Math.min(px, r + 10), b + 13, px > r - 16 ? 'right' : 'center', 'faint');
@@ -164,8 +169,6 @@ class Chart {
     };
     trace(s.raw, soft ? 0.28 : 1, soft ? 1 : 1.5);
     if (soft) trace(soft, 1, 1.8);
-    ctx.fillStyle = css('bad');
-    for (const i of s.bad) if (i >= from && i < to) cross(ctx, this.toX(x[i]), this.box.b - 5);
   }
 
   write(ctx, text, x, y, align, color, font = '11px') {
@@ -223,7 +226,7 @@ class Chart {
       const words = soft ? ` (smoothed ${brief(shown, 5)})` : row >= 0 ? s.note?.(row) ?? '' : '';
       const item = this.legend.appendChild(document.createElement('span'));
       item.style.setProperty('--color', `var(--${s.color})`);
-      item.append(`${s.label} `, Object.assign(document.createElement('b'), { textContent: raw }), words);
+      item.append(this.series.length > 1 ? `${s.label} ` : '', Object.assign(document.createElement('b'), { textContent: raw }), words);
     }
   }
 

@@ -132,7 +132,7 @@ function settings(group, main) {
     slider.setAttribute('aria-valuetext', $('#smoothing-value').textContent);
     group.setSpan(span);
   };
-  slider.value = main.n < 40 ? 0 : SPANS.findLastIndex((span) => span <= main.n / 40);
+  slider.value = main.n < 40 ? 0 : SPANS.findLastIndex((span) => span <= main.n / 100);
   slider.addEventListener('input', apply);
   apply();
   $('#reset').addEventListener('click', () => group.zoom(null));

@@ -108,13 +108,13 @@ function thin(x, y, from, to, toX, toY, width) {
     }
     if (last < 0) { points.push(column, NaN); continue; }
     const chosen = [Number.isFinite(y[first]) ? first : low, Math.min(low, high), Math.max(low, high), last];
-    chosen.forEach((k, j) => { if (k !== chosen[j - 1]) points.push(column, toY(y[k])); });
+    chosen.forEach((k, j) => { if (k !== chosen[j - 1]) points.push(toX(x[k]), toY(y[k])); });
   }
   return points;
 }
 
-/** Round tick values inside low..high, about `count` of them; on a log axis 1-2-5 or powers of ten if they fit. */
-function ticks(low, high, count, log) {
+/** Round tick values inside low..high, about `count` of them; on a log axis 1-2-5 or powers of ten if they fit, and of counts (whole) no fractions. */
+function ticks(low, high, count, log, whole = false) {
   if (log && high / low > 8) {
     const all = [];
     const sparse = Math.log10(high / low) > count / 2;
@@ -125,7 +125,7 @@ function ticks(low, high, count, log) {
     const stride = Math.ceil(inside.length / (count * 1.5));
     return inside.filter((_, i) => i % stride === 0);
   }
-  const rough = (high - low) / count;
+  const rough = Math.max((high - low) / count, whole ? 1 : 0);
   const power = 10 ** Math.floor(Math.log10(rough));
   const unit = [1, 2, 2.5, 5, 10].find((u) => u * power >= rough * 0.999) * power;
   const values = [];

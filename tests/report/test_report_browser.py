@@ -101,14 +101,18 @@ def test_charts_share_crosshair_zoom_and_axis(tmp_path: Path) -> None:
         const tokens = group.view;
         loss.top.dispatchEvent(new MouseEvent('dblclick'));
         loss.top.dispatchEvent(new KeyboardEvent('keydown', { key: 'End' }));
-        return { hover, view, csv, tokens, reset: group.view, said: document.querySelector('#announce').textContent };
+        const blobs = [];
+        URL.createObjectURL = (blob) => { blobs.push(blob.type); return '#'; };
+        document.querySelector('[data-do=csv]').click();
+        const said = document.querySelector('#announce').textContent;
+        return { hover, blobs, view, csv, tokens, reset: group.view, said };
     """
     made = rows(1000, every=250)
     got = drive(tmp_path, render(report(metrics=made)), script)
     by_step = {row["step"]: row for row in made if "loss" in row}
     assert got["hover"][0].startswith("step 500 · 4.096M tokens · ")
     assert f"train {by_step[500]['loss']:.4f}"[:10] in got["hover"][1] and "validation" in got["hover"][1]
-    assert float(got["hover"][2].removeprefix("lr ")) == pytest.approx(by_step[500]["lr"], rel=1e-3)
+    assert float(got["hover"][2]) == pytest.approx(by_step[500]["lr"], rel=1e-3)
     assert abs(got["view"][0] - 200) <= 2 and abs(got["view"][1] - 400) <= 2
     assert 199 <= len(got["csv"]) - 2 <= 203 and got["csv"][0] == "run,series,step,tokens,seconds,value"
     run, name, step, tokens, seconds, value = got["csv"][1].split(",")
@@ -116,6 +120,7 @@ def test_charts_share_crosshair_zoom_and_axis(tmp_path: Path) -> None:
     assert float(value) == pytest.approx(by_step[int(step)]["loss"], rel=1e-6)
     assert float(seconds) == pytest.approx(by_step[int(step)]["time"] - made[0]["time"], abs=0.01)
     assert got["tokens"][0] == pytest.approx(200 * 8192, rel=0.02)
+    assert got["blobs"] == ["text/csv"]
     assert got["reset"] is None and "Loss: train" in got["said"]
 
 
