@@ -122,6 +122,6 @@ def _layout(path: Path, schema: pa.Schema) -> tuple[int, int]:
     """(row_len, token_bytes)."""
     width = (schema.metadata or {}).get(TOKEN_BYTES, b"").decode()
     kind = schema.field("tokens").type
-    if width not in ("2", "4") or not pa.types.is_fixed_size_binary(kind) or kind.byte_width % int(width):
+    if width not in ("2", "4") or not pa.types.is_fixed_size_binary(kind):
         raise DataError(f"{path} does not hold rows that albor packed", help="point to the output of the pack stage")
     return kind.byte_width // int(width), int(width)

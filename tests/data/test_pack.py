@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
 
 from albor.data import documents
 from albor.data.chunks import Chunker
@@ -16,7 +19,7 @@ from albor.data.errors import DataError
 from albor.data.fim import invert
 from albor.data.pack import pack
 from albor.data.rows import Rows
-from albor.data.tokenizer import Codec
+from albor.data.tokenizer import MIDDLE, PREFIX, SUFFIX, Codec
 
 TEXT = st.lists(
     st.one_of(st.text(min_size=1, max_size=60), st.sampled_from(["🎉🎉🎉🎉", "\r\n", "<|fim_middle|>", "return x\n"])),
@@ -81,6 +84,24 @@ def test_pieces_fit_a_row_and_give_the_text_back(
         assert codec.decode([token for piece in made for token in piece.tokens]) == text
     if fim_rate == 1:
         assert all(piece.transformed for piece in made)
+
+
+def test_a_post_processor_that_trims_offsets_loses_no_space(codec: Codec) -> None:
+    layout = json.loads(codec._tokenizer.to_str())
+    layout["post_processor"] = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
+    trimming = Codec(Tokenizer.from_str(json.dumps(layout)), fim=(PREFIX, SUFFIX, MIDDLE))
+    text = "".join(f" word{'s' * (i % 7)}" for i in range(400))
+    chunker = Chunker(codec=trimming, row_len=32, fim_rate=0.5, fim_spm_rate=0.5, seed=0)
+    (encoding,) = trimming.encode_with_offsets([text])
+    assert "".join(plain(piece.tokens, trimming) for piece in chunker.pieces(document(text), encoding)) == text
+
+
+def test_a_character_of_more_tokens_than_a_row_stays_plain_and_whole(codec: Codec) -> None:
+    """A normalizer can make forty tokens of one character; no cut between them is one of the text."""
+    encoding: Any = SimpleNamespace(ids=list(range(20, 60)), offsets=[(0, 1)] * 40)
+    chunker = Chunker(codec=codec, row_len=16, fim_rate=1.0, fim_spm_rate=0.5, seed=0)
+    made = list(chunker.pieces(document("\ufdfa"), encoding))
+    assert [token for piece in made for token in piece.tokens] == [*encoding.ids, codec.eos_id]
 
 
 @pytest.mark.parametrize("fim_rate", [0.0, 0.5])
