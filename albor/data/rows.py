@@ -100,7 +100,7 @@ class Rows:
         file, group = self._groups[number]
         with refusing(self._paths[file]):
             table = self._files[file].read_row_group(group, use_threads=False)
-        tokens, doc_ends = (table.column(name).combine_chunks() for name in ("tokens", "doc_ends"))
+        tokens, doc_ends = (table.column(name).chunk(0) for name in ("tokens", "doc_ends"))
         stored = np.frombuffer(tokens.buffers()[1], self.dtype).reshape(-1, self.row_len)
         return stored, doc_ends.offsets.to_numpy(), doc_ends.values.to_numpy()
 
