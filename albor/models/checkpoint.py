@@ -1,0 +1,124 @@
+"""Model directories: ``model.safetensors`` and ``config.json``, the form that transformers' LlamaForCausalLM loads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from albor.config.schema.model import Model
+from albor.models.decoder import Decoder
+from albor.models.errors import ModelError
+from albor.models.llama_config import CONFIG_FILE, read_config, read_json, to_json
+from albor.runs.files import atomic_path, write_text
+
+WEIGHTS_FILE = "model.safetensors"
+INDEX_FILE = "model.safetensors.index.json"
+HEAD = "lm_head.weight"
+EMBEDDING = "model.embed_tokens.weight"
+
+
+def save_model(
+    model: Decoder,
+    directory: Path,
+    *,
+    eos_token_id: int | None = None,
+    pad_token_id: int | None = None,
+    dtype: torch.dtype = torch.float32,
+    extra: Mapping[str, str] | None = None,
+) -> None:
+    """Writes the model, each file whole or not at all.
+
+    ``dtype`` is that of the tensors in the file; ``extra`` are text files (name to content), such as tokenizer.json.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor.to("cpu", dtype) for name, tensor in model.state_dict().items()}
+    save_tensors(tensors, directory / WEIGHTS_FILE)
+    config = to_json(model.config, dtype=dtype, eos_token_id=eos_token_id, pad_token_id=pad_token_id)
+    for name, content in {**(extra or {}), CONFIG_FILE: json.dumps(config, indent=2) + "\n"}.items():
+        write_text(directory / name, content)
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """A safetensors file, written atomically. transformers reads only files whose metadata say ``format: pt``."""
+    with atomic_path(path) as temporary:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata={"format": "pt"})
+
+
+def load_model(directory: Path, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Decoder:
+    """A decoder with float32 weights from a directory of ours or of Hugging Face, sharded or not.
+
+    ``dtype`` is the computing dtype. Raises ModelError.
+    """
+    config = read_config(directory)
+    with torch.device("meta"):
+        model = Decoder(config, dtype)
+    model.load_state_dict(load_weights(directory, config, device), assign=True)
+    return model
+
+
+def load_weights(directory: Path, config: Model, device: str = "cpu") -> dict[str, Tensor]:
+    """The float32 tensors of a directory, checked against ``config`` by name and shape. Raises ModelError."""
+    with torch.device("meta"):
+        wanted = {name: tensor.shape for name, tensor in Decoder(config).state_dict().items()}
+    found: dict[str, Tensor] = {}
+    for path in _weight_files(directory):
+        found.update(_read(path, wanted, device))
+    head = found.pop(HEAD, None)
+    if head is not None and not torch.equal(head, found.get(EMBEDDING, torch.empty(0))):
+        raise ModelError(f"{directory} has a head of its own ({HEAD})", help="start from a model with tied embeddings")
+    missing = sorted(wanted.keys() - found.keys())
+    if missing:
+        raise ModelError(
+            f"{directory} lacks {len(missing)} of {len(wanted)} tensors, the first is {missing[0]}",
+            help="a download or an export was cut off: make the directory again",
+        )
+    return found
+
+
+def _weight_files(directory: Path) -> list[Path]:
+    """The safetensors files of a directory; the index of a sharded model may name only files beside it."""
+    if (directory / WEIGHTS_FILE).is_file():
+        return [directory / WEIGHTS_FILE]
+    if (directory / INDEX_FILE).is_file():
+        shards = sorted(set(read_json(directory / INDEX_FILE).get("weight_map", {}).values()))
+        for shard in shards:
+            if Path(shard).name != shard or not (directory / shard).is_file():
+                raise ModelError(
+                    f"{directory / INDEX_FILE} names {shard}, which is not there", help="download it again"
+                )
+        return [directory / shard for shard in shards]
+    if any(directory.glob("*.bin")) or any(directory.glob("*.pt")):
+        raise ModelError(
+            f"{directory} holds pickled weights, which can run code when they are loaded",
+            help="convert them where you trust them: save_pretrained(..., safe_serialization=True)",
+        )
+    raise ModelError(f"{directory} holds no {WEIGHTS_FILE}", help="give the directory of a model")
+
+
+def _read(path: Path, wanted: Mapping[str, torch.Size], device: str) -> dict[str, Tensor]:
+    """A file's tensors as float32. Frequencies that old exports stored are recomputed, so they are passed over."""
+    tensors = {}
+    try:
+        with safe_open(path, framework="pt", device=device) as file:
+            for name in file.keys():  # noqa: SIM118 (not a dict)
+                if name.endswith("rotary_emb.inv_freq"):
+                    continue
+                shape = torch.Size(file.get_slice(name).get_shape())
+                expected = wanted.get(EMBEDDING if name == HEAD else name)
+                if expected is None:
+                    raise ModelError(f"{path} has an unknown tensor {name}", help="start from a Llama-layout model")
+                if shape != expected:
+                    raise ModelError(
+                        f"{path}: {name} is {list(shape)}, its config.json makes it {list(expected)}",
+                        help="config.json and the weights belong to different models",
+                    )
+                tensors[name] = file.get_tensor(name).to(torch.float32)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} cannot be read: {error}", help="download or export the model again") from None
+    return tensors

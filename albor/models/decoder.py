@@ -1,0 +1,173 @@
+"""The decoder: pre-norm RMSNorm, RoPE, grouped-query attention, SwiGLU, no biases, tied embeddings (the Llama layout).
+
+Shapes: B rows, T tokens, H hidden, K key and value heads, D head width, S cached positions, V vocabulary.
+Parameters are float32 masters. The residual stream has the computing dtype, and every linear layer casts its master to
+it: autocast would keep the stream in float32, at twice the memory traffic.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from albor.config.schema.model import Model
+from albor.models.cache import KVCache
+from albor.models.loss import linear_cross_entropy
+
+Rotation = tuple[Tensor, Tensor]
+
+
+class Decoder(nn.Module):
+    """A causal language model. Its state dict is that of transformers' ``LlamaForCausalLM``, less the tied head.
+
+    The weights are initialised with torch's global generator; on the meta device nothing is allocated.
+    """
+
+    def __init__(self, config: Model, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.config = config
+        self.dtype = dtype
+        """The computing dtype: float32 or bfloat16."""
+        self.model = Backbone(config)
+        self.initialize()
+
+    @torch.no_grad()
+    def initialize(self) -> None:
+        """Normal(0, initializer_range); what writes to the residual stream shrinks by 1/√(2L), as in GPT-2."""
+        std = self.config.initializer_range
+        for name, parameter in self.named_parameters():
+            if name.endswith("norm.weight"):
+                parameter.fill_(1.0)
+            elif name.endswith(("o_proj.weight", "down_proj.weight")):
+                parameter.normal_(0.0, std / (2 * self.config.num_hidden_layers) ** 0.5)
+            else:
+                parameter.normal_(0.0, std)
+
+    def forward(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:
+        """Logits [B, T, V] of the token after each of ``tokens`` [B, T], in the computing dtype."""
+        return self.logits(self.hidden(tokens, cache))
+
+    def hidden(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:
+        """Final hidden states [B, T, H]; with a cache, ``tokens`` continue its rows and are added to it."""
+        config, x = self.config, F.embedding(tokens, self.model.embed_tokens.weight).to(self.dtype)
+        if cache is None:
+            positions = torch.arange(tokens.shape[1], device=tokens.device)
+        else:
+            positions = cache.extend(tokens.shape[1])
+        rotation = rotary(positions, config.head_dim, config.rope_theta, self.dtype)
+        for index, layer in enumerate(self.model.layers):
+            x = layer(x, rotation, index, cache)
+        normed: Tensor = self.model.norm(x)
+        return normed
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        return F.linear(hidden, self.model.embed_tokens.weight.to(hidden.dtype))
+
+    def loss_sum(self, tokens: Tensor, labels: Tensor) -> Tensor:
+        """Summed cross-entropy (nats, float32 scalar) of ``labels`` [B, T]: the next tokens, or -100 where ignored."""
+        hidden = self.hidden(tokens)
+        return linear_cross_entropy(hidden.flatten(0, 1), self.model.embed_tokens.weight, labels.flatten())
+
+
+class Backbone(nn.Module):
+    def __init__(self, config: Model) -> None:
+        super().__init__()
+        self.embed_tokens = Linear(config.hidden_size, config.vocab_size)
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+
+
+class Block(nn.Module):
+    def __init__(self, config: Model) -> None:
+        super().__init__()
+        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.self_attn = Attention(config)
+        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.mlp = FeedForward(config)
+
+    def forward(self, x: Tensor, rotation: Rotation, index: int, cache: KVCache | None) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), rotation, index, cache)
+        fed: Tensor = self.mlp(self.post_attention_layernorm(x))
+        return x + fed
+
+
+class Attention(nn.Module):
+    def __init__(self, config: Model) -> None:
+        super().__init__()
+        self.head_dim = config.head_dim
+        self.q_proj = Linear(config.hidden_size, config.hidden_size)
+        self.k_proj = Linear(config.hidden_size, config.kv_dim)
+        self.v_proj = Linear(config.hidden_size, config.kv_dim)
+        self.o_proj = Linear(config.hidden_size, config.hidden_size)
+
+    def forward(self, x: Tensor, rotation: Rotation, index: int, cache: KVCache | None) -> Tensor:
+        q = rotate(self._heads(self.q_proj(x)), rotation)
+        k = rotate(self._heads(self.k_proj(x)), rotation)
+        v = self._heads(self.v_proj(x))
+        if cache is None:
+            out = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        else:
+            k, v = cache.store(index, k, v)
+            out = F.scaled_dot_product_attention(q, k, v, attn_mask=cache.mask, enable_gqa=True)
+        projected: Tensor = self.o_proj(out.transpose(1, 2).flatten(2))
+        return projected
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """[B, T, heads·D] to [B, heads, T, D]."""
+        heads: Tensor = x.unflatten(-1, (-1, self.head_dim))
+        return heads.transpose(1, 2)
+
+
+class FeedForward(nn.Module):
+    def __init__(self, config: Model) -> None:
+        super().__init__()
+        self.gate_proj = Linear(config.hidden_size, config.intermediate_size)
+        self.up_proj = Linear(config.hidden_size, config.intermediate_size)
+        self.down_proj = Linear(config.intermediate_size, config.hidden_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        projected: Tensor = self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        return projected
+
+
+class Linear(nn.Module):
+    """A matrix [out, in] without a bias. The embedding is one too: its rows are looked up, and it is the tied head."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(out_features, in_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight.to(x.dtype))
+
+
+class RMSNorm(nn.Module):
+    """x / √(mean(x²) + eps) · weight; the mean is taken in float32 (Zhang and Sennrich, 2019)."""
+
+    def __init__(self, size: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(size))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x.float()
+        wide = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.eps)
+        return self.weight.to(x.dtype) * wide.to(x.dtype)
+
+
+def rotary(positions: Tensor, head_dim: int, theta: float, dtype: torch.dtype) -> Rotation:
+    """Cosines and sines of the rotary embedding (Su et al., 2021): [T, D] of positions [T], [B, 1, T, D] of [B, T]."""
+    frequencies = theta ** -(torch.arange(0, head_dim, 2, device=positions.device).float() / head_dim)
+    angles = positions[..., None].float() * frequencies
+    angles = torch.cat((angles, angles), dim=-1)
+    if positions.dim() == 2:
+        angles = angles.unsqueeze(1)
+    return angles.cos().to(dtype), angles.sin().to(dtype)
+
+
+def rotate(x: Tensor, rotation: Rotation) -> Tensor:
+    """Rotates the pairs (i, i + D/2) of x [B, heads, T, D] by their position's angle."""
+    cos, sin = rotation
+    low, high = x.chunk(2, dim=-1)
+    return x * cos + torch.cat((-high, low), dim=-1) * sin

@@ -1,0 +1,121 @@
+"""``config.json`` of transformers' LlamaForCausalLM, written for old and new readers, read with surprises refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from albor.config.schema.model import Model
+from albor.models.errors import ModelError
+
+CONFIG_FILE = "config.json"
+EXPECTED = {
+    "model_type": "llama",
+    "hidden_act": "silu",
+    "tie_word_embeddings": True,
+    "attention_bias": False,
+    "mlp_bias": False,
+}
+"""The Llama layout that the decoder computes."""
+LLAMA_DEFAULTS = {"hidden_act": "silu", "tie_word_embeddings": False, "attention_bias": False, "mlp_bias": False}
+"""What transformers takes an absent key to mean."""
+
+
+def to_json(model: Model, *, dtype: torch.dtype, eos_token_id: int | None, pad_token_id: int | None) -> dict[str, Any]:
+    """The content of config.json. Rope and dtype are said twice: transformers renamed both keys in its version 5."""
+    dtype_name = str(dtype).removeprefix("torch.")
+    return {
+        "architectures": ["LlamaForCausalLM"],
+        **EXPECTED,
+        "name": model.name,
+        "hidden_size": model.hidden_size,
+        "num_hidden_layers": model.num_hidden_layers,
+        "num_attention_heads": model.num_attention_heads,
+        "num_key_value_heads": model.num_key_value_heads,
+        "head_dim": model.head_dim,
+        "intermediate_size": model.intermediate_size,
+        "vocab_size": model.vocab_size,
+        "max_position_embeddings": model.max_position_embeddings,
+        "rms_norm_eps": model.rms_norm_eps,
+        "initializer_range": model.initializer_range,
+        "rope_theta": model.rope_theta,
+        "rope_scaling": None,
+        "rope_parameters": {"rope_type": "default", "rope_theta": model.rope_theta},
+        "torch_dtype": dtype_name,
+        "dtype": dtype_name,
+        "bos_token_id": None,
+        "eos_token_id": eos_token_id,
+        "pad_token_id": pad_token_id,
+        "use_cache": True,
+    }
+
+
+def read_config(directory: Path) -> Model:
+    """The model described by a directory's config.json. Raises ModelError when it is not one the decoder computes."""
+    raw = read_json(directory / CONFIG_FILE)
+    if "model_type" not in raw:
+        raise _refusal(directory, "model_type", None, EXPECTED["model_type"])
+    for key, expected in EXPECTED.items():
+        value = raw.get(key, LLAMA_DEFAULTS.get(key))
+        if value != expected:
+            raise _refusal(directory, key, value, expected)
+    try:
+        model = Model(
+            name=raw.get("name") or directory.resolve().name,
+            hidden_size=raw["hidden_size"],
+            num_hidden_layers=raw["num_hidden_layers"],
+            num_attention_heads=raw["num_attention_heads"],
+            num_key_value_heads=raw.get("num_key_value_heads") or raw["num_attention_heads"],
+            intermediate_size=raw["intermediate_size"],
+            vocab_size=raw["vocab_size"],
+            max_position_embeddings=raw.get("max_position_embeddings", 2048),
+            rope_theta=_rope_theta(directory, raw),
+            rms_norm_eps=raw.get("rms_norm_eps", 1e-6),
+            initializer_range=raw.get("initializer_range", 0.02),
+        )
+    except KeyError as error:
+        raise ModelError(f"{directory / CONFIG_FILE} has no {error}", help="export the model again") from None
+    head_dim = raw.get("head_dim") or model.head_dim
+    if head_dim * model.num_attention_heads != model.hidden_size:
+        raise _refusal(directory, "head_dim", head_dim, "hidden_size / num_attention_heads")
+    return model
+
+
+def read_eos(directory: Path) -> frozenset[int]:
+    """The ids that end a text, by config.json; empty when it names none."""
+    eos = read_json(directory / CONFIG_FILE).get("eos_token_id")
+    return frozenset([] if eos is None else [eos] if isinstance(eos, int) else eos)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(
+            f"{path} does not exist",
+            help="give the directory of a model, one that holds config.json and model.safetensors",
+        ) from None
+    except (ValueError, OSError) as error:
+        raise ModelError(f"{path} cannot be read: {error}", help="download or export the model again") from None
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} does not hold a JSON object", help="download or export the model again")
+    return content
+
+
+def _rope_theta(directory: Path, raw: Mapping[str, Any]) -> float:
+    rope = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    if kind != "default":
+        raise _refusal(directory, "rope_type", kind, "default")
+    return float(rope.get("rope_theta", raw.get("rope_theta", 10_000.0)))
+
+
+def _refusal(directory: Path, key: str, value: object, expected: object) -> ModelError:
+    return ModelError(
+        f"{directory / CONFIG_FILE} says {key}={value!r}; the decoder computes {expected!r} only",
+        help="start from a Llama-layout model without biases and with tied embeddings, for example one made by albor",
+    )

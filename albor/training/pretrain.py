@@ -1,0 +1,37 @@
+"""Next-token prediction from scratch or from given weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from albor.config.schema.model import Model
+from albor.models.decoder import Decoder
+from albor.training.base import Objective
+from albor.training.interrupt import Interrupt
+from albor.training.job import Job
+from albor.training.run import Trained, computing_dtype, train
+
+
+class Pretrain(Objective):
+    """Cross-entropy of the next token."""
+
+    def loss_sum(self, *batch: Tensor) -> Tensor:
+        tokens, labels = batch
+        return self.decoder.loss_sum(tokens, labels)
+
+
+def fit(model: Model, job: Job, init: Mapping[str, Tensor] | None = None) -> Trained:
+    """Trains ``model`` as ``job`` says, from ``init`` (a state dict, float32) or from random weights.
+
+    Continues from the newest intact checkpoint in ``job.directory``. Raises TrainingError.
+    """
+
+    def make(interrupt: Interrupt) -> Pretrain:
+        decoder = Decoder(model, computing_dtype(job.trainer))
+        if init is not None:
+            decoder.load_state_dict(init)
+        return Pretrain(decoder, job, interrupt)
+
+    return train(job, make)

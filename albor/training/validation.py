@@ -1,0 +1,55 @@
+"""Perplexity of a model over the first rows of the validation data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+from albor.models.decoder import Decoder
+from albor.models.loss import IGNORED
+from albor.training.batches import Batch, to_tensors
+from albor.training.errors import TrainingError
+
+
+@torch.no_grad()
+def evaluate(
+    model: Decoder,
+    batches: Iterable[Batch],
+    *,
+    rows: int,
+    rank: int,
+    world_size: int,
+    sum_ranks: Callable[[Tensor], Tensor],
+    bytes_per_token: float | None,
+) -> dict[str, float | int]:
+    """``val_loss`` (mean cross-entropy in nats over at most ``rows`` rows), ``val_ppl`` and ``val_bits_per_byte``.
+
+    The ranks take turns with the batches. Raises TrainingError when the loss is not finite or there are no labels.
+    """
+    device = model.model.embed_tokens.weight.device
+    totals = torch.zeros(2, dtype=torch.float64, device=device)
+    for index, batch in enumerate(_first(batches, rows)):
+        if index % world_size == rank:
+            tokens, labels = (tensor.to(device) for tensor in to_tensors(batch))
+            totals += torch.stack((model.loss_sum(tokens, labels).double(), (labels != IGNORED).sum().double()))
+    nll, count = sum_ranks(totals).tolist()
+    if not count:
+        raise TrainingError("the validation rows hold no labels", help="give a validation split that is not empty")
+    loss = nll / count
+    if not math.isfinite(loss):
+        raise TrainingError(f"the validation loss is {loss}", help="lower optim.lr; no checkpoint holds these weights")
+    metrics: dict[str, float | int] = {"val_loss": loss, "val_ppl": math.exp(loss)}
+    if bytes_per_token is not None:
+        metrics["val_bits_per_byte"] = loss / math.log(2) / bytes_per_token
+    return metrics
+
+
+def _first(batches: Iterable[Batch], rows: int) -> Iterator[Batch]:
+    for tokens, labels in batches:
+        yield tokens[:rows], labels[:rows]
+        rows -= len(tokens)
+        if rows <= 0:
+            return
