@@ -6,7 +6,6 @@ alone, once per distinct set of group choices; a test holds the result against `
 
 from __future__ import annotations
 
-import importlib.resources
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -24,7 +23,7 @@ from hydra.errors import MissingConfigException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from albor.config.location import conf_directory, options
+from albor.config.location import options, search_directories
 from albor.config.overrides import parse
 from albor.config.problems import ConfigRefused, Problem
 from albor.config.suggest import nearest
@@ -39,27 +38,8 @@ class Composed:
     tree: dict[str, Any]
     choices: dict[str, str | None]
     merged: tuple[ResultDefault, ...]
-
-
-def resolve_directories(search_path: Sequence[str]) -> list[Path]:
-    """The directories of a search path (plain, file:// or pkg://); raises ConfigRefused for those not there."""
-    found, problems = [], []
-    for entry in search_path:
-        if entry.startswith("pkg://"):
-            try:
-                directory = Path(str(importlib.resources.files(entry.removeprefix("pkg://"))))
-            except ModuleNotFoundError:
-                directory = Path(entry)
-        else:
-            directory = Path(entry.removeprefix("file://")).expanduser().absolute()
-        if directory.is_dir():
-            found.append(directory)
-        else:
-            fix = "create it, or correct --config-dir or hydra.searchpath"
-            problems.append(Problem("E-PATH", "search path", f"the config directory {entry} does not exist", fix))
-    if problems:
-        raise ConfigRefused(problems)
-    return found
+    hydra: dict[str, Any]
+    """The files' ``hydra`` node: sweep parameters and the like."""
 
 
 class Composer:
@@ -67,7 +47,7 @@ class Composer:
     one of ours takes its place."""
 
     def __init__(self, search_path: Sequence[str] = ()) -> None:
-        self.directories = [*resolve_directories(search_path), conf_directory()]
+        self.directories = search_directories(search_path)
         registry = SourcesRegistry.instance()
         registry.register(FileConfigSource)
         registry.register(StructuredConfigSource)
@@ -87,6 +67,15 @@ class Composer:
         """The file of a choice; the user's before ours."""
         paths = (d / group / f"{choice}.yaml" for d in self.directories)
         return next((p for p in paths if p.is_file()), None)
+
+    def used(self, texts: Sequence[str]) -> set[Path]:
+        """The files that were merged for these choices, ``group=choice`` each."""
+        try:
+            merged = self.compose(dict(t.split("=", 1) for t in texts)).merged  # type: ignore[misc]
+        except ConfigRefused:
+            return set()
+        files = {self.file(*d.config_path.partition("/")[::2]) for d in merged if d.config_path}
+        return {f for f in files if f is not None}
 
     def compose(self, choices: Mapping[str, str | None]) -> Composed:
         """The config with these choices in place of the defaults. Raises ConfigRefused."""
@@ -115,7 +104,7 @@ class Composer:
                     for d in made.merged
                 )
                 tree = made.tree | {"stage": read_config(file)[1]}
-                return Composed(tree, made.choices | {"stage": stage}, merged)
+                return Composed(tree, made.choices | {"stage": stage}, merged, made.hydra)
         return None
 
     def _is_local(self, stage: str) -> bool:
@@ -146,8 +135,9 @@ class Composer:
             raise ConfigRefused([Problem("E-YAML", "composition", cause, origin=_named_file(str(error)))]) from None
         tree = OmegaConf.to_container(config, resolve=False)
         assert isinstance(tree, dict)
-        tree.pop("hydra", None)
-        return Composed(tree, dict(defaults.overrides.known_choices), tuple(defaults.defaults))  # type: ignore[arg-type]
+        hydra = tree.pop("hydra", {})  # type: ignore[call-overload]
+        choices = dict(defaults.overrides.known_choices)
+        return Composed(tree, choices, tuple(defaults.defaults), hydra)  # type: ignore[arg-type]
 
     def _missing_choice(self, error: MissingConfigException) -> Problem:
         missing = (error.missing_cfg_file or "").strip("/")

@@ -1,9 +1,11 @@
-"""Where the YAML lies and what can be chosen from it; imports nothing, because `albor ls` must be instant."""
+"""Where the YAML lies and what can be chosen from it; imports nothing heavy, because `albor ls` must be instant."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+
+from albor.config.problems import ConfigRefused, Problem
 
 
 def conf_directory() -> Path:
@@ -40,3 +42,26 @@ def describe(path: Path) -> str:
             if text.startswith("# ") and not text.startswith("# @"):
                 return text[2:]
     return ""
+
+
+def search_directories(search_path: Sequence[str]) -> list[Path]:
+    """The user's directories (plain, file:// or pkg://), then ``conf/``; raises ConfigRefused for those not there."""
+    found, problems = [], []
+    for entry in search_path:
+        if entry.startswith("pkg://"):
+            import importlib.resources
+
+            try:
+                directory = Path(str(importlib.resources.files(entry.removeprefix("pkg://"))))
+            except ModuleNotFoundError:
+                directory = Path(entry)
+        else:
+            directory = Path(entry.removeprefix("file://")).expanduser().absolute()
+        if directory.is_dir():
+            found.append(directory)
+        else:
+            fix = "create it, or correct --config-dir or hydra.searchpath"
+            problems.append(Problem("E-PATH", "search path", f"the config directory {entry} does not exist", fix))
+    if problems:
+        raise ConfigRefused(problems)
+    return [*found, conf_directory()]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
+from hydra.core.override_parser.types import Override
 
 from albor.config.yaml_files import read_nodes
 
@@ -18,16 +19,16 @@ if TYPE_CHECKING:
 class Origins:
     """Looks a dotted path up in the command line's overrides, then in the merged files, last one first."""
 
-    def __init__(self, composed: Composed, composer: Composer, overrides: Sequence[tuple[str, str]]) -> None:
+    def __init__(self, composed: Composed, composer: Composer, overrides: Sequence[tuple[str, Override]]) -> None:
         self.composed = composed
         self.composer = composer
         self.overrides = overrides
 
     def find(self, path: str) -> str | None:
         path = re.sub(r"\[\d+\]", "", path)
-        for key, text in reversed(self.overrides):
+        for key, override in reversed(self.overrides):
             if path == key or path.startswith(f"{key}.") or key.startswith(f"{path}."):
-                return f"override {text}"
+                return f"override {override.input_line}"
         parts = path.split(".")
         for file, package in self._files():
             inside = parts[len(package) :]

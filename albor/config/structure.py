@@ -22,6 +22,8 @@ from albor.config.types import Recorded, Unit
 from albor.config.units import parse_quantity
 
 MISSING = "???"
+UNRESOLVED = object()
+"""Stands for a value whose interpolation failed: reported already, but given."""
 Converter = Callable[[Any, str, list[Problem]], Any]
 NAMES: dict[type, str] = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
@@ -66,7 +68,7 @@ def _scalar(kind: type) -> Converter:
     return convert
 
 
-def _bounds(constraints: tuple[Any, ...]) -> list[tuple[str, float, Callable[[Any], bool]]]:
+def bounds_of(constraints: tuple[Any, ...]) -> list[tuple[str, float, Callable[[Any], bool]]]:
     found: list[tuple[str, float, Callable[[Any], bool]]] = []
     for c in constraints:
         parts = list(c) if isinstance(c, Interval) else [c]
@@ -85,7 +87,7 @@ def _bounds(constraints: tuple[Any, ...]) -> list[tuple[str, float, Callable[[An
 def _annotated(base: Any, extras: tuple[Any, ...]) -> Converter:
     inner = converter(base)
     unit = next((e for e in extras if isinstance(e, Unit)), None)
-    bounds = _bounds(extras)
+    bounds = bounds_of(extras)
     shortest = next((e.min_length for e in extras if isinstance(e, MinLen)), 0)
     wanted = " and ".join(f"{sign} {bound:g}" for sign, bound, _ in bounds)
 
@@ -213,6 +215,8 @@ def _dataclass(cls: type) -> Converter:
         for key, item in value.items():
             if key not in converters:
                 problems += unknown_keys(f"{prefix}{key}", item)
+            elif item is UNRESOLVED:
+                seen = -1
             elif isinstance(item, str) and item == MISSING:
                 problems.append(missing(f"{prefix}{key}"))
             else:

@@ -1,4 +1,4 @@
-"""Plain config trees: values set copy-on-write, interpolations resolved, sections structured once.
+"""Plain config trees: values set copy-on-write, interpolations resolved.
 
 A tree that differs from another in one section shares the other sections as objects. That is what makes the
 ten-thousandth point of a sweep cheap: only what changed is structured and hashed again.
@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from typing import Any
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from albor.config.problems import ConfigRefused, Problem
-from albor.config.schema.config import Config
-from albor.config.structure import converter, hints, missing, unknown_keys
+from albor.config.structure import UNRESOLVED
 
 ENVIRONMENT = ("HOME", "USER", "TMPDIR", "SCRATCH", "HOSTNAME", "CUDA_VISIBLE_DEVICES")
 """What ${oc.env:…} may read, beside SLURM_*; a secret must not reach a saved config."""
@@ -84,64 +82,38 @@ def _environment(key: str, default: str | None = None) -> str | None:
     return value
 
 
-def resolve(tree: dict[str, Any]) -> dict[str, Any]:
-    """The tree with every interpolation replaced. Raises ConfigRefused with one problem per bad one."""
+def resolve(tree: dict[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+    """The tree with every interpolation replaced, and one problem per bad one; those leaves become UNRESOLVED."""
     OmegaConf.register_new_resolver("oc.env", _environment, replace=True)
     try:
-        config = OmegaConf.create(tree)
-        resolved = OmegaConf.to_container(config, resolve=True)
-        assert isinstance(resolved, dict)
-        return resolved  # type: ignore[return-value]
+        return _resolved(tree), []
     except (OmegaConfBaseException, ValueError, RecursionError):
         problems = [p for path, leaf in leaves(tree) if (p := _bad_interpolation(tree, path, leaf))]
-        raise ConfigRefused(problems) from None
+    rest = tree
+    for problem in problems:
+        rest = set_value(rest, problem.path, None)
+    rest = _resolved(rest)
+    for problem in problems:
+        rest = set_value(rest, problem.path, UNRESOLVED)
+    return rest, problems
+
+
+def _resolved(tree: dict[str, Any]) -> dict[str, Any]:
+    resolved = OmegaConf.to_container(OmegaConf.create(tree), resolve=True)
+    assert isinstance(resolved, dict)
+    return resolved  # type: ignore[return-value]
 
 
 def _bad_interpolation(tree: dict[str, Any], path: str, leaf: Any) -> Problem | None:
     if not isinstance(leaf, str) or "${" not in leaf:
         return None
+    path = path.replace("[", ".").replace("]", "")
     try:
         OmegaConf.select(OmegaConf.create(tree), path, throw_on_resolution_failure=True)
+    except InterpolationToMissingValueError:
+        return Problem("E-MISSING", path, f"{leaf} points to a value that is not given", "give it, or give this one")
     except (OmegaConfBaseException, ValueError, RecursionError) as error:
-        cause = "points to itself" if isinstance(error, RecursionError) else str(error).split("\n")[0]
-        return Problem("E-INTERPOLATION", path, f"{leaf} cannot be resolved: {cause}", "name a key that exists")
+        cause = "it points to itself" if isinstance(error, RecursionError) else str(error).split("\n")[0]
+        cause = cause.removeprefix("ValueError raised while resolving interpolation: ")
+        return Problem("E-INTERPOLATION", path, f"{leaf} cannot be resolved: {cause}", "correct it, or give a plain value")
     return None
-
-
-class Structurer:
-    """Turns trees into Configs, remembering sections it has seen (by identity; it keeps them alive)."""
-
-    def __init__(self) -> None:
-        self._sections: dict[tuple[int, type | str], tuple[Any, Any, list[Problem]]] = {}
-
-    def __call__(self, tree: Mapping[str, Any], stage_schema: type) -> tuple[Config | None, list[Problem]]:
-        """The config and the problems; the config is None when there are problems."""
-        problems: list[Problem] = []
-        made: dict[str, Any] = {}
-        types = hints(Config)
-        for key, value in tree.items():
-            if key not in types:
-                problems += unknown_keys(key, value)
-                continue
-            made[key] = self._section(key, value, stage_schema if key == "stage" else types[key], problems)
-        for f in fields(Config):
-            if f.name not in tree and f.name in SECTIONS:
-                problems.append(missing(f.name))
-        return (None if problems else Config(**made)), problems
-
-    def _section(self, key: str, value: Any, tp: Any, problems: list[Problem]) -> Any:
-        if not isinstance(value, dict):
-            if value == "???":
-                problems.append(missing(key))
-                return None
-            return converter(tp)(value, key, problems)
-        cached = self._sections.get((id(value), key if key != "stage" else tp))
-        if cached is None:
-            found: list[Problem] = []
-            cached = (value, converter(tp)(value, key, found), found)
-            self._sections[(id(value), key if key != "stage" else tp)] = cached
-        problems += cached[2]
-        return cached[1]
-
-
-SECTIONS = ("model", "data", "tokenizer", "stage", "optim", "trainer", "eval", "tracking", "executor", "hardware")

@@ -32,7 +32,7 @@ def parse_quantity(text: str, dimension: Dimension) -> float:
 def human_count(n: float) -> str:
     """1234 → '1,234', 62_403_072 → '62.4M', 1e12 → '1T'."""
     for size, suffix in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
-        if n >= size:
+        if n >= 0.9995 * size:
             return f"{n / size:.3g}{suffix}"
     return f"{n:,.0f}"
 

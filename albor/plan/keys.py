@@ -9,10 +9,11 @@ import types
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from albor.config.schema.config import Config
-from albor.config.structure import hints
+from albor.config.structure import bounds_of, hints
+from albor.config.types import Unit
 from albor.stages import base as stages
 
 
@@ -26,6 +27,8 @@ class Key:
     help: str
     owner: str
     """The schema that defines it."""
+    required: bool
+    """Whether YAML or the command line must give it."""
 
 
 def field_docs(cls: type) -> dict[str, str]:
@@ -49,8 +52,22 @@ def _schemas(tp: Any) -> list[type]:
 
 
 def type_name(tp: Any) -> str:
-    text = inspect.formatannotation(tp) if isinstance(tp, type) else str(tp)
-    return text.replace("typing.", "").replace("NoneType", "null")
+    """A type as a user would say it: "number > 0", "one of cosine, linear"."""
+    origin, args = get_origin(tp), get_args(tp)
+    if origin is Annotated:
+        unit = next((e.dimension for e in args[1:] if isinstance(e, Unit)), None)
+        bounds = " and ".join(f"{sign} {bound:g}" for sign, bound, _ in bounds_of(tuple(args[1:])))
+        example = {"count": ', or "1B"', "bytes": ', or "512MiB"', "seconds": ', or "2h"', None: ""}[unit]
+        return f"{type_name(args[0])} {bounds}".strip() + example
+    if origin is Literal:
+        return f"one of {', '.join(map(str, args))}" if len(args) > 1 else str(args[0])
+    if origin in (types.UnionType, Union):
+        return " or ".join(type_name(a) for a in args)
+    if origin is tuple:
+        return f"list of {type_name(args[0])}"
+    if origin is dict:
+        return f"mapping to {type_name(args[1])}"
+    return {int: "whole number", float: "number", str: "text", bool: "true or false"}.get(tp, "null")
 
 
 def walk(cls: type, prefix: str = "") -> Iterator[Key]:
@@ -66,7 +83,8 @@ def walk(cls: type, prefix: str = "") -> Iterator[Key]:
         for schema in inner:
             yield from walk(schema, f"{path}.")
         if not inner:
-            yield Key(path, type_name(tp), default, docs.get(f.name, ""), cls.__name__)
+            required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+            yield Key(path, type_name(tp), default, docs.get(f.name, ""), cls.__name__, required)
 
 
 @lru_cache(maxsize=None)

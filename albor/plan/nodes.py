@@ -9,12 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from albor.config.origins import Origins
 from albor.config.problems import ConfigRefused
 from albor.config.schema.config import Config
 from albor.config.structure import plain
 from albor.contracts import Case, Finding, check_all
 from albor.errors import AlborError
-from albor.plan.target import Resolver, Target
+from albor.plan.target import Resolver, StageConfig, Target
 from albor.runs.manifest import Manifest, run_id
 from albor.runs.store import Run, Store
 from albor.stages import base as stages
@@ -41,6 +42,7 @@ class Node:
     stage: stages.Stage
     config: Config
     choices: Mapping[str, str | None]
+    origins: Origins
     inputs: Mapping[str, Node | External]
     identity: Mapping[str, str]
     id: str
@@ -163,7 +165,7 @@ class Planner:
         memo = (name, id(config), tuple(sorted(ids.items())))
         node = self._nodes.get(memo)
         if node is None:
-            node = self._make(stage, config, chosen.choices, inputs, ids)
+            node = self._make(stage, chosen, inputs, ids)
             self._nodes[memo] = node
         ordered[name] = node
         return node
@@ -171,16 +173,17 @@ class Planner:
     def _make(
         self,
         stage: stages.Stage,
-        config: Config,
-        choices: Mapping[str, str | None],
+        chosen: StageConfig,
         inputs: Mapping[str, Node | External],
         ids: dict[str, str],
     ) -> Node:
+        config = chosen.config
         identity = self._identity(stage, config)
         made = run_id(stage.name, stage.version, self._fields(stage, config), dict(identity), ids)
         store = self.store(config.outputs)
         directory = store.directory(stage.name, config.name or stage.label(config), made)
-        return Node(stage, config, choices, inputs, identity, made, directory, store.get(directory))
+        run = store.get(directory)
+        return Node(stage, config, chosen.choices, chosen.origins, inputs, identity, made, directory, run)
 
     def _identity(self, stage: stages.Stage, config: Config) -> Mapping[str, str]:
         key = (stage.name, id(config.data))

@@ -18,8 +18,9 @@ from albor.config.origins import Origins
 from albor.config.overrides import Overrides, plain_value, split
 from albor.config.problems import ConfigRefused, Problem
 from albor.config.schema.config import Config
+from albor.config.sections import Structurer
 from albor.config.suggest import nearest, nearest_key
-from albor.config.tree import Structurer, delete, has_interpolation, resolve, set_value
+from albor.config.tree import delete, has_interpolation, resolve, set_value
 from albor.plan.keys import valid_keys
 from albor.stages import base as stages
 
@@ -46,6 +47,8 @@ class StageConfig:
 
     config: Config
     choices: dict[str, str | None]
+    origins: Origins
+    """Where its values came from."""
 
 
 class Target:
@@ -169,21 +172,22 @@ class Target:
         key = (tuple(sorted(choices.items(), key=str)), tuple(o.input_line for _, o in values))
         config = self.resolver.configs.get(key)
         composed = self._composed(choices)
+        origins = Origins(composed, self.resolver.composer, values)
         if config is None:
-            config = self._structure(stage, composed, values, own)
+            config = self._structure(stage, composed, values, own, origins)
             self.resolver.configs[key] = config
-        return StageConfig(config, composed.choices)
+        return StageConfig(config, composed.choices, origins)
 
     def _structure(
-        self, stage: str, composed: Composed, values: list[tuple[str, Override]], own: Overrides
+        self, stage: str, composed: Composed, values: list[tuple[str, Override]], own: Overrides, origins: Origins
     ) -> Config:
         problems = list(own.problems)
         tree = apply_values(composed.tree, values, problems)
         if self._interpolated(composed) or any(has_interpolation(o.value()) for _, o in values):
-            tree = resolve(tree)
+            tree, unresolved = resolve(tree)
+            problems += unresolved
         config, found = self.resolver.structurer(tree, stages.find(stage).config)
         if problems or found or config is None:
-            origins = Origins(composed, self.resolver.composer, [(k, str(o.input_line)) for k, o in values])
             raise ConfigRefused([explain(p, stage, origins) for p in (*problems, *found)])
         return config
 

@@ -16,6 +16,8 @@ from albor.runs.files import sha256_file, write_text
 Status = Literal["planned", "running", "interrupted", "failed", "done"]
 NAME = "manifest.yaml"
 SCHEMA = 1
+EXTERNAL = ("files", "hub")
+"""Stages of inputs that no run of ours made."""
 
 
 @dataclass(frozen=True, kw_only=True)

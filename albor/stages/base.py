@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import albor.stages
 from albor.config.schema.config import Config
@@ -63,6 +63,8 @@ class Input:
     facts: Facts
     config: Mapping[str, Any]
     """The resolved config that made it."""
+    digest: str | None
+    """SHA-256 over its files; None for a directory given by hand."""
 
 
 class Interrupted(Exception):
@@ -91,6 +93,8 @@ class Stage:
     """What, besides the config, determines the result: the version of a source, say. Cheap."""
     resumable: bool = False
     """Whether an interrupted run goes on from its own directory."""
+    distributed: bool = False
+    """Whether it runs as one process per device."""
 
     def reads_key(self, key: str) -> bool:
         """Whether the dotted key, or anything below it, is among what this stage reads."""
@@ -112,3 +116,29 @@ def find(name: str) -> Stage:
     stage = importlib.import_module(f"albor.stages.{name}").STAGE
     assert isinstance(stage, Stage) and stage.name == name
     return stage
+
+
+class View:
+    """A config that shows a stage only what it declared to read, so that nothing unhashed can change a result.
+
+    Stands for the config or a section; what lies wholly inside a declared prefix is handed out as it is.
+    """
+
+    def __init__(self, target: Any, reads: tuple[str, ...], prefix: str = "") -> None:
+        self._target, self._reads, self._prefix = target, reads, prefix
+
+    def __getattr__(self, name: str) -> Any:
+        path = f"{self._prefix}{name}"
+        if any(path == r or path.startswith(f"{r}.") for r in self._reads):
+            return getattr(self._target, name)
+        if any(r.startswith(f"{path}.") for r in self._reads):
+            return View(getattr(self._target, name), self._reads, f"{path}.")
+        raise AttributeError(f"the stage reads config.{path}, which it does not declare in `reads`")
+
+
+ENVIRONMENT = ("stage", "executor", "hardware", "outputs")
+"""What every stage may look at without declaring it: it does not determine results."""
+
+
+def view(config: Config, reads: tuple[str, ...]) -> Config:
+    return cast(Config, View(config, (*reads, *ENVIRONMENT)))

@@ -50,4 +50,5 @@ STAGE = Stage(
     run=run,
     cost=cost,
     resumable=True,
+    distributed=True,
 )

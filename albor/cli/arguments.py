@@ -1,0 +1,105 @@
+"""The command line: an optional verb, Hydra overrides, a few flags."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from albor.config.problems import ConfigRefused, Problem
+from albor.config.suggest import nearest
+
+VERBS: dict[str, str] = {
+    "plan": "what a target would build, what it costs, and what refuses it; writes nothing",
+    "validate": "check a target, every point of a sweep (-m), or with no argument every config there is",
+    "ls": "groups and their choices",
+    "explain": "what a key, a contract or an error code means",
+    "fit": "the largest micro-batch, and the accumulation for a number of tokens a step",
+    "runs": "the runs in the store",
+    "diff": "how two runs differ",
+    "sample": "let a trained model continue a prompt",
+    "doctor": "what this machine has and lacks",
+}
+FLAGS: dict[str, tuple[str, ...]] = {
+    "plan": ("json", "strict"),
+    "validate": ("json", "strict", "multirun"),
+    "runs": ("json",),
+    "fit": ("json", "tokens_per_step"),
+    "sample": ("prompt", "max_new_tokens", "temperature", "top_p", "seed"),
+    "doctor": ("json",),
+    "": ("multirun", "strict", "cfg"),
+}
+"""Flags of each verb, beside --config-dir; "" is running a target."""
+
+
+@dataclass
+class Arguments:
+    """A parsed command line."""
+
+    verb: str | None = None
+    words: list[str] = field(default_factory=list)
+    """What is neither verb, flag nor override: a run, a key, a group."""
+    overrides: tuple[str, ...] = ()
+    config_dirs: tuple[str, ...] = ()
+    multirun: bool = False
+    strict: bool = False
+    json: bool = False
+    cfg: str | None = None
+    tokens_per_step: str | None = None
+    prompt: list[str] = field(default_factory=list)
+    max_new_tokens: int = 64
+    temperature: float = 0.2
+    top_p: float = 0.95
+    seed: int = 0
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise bad(message, "`albor --help` shows the grammar")
+
+
+def bad(cause: str, fix: str | None) -> ConfigRefused:
+    return ConfigRefused([Problem("E-OVERRIDE", "command line", cause, fix)])
+
+
+def parser() -> Parser:
+    p = Parser(prog="albor", add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    p.add_argument("--config-dir", "-cd", action="append", dest="config_dirs")
+    p.add_argument("--multirun", "-m", action="store_true")
+    p.add_argument("--strict", action="store_true")
+    p.add_argument("--json", action="store_true")
+    p.add_argument("--cfg", "-c", choices=("job",))
+    p.add_argument("--tokens-per-step")
+    p.add_argument("--prompt", action="append")
+    p.add_argument("--max-new-tokens", type=int)
+    p.add_argument("--temperature", type=float)
+    p.add_argument("--top-p", type=float)
+    p.add_argument("--seed", type=int)
+    return p
+
+
+def is_override(word: str) -> bool:
+    return "=" in word or word.startswith("~")
+
+
+def parse_arguments(argv: list[str]) -> Arguments:
+    """Raises ConfigRefused when a word is neither verb, flag nor override."""
+    known, rest = parser().parse_known_args(argv)
+    given = vars(known)
+    for word in rest:
+        if word.startswith("-") and not is_override(word):
+            guess = nearest(word, ["--config-dir", "--multirun", "--strict", "--json", "--help", "--version"])
+            raise bad(f"{word} is not a flag", f"did you mean {guess}?" if guess else "`albor --help` lists them")
+    words = [w for w in rest if not is_override(w)]
+    verb = words.pop(0) if words and words[0] in VERBS else None
+    if verb is None and words:
+        guess = nearest(words[0], VERBS)
+        fix = f"did you mean `albor {guess}`?" if guess else f"the verbs are {', '.join(VERBS)}"
+        raise bad(f"'{words[0]}' is neither a verb nor an override KEY=VALUE", fix)
+    overrides = tuple(w for w in rest if is_override(w))
+    for flag in given:
+        if flag != "config_dirs" and flag not in FLAGS.get(verb or "", ()):
+            what = f"`albor {verb}`" if verb else "running a target"
+            raise bad(f"--{flag.replace('_', '-')} does not go with {what}", None)
+    given["config_dirs"] = tuple(given.get("config_dirs", ()))
+    return Arguments(verb=verb, words=words, overrides=overrides, **given)

@@ -1,0 +1,60 @@
+"""Dispatch: verbs are ours, everything with ``=`` is Hydra's grammar. Nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+from albor.config.problems import ConfigRefused
+from albor.errors import AlborError
+
+HYDRA_FLAGS = ("--info", "-i", "--hydra-help", "--experimental-rerun")
+REFUSED = 2
+INTERRUPTED = 75
+
+
+def run(argv: list[str]) -> int:
+    """The exit code: 0 done, 1 failed while running, 2 the user must change something, 75 interrupted."""
+    from albor.cli import render
+
+    try:
+        return dispatch(argv)
+    except ConfigRefused as refused:
+        render.show_problems(refused.problems)
+        return REFUSED
+    except AlborError as error:
+        render.show_error(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def dispatch(argv: list[str]) -> int:
+    if "--version" in argv:
+        from importlib.metadata import version
+
+        print(f"albor {version('albor')}")
+        return 0
+    if any(a in ("-sc", "--shell-completion") for a in argv):
+        from albor.cli.completion import complete
+
+        return complete(argv)
+    if any(a in HYDRA_FLAGS for a in argv):
+        from albor.cli.launch import hydra_itself
+
+        return hydra_itself(argv)
+    from albor.cli.arguments import parse_arguments
+
+    wants_help = any(a in ("-h", "--help") for a in argv)
+    arguments = parse_arguments([a for a in argv if a not in ("-h", "--help")])
+    if wants_help:
+        from albor.cli.help import show_help
+
+        return show_help(arguments)
+    module = arguments.verb or "run"
+    return int(importlib.import_module(f"albor.cli.verbs.{module}").run(arguments))

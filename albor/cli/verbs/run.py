@@ -1,0 +1,85 @@
+"""Running a target: plan, refuse or build, say what was made. With -m, a sweep."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from albor.cli.arguments import Arguments
+from albor.cli.render import paint
+from albor.cli.session import planner
+from albor.cli.show import show_findings, verdict
+from albor.config.units import human_seconds
+from albor.plan.apply import build, prepare
+from albor.plan.nodes import Planner
+from albor.runs import manifest
+from albor.runs.manifest import Manifest
+
+HEADLINES = ("documents", "vocab_size", "num_sequences", "val_ppl", "val_bits_per_byte", "tokens_per_second", "page")
+
+
+def run(arguments: Arguments) -> int:
+    if arguments.cfg:
+        return show_config(planner(arguments), arguments.overrides)
+    from albor.plan import sweep
+
+    made = planner(arguments)
+    if arguments.multirun or sweep.asks_for_sweep(made, arguments.overrides):
+        from albor.cli.launch import run_sweep
+
+        return run_sweep(made, arguments)
+    plan = made.plan(arguments.overrides)
+    line, code = verdict(plan, strict=arguments.strict)
+    show_findings(plan)
+    if code:
+        print(f"{line}; nothing was started", file=sys.stderr)
+        return code
+    todo = [n for n in plan.nodes if n.state != "done"]
+    target = plan.target
+    if not todo:
+        print(f"nothing to do: {target.name} is done, and {target.reason}", file=sys.stderr)
+        show_result(target.directory, manifest.load(target.directory))
+        return 0
+    prepare(plan)
+    numbers = {n.directory: i for i, n in enumerate(todo, 1)}
+    began = time.monotonic()
+
+    def announce(directory: Path, run: Manifest) -> None:
+        position = f"[{numbers.get(directory, '·')}/{len(todo)}]"
+        print(f"{paint(position, 'dim', stream=sys.stderr)} {run.stage}/{directory.name}", file=sys.stderr, flush=True)
+
+    code = build(target.directory, announce, show_finished)
+    if code == 0:
+        print(f"done in {human_seconds(time.monotonic() - began)}", file=sys.stderr)
+        show_result(target.directory, manifest.load(target.directory))
+    return code
+
+
+def show_finished(directory: Path, run: Manifest) -> None:
+    facts = ", ".join(f"{k} {_short(run.facts[k])}" for k in HEADLINES if k in run.facts and k != "page")
+    took = human_seconds(run.seconds or 0)
+    print(f"      {took}" + (f"; {facts}" if facts else ""), file=sys.stderr, flush=True)
+
+
+def _short(value: object) -> str:
+    if isinstance(value, dict):
+        return " + ".join(f"{v:,} {k}" for k, v in value.items())
+    return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}"
+
+
+def show_result(directory: Path, run: Manifest) -> None:
+    """Where the artifact lies, and for a report the page to open."""
+    page = run.facts.get("page")
+    print(directory / "artifact" / str(page) if page else directory / "artifact")
+
+
+def show_config(made: Planner, overrides: tuple[str, ...]) -> int:
+    """``--cfg job``: the resolved config of the target, defaults included."""
+    import yaml
+
+    from albor.config.structure import plain
+
+    target = made.plan(overrides).target
+    print(yaml.dump(plain(target.config), Dumper=yaml.CSafeDumper, sort_keys=False), end="")
+    return 0

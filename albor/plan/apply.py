@@ -1,0 +1,130 @@
+"""Carrying a plan out: a manifest for every stage run, then the runs one after the other, each in a process.
+
+The chain is read off the manifests, so a sweep's job, on whatever machine, needs nothing but a run directory.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+
+from albor.config.structure import plain
+from albor.plan.nodes import External, Node, Plan
+from albor.runs import manifest
+from albor.runs.manifest import InputRef, Manifest
+from albor.runs.store import ARTIFACT, disk_error, writable
+
+Announce = Callable[[Path, Manifest], None]
+
+
+def prepare(plan: Plan) -> None:
+    """Writes the manifests of everything that is not done, sources first. Raises AlborError when it cannot."""
+    writable(Path(plan.target.config.outputs))
+    for node in plan.nodes:
+        if node.state != "done":
+            write_manifest(node, plan)
+
+
+def write_manifest(node: Node, plan: Plan) -> None:
+    """A planned run's manifest; a run that can resume keeps its status and the time it was made."""
+    before = node.run.manifest if node.run else None
+    resumes = before is not None and node.state in ("interrupted", "running")
+    planned = Manifest(
+        stage=node.stage.name,
+        version=node.stage.version,
+        id=node.id,
+        label=node.config.name or node.stage.label(node.config),
+        status=before.status if before and resumes else "planned",
+        command=command(plan.texts),
+        config=plain(node.config),
+        choices=dict(node.choices),
+        identity=dict(node.identity),
+        inputs={name: reference(i) for name, i in node.inputs.items()},
+        allowed=sorted({f.id for f in node.findings if f.id in node.config.allow}),
+        group=plan.target.name,
+        created=before.created if before else time.time(),
+    )
+    try:
+        node.directory.mkdir(parents=True, exist_ok=True)
+        manifest.save(node.directory, planned)
+    except OSError as error:
+        raise disk_error(error, node.directory) from None
+
+
+def reference(source: Node | External) -> InputRef:
+    """Where an input lies; its digest is filled in when the run starts."""
+    if isinstance(source, External):
+        return InputRef(stage=source.stage, id=source.id, path=str(source.path), digest=source.digest)
+    return InputRef(stage=source.stage.name, id=source.id, path=str(source.directory / ARTIFACT))
+
+
+def command(texts: Sequence[str]) -> str:
+    return shlex.join(["python", "-m", "albor", *texts])
+
+
+def chain(directory: Path) -> Iterator[tuple[Path, Manifest]]:
+    """The runs that ``directory`` depends on and itself, inputs first, each once."""
+    seen: set[Path] = set()
+
+    def visit(place: Path) -> Iterator[tuple[Path, Manifest]]:
+        if place in seen:
+            return
+        seen.add(place)
+        run = manifest.load(place)
+        for ref in run.inputs.values():
+            if ref.stage not in manifest.EXTERNAL:
+                yield from visit(Path(ref.path).parent)
+        yield place, run
+
+    yield from visit(directory)
+
+
+def build(directory: Path, announce: Announce, finished: Announce) -> int:
+    """Runs what is not done of a run's chain; returns the first exit code that is not 0, else 0."""
+    for place, run in chain(directory):
+        if run.status == "done":
+            continue
+        announce(place, run)
+        code = execute(place, run)
+        if code:
+            return code
+        finished(place, manifest.load(place))
+    return 0
+
+
+def launch_command(directory: Path, run: Manifest) -> list[str]:
+    """One process, or torchrun with one per device."""
+    from albor.stages.base import find
+
+    devices = int(run.config["trainer"]["devices"])
+    if devices == 1 or not find(run.stage).distributed:
+        return [sys.executable, "-m", "albor.exec", str(directory)]
+    ranks = ["--standalone", "--nproc-per-node", str(devices), "-m", "albor.exec", str(directory)]
+    return [sys.executable, "-m", "torch.distributed.run", *ranks]
+
+
+def execute(directory: Path, run: Manifest) -> int:
+    """Runs one stage in a process of its own and waits; an interrupt reaches that process, which saves and ends."""
+    process = subprocess.Popen(launch_command(directory, run), env=os.environ | {"PYTHONUNBUFFERED": "1"})
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        process.send_signal(number)
+
+    # A terminal sends SIGINT to the whole group, so the stage has it already; SIGTERM comes to this process alone.
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, lambda number, frame: None),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, forward),
+    }
+    try:
+        code = process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return code if code >= 0 else 1

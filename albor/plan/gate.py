@@ -1,0 +1,112 @@
+"""The config gate: everything under the config directories, composed and checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from albor.config.location import yaml_files
+from albor.config.problems import ConfigRefused, Problem
+from albor.contracts import Finding
+from albor.errors import AlborError
+from albor.plan.nodes import Node, Planner
+
+
+@dataclass(frozen=True)
+class CheckedCase:
+    """One composition that did not come out as it should."""
+
+    title: str
+    problems: list[Problem] = field(default_factory=list)
+    findings: list[tuple[Node, Finding]] = field(default_factory=list)
+    note: str | None = None
+
+
+@dataclass
+class Gate:
+    """What the gate saw."""
+
+    bad: list[CheckedCase] = field(default_factory=list)
+    incomplete: list[str] = field(default_factory=list)
+    """Choices that are templates: nothing wrong but values left open (``???``)."""
+    refused_as_expected: list[str] = field(default_factory=list)
+    never_composed: list[str] = field(default_factory=list)
+    files: set[Path] = field(default_factory=set)
+    checked: int = 0
+
+    @property
+    def ok(self) -> bool:
+        return not self.bad and not self.never_composed
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "ok": self.ok,
+            "checked": self.checked,
+            "files": sorted(map(str, self.files)),
+            "bad": [
+                {
+                    "config": c.title,
+                    "problems": [f"{p.code} {p.path}: {p.cause}" for p in c.problems],
+                    "findings": [f"{f.id} {f.path}: {f.message}" for _, f in c.findings],
+                    "note": c.note,
+                }
+                for c in self.bad
+            ],
+            "incomplete": self.incomplete,
+            "refused_as_expected": self.refused_as_expected,
+            "never_composed": self.never_composed,
+        }
+
+
+def check_everything(planner: Planner) -> Gate:
+    """Every choice of every group alone, then every model with every stage."""
+    gate = Gate()
+    groups = planner.resolver.composer.groups
+    singles = [(f"{group}={choice}",) for group, choices in groups.items() for choice in choices]
+    pairs = [(f"model={m}", f"stage={s}") for m in groups["model"] for s in groups["stage"]]
+    for texts in ((), *singles, *pairs):
+        check(planner, texts, gate)
+    for directory in planner.resolver.composer.directories:
+        for _, _, path in yaml_files(directory):
+            if path not in gate.files and not shadowed(planner, directory, path):
+                gate.never_composed.append(str(path))
+    return gate
+
+
+def shadowed(planner: Planner, directory: Path, path: Path) -> bool:
+    """Whether a directory before this one has a file of the same name, which takes its place."""
+    earlier = planner.resolver.composer.directories
+    name = path.relative_to(directory)
+    return any((d / name).is_file() for d in earlier[: earlier.index(directory)])
+
+
+def check(planner: Planner, texts: tuple[str, ...], gate: Gate) -> None:
+    """Plans one target; an experiment that says by what it is refused must be refused by exactly that."""
+    gate.checked += 1
+    title = " ".join(texts) or "the defaults"
+    try:
+        plan = planner.plan(texts)
+    except ConfigRefused as refused:
+        gate.files |= planner.resolver.composer.used(texts)
+        if all(p.code == "E-MISSING" for p in refused.problems):
+            gate.incomplete.append(title)
+        else:
+            gate.bad.append(CheckedCase(title, refused.problems))
+        return
+    except AlborError as error:
+        gate.bad.append(CheckedCase(title, [Problem(error.code, error.place or "", error.cause, error.help)]))
+        return
+    gate.files |= planner.resolver.composer.used(texts)
+    expected = {c for n in plan.nodes for c in n.config.refused_by}
+    # A run that is done is still held to its contracts here: the gate judges configs, not the store.
+    found = [(n, f) for n in plan.nodes for f in n.findings if f.severity == "error"]
+    refused_by = {f.id for _, f in found}
+    if refused_by == expected:
+        if expected:
+            gate.refused_as_expected.append(title)
+    elif expected:
+        note = f"must be refused by {', '.join(sorted(expected))}; is by {', '.join(sorted(refused_by)) or 'nothing'}"
+        gate.bad.append(CheckedCase(title, findings=found, note=note))
+    else:
+        gate.bad.append(CheckedCase(title, findings=found))

@@ -1,0 +1,72 @@
+"""A sweep's points: expanded as Hydra's own sweeper expands them, every one planned before the first is started."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from albor.config.overrides import split
+from albor.config.problems import ConfigRefused, Problem
+from albor.plan.nodes import Plan, Planner
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Planned points, and the problems of those that cannot be."""
+
+    plans: list[Plan]
+    refused: list[tuple[tuple[str, ...], list[Problem]]]
+
+
+def hydra_settings(planner: Planner, texts: Sequence[str]) -> dict[str, object]:
+    """The ``hydra`` node of the composed config: an experiment may ask for a sweep there."""
+    composer = planner.resolver.composer
+    fixed = tuple(t for t in texts if not _is_sweep(planner, t))
+    choices = {g: c for g, (c, _) in split(fixed, composer.groups, composer.bad_choice).choices.items()}
+    return composer.compose(choices).hydra
+
+
+def asks_for_sweep(planner: Planner, texts: Sequence[str]) -> bool:
+    """Whether the chosen experiment sets ``hydra.mode: MULTIRUN``, or the command line does."""
+    if any(t.lstrip("+") == "hydra.mode=MULTIRUN" for t in texts):
+        return True
+    if not any("experiment=" in t for t in texts):
+        return False
+    return hydra_settings(planner, texts).get("mode") == "MULTIRUN"
+
+
+def _is_sweep(planner: Planner, text: str) -> bool:
+    return bool(_parse(planner, [text])[0].is_sweep_override())
+
+
+def _parse(planner: Planner, texts: Sequence[str]):  # type: ignore[no-untyped-def]
+    parser = OverridesParser.create(config_loader=planner.resolver.composer.loader)
+    try:
+        return parser.parse_overrides(list(texts))
+    except (HydraException, ValueError) as error:
+        raise ConfigRefused([Problem("E-OVERRIDE", "sweep", str(error).split("\n")[0])]) from None
+
+
+def points(planner: Planner, texts: Sequence[str]) -> list[tuple[str, ...]]:
+    """Override lists, one per point, in Hydra's order; ``hydra.sweeper.params`` are taken in."""
+    own = [t for t in texts if not t.lstrip("+~").startswith("hydra")]
+    sweeper = hydra_settings(planner, own).get("sweeper")
+    params = sweeper.get("params") if isinstance(sweeper, dict) else None
+    texts = [*(f"{k}={v}" for k, v in (params or {}).items()), *own]
+    batches = BasicSweeper.split_arguments(_parse(planner, texts), max_batch_size=None)
+    return [tuple(point) for batch in batches for point in batch]
+
+
+def preflight(planner: Planner, expanded: Sequence[tuple[str, ...]]) -> Sweep:
+    """Plans every point; nothing is written."""
+    plans, refused = [], []
+    for texts in expanded:
+        try:
+            plans.append(planner.plan(texts))
+        except ConfigRefused as error:
+            refused.append((texts, error.problems))
+    return Sweep(plans, refused)
