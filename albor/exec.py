@@ -21,6 +21,7 @@ from albor.contracts import Case, check_all
 from albor.errors import AlborError
 from albor.runs import environment, manifest, tracking
 from albor.runs.files import fsync_directory, sha256_file
+from albor.runs.lineage import input_path
 from albor.runs.manifest import FileRef, Manifest
 from albor.runs.metrics import MetricsLog
 from albor.runs.progress import Progress
@@ -59,9 +60,9 @@ class RunContext:
         self._bar(done, total, text)
 
 
-def load_input(name: str, ref: manifest.InputRef) -> stages.Input:
+def load_input(directory: Path, name: str, ref: manifest.InputRef) -> stages.Input:
     """An input, its files verified against the hashes of the run that made it."""
-    path = Path(ref.path)
+    path = input_path(directory, ref)
     if ref.stage in manifest.EXTERNAL:
         return stages.Input(name, ref.id, path, {}, {}, None)
     made = manifest.load(path.parent)
@@ -114,7 +115,7 @@ def lead(directory: Path) -> int:
     run = manifest.load(directory)
     stage = stages.find(run.stage)
     config = structured(run, stage)
-    inputs = {name: load_input(name, ref) for name, ref in run.inputs.items()}
+    inputs = {name: load_input(directory, name, ref) for name, ref in run.inputs.items()}
     refuse(config, stage, inputs)
     partial = directory / f"{ARTIFACT}.partial"
     if partial.exists() and not (stage.resumable and run.status in RESUMABLE):
@@ -195,7 +196,7 @@ def follow(directory: Path) -> int:
     class Silent:
         def __call__(self, *args: object) -> None: ...
 
-    inputs = {name: load_input(name, ref) for name, ref in run.inputs.items()}
+    inputs = {name: load_input(directory, name, ref) for name, ref in run.inputs.items()}
     context = RunContext(directory, True, inputs, Silent(), tracking.NoTracker(), Silent())  # type: ignore[arg-type]
     try:
         stage.run(view(structured(run, stage), stage.reads), context)

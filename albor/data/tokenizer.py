@@ -14,6 +14,7 @@ from albor.data.errors import DataError
 from albor.data.fim import FimIds
 from albor.runs.files import write_text
 
+FILE, ROLES = "tokenizer.json", "roles.json"
 EOS, PREFIX, SUFFIX, MIDDLE, PAD = SPECIAL_TOKENS[:5]
 MIN_PAIR_COUNT = 2
 """A pair seen once is no statistic, and merging it would only memorise a file."""
@@ -85,6 +86,7 @@ class Codec:
         self.fim = FimIds(vocabulary[fim[0]], vocabulary[fim[1]], vocabulary[fim[2]], self.pad_id) if fim else None
         """None when the tokenizer has no fill-in-the-middle tokens."""
         self._saved = tokenizer.to_str(pretty=True)
+        self._roles = {"eos": eos, "pad": pad, "fim": list(fim) if fim else None}
         self._tokenizer = _text_only(tokenizer)
 
     @classmethod
@@ -101,6 +103,15 @@ class Codec:
                 help="load a foreign tokenizer with tokenizer=hf",
             )
         return cls(tokenizer, fim=(PREFIX, SUFFIX, MIDDLE))
+
+    @classmethod
+    def load(cls, directory: Path) -> Codec:
+        """The codec that ``save`` wrote. Raises DataError when a file is missing or damaged."""
+        try:
+            roles = json.loads((directory / ROLES).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{directory / ROLES} cannot be read: {error}", help="build the tokenizer again") from error
+        return cls(_load(directory / FILE), **roles)
 
     @classmethod
     def hf(cls, tokenizer: HfTokenizer) -> Codec:
@@ -158,9 +169,10 @@ class Codec:
         """The text of ``ids``; bytes that are not UTF-8 become U+FFFD."""
         return str(self._tokenizer.decode(ids, skip_special_tokens=skip_special))
 
-    def save(self, path: Path) -> None:
-        """Write the ``tokenizer.json`` that this codec was made from."""
-        write_text(path, self._saved)
+    def save(self, directory: Path) -> None:
+        """Write the ``tokenizer.json`` that this codec was made from, and which of its tokens play which role."""
+        write_text(directory / FILE, self._saved)
+        write_text(directory / ROLES, json.dumps(self._roles))
 
 
 def _text_only(tokenizer: Tokenizer) -> Tokenizer:

@@ -11,13 +11,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
 from albor.config.structure import plain
 from albor.plan.nodes import External, Node, Plan
 from albor.runs import manifest
+from albor.runs.lineage import chain
 from albor.runs.manifest import InputRef, Manifest
 from albor.runs.store import ARTIFACT, disk_error, writable
 
@@ -46,7 +47,7 @@ def write_manifest(node: Node, plan: Plan) -> None:
         config=plain(node.config),
         choices=dict(node.choices),
         identity=dict(node.identity),
-        inputs={name: reference(i) for name, i in node.inputs.items()},
+        inputs={name: reference(i, node.directory) for name, i in node.inputs.items()},
         allowed=sorted({f.id for f in node.findings if f.id in node.config.allow}),
         group=plan.target.name,
         created=before.created if before else time.time(),
@@ -58,32 +59,18 @@ def write_manifest(node: Node, plan: Plan) -> None:
         raise disk_error(error, node.directory) from None
 
 
-def reference(source: Node | External) -> InputRef:
-    """Where an input lies; its digest is filled in when the run starts."""
+def reference(source: Node | External, directory: Path) -> InputRef:
+    """Where an input lies, as seen from the run's directory, so that a store can be moved whole. Its digest is filled
+    in when the run starts."""
     if isinstance(source, External):
-        return InputRef(stage=source.stage, id=source.id, path=str(source.path), digest=source.digest)
-    return InputRef(stage=source.stage.name, id=source.id, path=str(source.directory / ARTIFACT))
+        path = source.path if source.stage in manifest.EXTERNAL else os.path.relpath(source.path, directory)
+        return InputRef(stage=source.stage, id=source.id, path=str(path), digest=source.digest)
+    path = os.path.relpath(source.directory / ARTIFACT, directory)
+    return InputRef(stage=source.stage.name, id=source.id, path=path)
 
 
 def command(texts: Sequence[str]) -> str:
     return shlex.join(["python", "-m", "albor", *texts])
-
-
-def chain(directory: Path) -> Iterator[tuple[Path, Manifest]]:
-    """The runs that ``directory`` depends on and itself, inputs first, each once."""
-    seen: set[Path] = set()
-
-    def visit(place: Path) -> Iterator[tuple[Path, Manifest]]:
-        if place in seen:
-            return
-        seen.add(place)
-        run = manifest.load(place)
-        for ref in run.inputs.values():
-            if ref.stage not in manifest.EXTERNAL:
-                yield from visit(Path(ref.path).parent)
-        yield place, run
-
-    yield from visit(directory)
 
 
 def build(directory: Path, announce: Announce, finished: Announce) -> int:

@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,14 @@ def _git(*args: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
+def installed(package: str) -> str | None:
+    """A package's version without importing it."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
 @lru_cache(maxsize=1)
 def describe() -> dict[str, Any]:
     """Git commit of the working directory, hash of the lock file beside it, interpreter and machine."""
@@ -30,6 +39,7 @@ def describe() -> dict[str, Any]:
         "git_commit": commit,
         "git_dirty": dirty,
         "lock_sha256": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else None,
+        "torch": installed("torch"),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),

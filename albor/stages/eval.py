@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from albor.config.schema.config import Config as Whole
 from albor.config.types import Text
+from albor.runs.files import write_text
 from albor.stages.base import Context, Facts, Stage
+from albor.stages.pretrain import bytes_per_token
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +24,36 @@ class Config:
 
 
 def run(cfg: Whole, context: Context) -> Facts:
-    raise AssertionError
+    from albor.data.rows import Rows
+    from albor.data.tokenizer import Codec
+    from albor.evals.perplexity import perplexity
+    from albor.evals.samples import complete
+    from albor.inference.device import best_device
+    from albor.inference.engine import Sampling
+    from albor.inference.torch_engine import TorchEngine
+
+    wanted, rows = cfg.eval, context.inputs["rows"]
+    engine = TorchEngine.load(context.inputs["model"].path, device=best_device(), batch_size=wanted.batch_size)
+    facts: dict[str, Any] = {}
+    if "perplexity" in wanted.tasks:
+        facts |= perplexity(
+            engine,
+            Rows(rows.path / "val.parquet"),
+            batch_size=wanted.batch_size,
+            limit=wanted.max_rows,
+            bytes_per_token=bytes_per_token(rows.facts),
+            progress=lambda done, total: context.progress(done, total, "rows"),
+        )
+    if "samples" in wanted.tasks:
+        sampling = Sampling(
+            max_new_tokens=wanted.max_new_tokens, temperature=wanted.temperature, top_p=wanted.top_p, seed=cfg.seed
+        )
+        codec = Codec.load(context.inputs["tokenizer"].path)
+        samples = complete(engine, codec, wanted.prompts, sampling)
+        write_text(context.out / "samples.jsonl", "".join(f"{json.dumps(sample)}\n" for sample in samples))
+        facts["samples"] = len(samples)
+    write_text(context.out / "eval.json", json.dumps(facts, indent=1))
+    return facts
 
 
 STAGE = Stage(

@@ -18,14 +18,26 @@ class Config:
 
 
 def run(cfg: Whole, context: Context) -> Facts:
-    raise AssertionError
+    from albor.data.pack import pack
+    from albor.data.tokenizer import Codec
+
+    return pack(
+        context.inputs["documents"].path,
+        Codec.load(context.inputs["tokenizer"].path),
+        row_len=cfg.data.packed_len,
+        fim_rate=cfg.data.fim_rate,
+        fim_spm_rate=cfg.data.fim_spm_rate,
+        seed=cfg.seed,
+        out=context.out,
+        progress=lambda n: context.progress(n, 0, "documents"),
+    )
 
 
 STAGE = Stage(
     name="pack",
     version=1,
     config=Config,
-    reads=("data.packed_len", "data.fim_rate", "data.fim_spm_rate", "tokenizer.kind", "seed"),
+    reads=("data.packed_len", "data.fim_rate", "data.fim_spm_rate", "seed"),
     label=lambda cfg: f"{cfg.data.name}-{cfg.tokenizer.name}",
     inputs=lambda cfg: {"documents": "prepare", "tokenizer": "tokenizer"},
     run=run,

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from albor.config.schema.config import Config as Whole
+from albor.config.budget import budget
 from albor.contracts.base import Case
 from albor.contracts.memory import checkpoint_bytes, training_bytes
-from albor.stages.base import Context, Cost, Facts, Stage
+from albor.stages.base import Context, Cost, Facts, Interrupted, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,14 +22,14 @@ class Config:
 
 
 def cost(cfg: Whole, inputs: Mapping[str, Facts]) -> Cost:
-    budget = Case(cfg, "pretrain", inputs).budget
-    flops = float(budget.total_tokens * cfg.model.flops_per_token(cfg.data.seq_len))
+    b = Case(cfg, "pretrain", inputs).budget
+    flops = float(b.total_tokens * cfg.model.flops_per_token(cfg.data.seq_len))
     peak = getattr(cfg.hardware.peak_flops, cfg.trainer.precision) or 0.0
     speed = peak * cfg.hardware.mfu * cfg.trainer.world_size
     return Cost(
         parameters=cfg.model.num_parameters,
         tensors=cfg.model.num_tensors,
-        tokens=budget.total_tokens,
+        tokens=b.total_tokens,
         flops=flops,
         memory=training_bytes(cfg.model, cfg.trainer, cfg.data.seq_len),
         disk=checkpoint_bytes(cfg.model),
@@ -37,7 +38,61 @@ def cost(cfg: Whole, inputs: Mapping[str, Facts]) -> Cost:
 
 
 def run(cfg: Whole, context: Context) -> Facts:
-    raise AssertionError
+    from albor.data.loader import Batches, sequential
+    from albor.data.rows import Rows
+    from albor.data.tokenizer import Codec
+    from albor.models.checkpoint import load_weights, save_model
+    from albor.training import pretrain
+    from albor.training.job import Job
+
+    rows = context.inputs["rows"]
+    codec = Codec.load(context.inputs["tokenizer"].path)
+    train, val = Rows(rows.path / "train.parquet"), Rows(rows.path / "val.parquet")
+    steps = budget(
+        cfg.trainer,
+        seq_len=cfg.data.seq_len,
+        num_parameters=cfg.model.num_parameters,
+        num_sequences=len(train),
+    ).actual
+    job = Job(
+        optim=cfg.optim,
+        trainer=cfg.trainer,
+        total_steps=steps,
+        seq_len=cfg.data.seq_len,
+        seed=cfg.seed,
+        train=lambda rank, world: Batches(
+            train,
+            batch_size=cfg.trainer.micro_batch_size * world,
+            seq_len=cfg.data.seq_len,
+            seed=cfg.seed,
+            rank=rank,
+            world_size=world,
+        ),
+        validation=lambda: sequential(val, batch_size=cfg.trainer.micro_batch_size, seq_len=cfg.data.seq_len),
+        directory=context.directory / "checkpoints",
+        log=context.log,
+        val_bytes_per_token=bytes_per_token(rows.facts),
+        progress=lambda step, total, metrics: context.progress(step, total, summary(metrics)),
+    )
+    given = context.inputs.get("init_from")
+    trained = pretrain.fit(cfg.model, job, load_weights(given.path, cfg.model) if given else None)
+    if trained.result["interrupted"]:
+        raise Interrupted
+    save_model(trained.model, context.out, eos_token_id=codec.eos_id, pad_token_id=codec.pad_id)
+    codec.save(context.out)
+    return {"parameters": cfg.model.num_parameters, "vocab_size": cfg.model.vocab_size, **trained.result}
+
+
+def bytes_per_token(facts: Facts) -> float | None:
+    """UTF-8 bytes per validation token; None for rows that do not say."""
+    tokens, size = facts.get("val_tokens"), facts.get("val_bytes")
+    return size / tokens if tokens and size else None
+
+
+def summary(metrics: Mapping[str, float | int]) -> str:
+    """The latest numbers for the progress line."""
+    formats = {"loss": "loss {:.3f}", "val_ppl": "val ppl {:.1f}", "lr": "lr {:.2e}", "tokens_per_second": "{:,.0f} tok/s"}
+    return "  ".join(form.format(metrics[key]) for key, form in formats.items() if key in metrics)
 
 
 STAGE = Stage(

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import dataclass
-from typing import Literal
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from albor.config.schema.config import Config as Whole
 from albor.config.types import Text
-from albor.stages.base import Context, Facts, Stage
+from albor.runs.files import write_text
+from albor.runs.lineage import chain
+from albor.runs.manifest import load
+from albor.runs.metrics import NAME as METRICS
+from albor.stages.base import Context, Facts, Input, Stage
+
+if TYPE_CHECKING:
+    from albor.report.model import Ancestor, Report, Scalar
+
+PAGE = "index.html"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +34,86 @@ class Config:
 
 
 def run(cfg: Whole, context: Context) -> Facts:
-    raise AssertionError
+    from albor.report.page import render
+
+    page = render(collect(context.inputs["model"], context.inputs["evaluation"]))
+    write_text(context.out / PAGE, page)
+    return {"page": PAGE, "bytes": len(page.encode())}
+
+
+def collect(model: Input, evaluation: Input) -> Report:
+    """The report's data, read off the manifests, logs and files of the runs it is about."""
+    from albor.report.metrics import read_metrics
+    from albor.report.model import Headline, Report
+
+    directory = model.path.parent
+    run = load(directory)
+    facts, samples = run.facts, evaluation.path / "samples.jsonl"
+    initial = facts.get("initial_val_loss")
+    return Report(
+        title=f"{run.label}: {run.stage}",
+        run_id=run.id,
+        stage=run.stage,
+        status=run.status,
+        started=moment(run.started),
+        finished=moment(run.finished),
+        headline=Headline(
+            parameters=facts.get("parameters"),
+            tokens=facts.get("tokens"),
+            steps=facts.get("steps"),
+            val_ppl_before=math.exp(initial) if initial else None,
+            val_ppl_after=evaluation.facts.get("val_ppl", facts.get("val_ppl")),
+            bits_per_byte=evaluation.facts.get("val_bits_per_byte", facts.get("val_bits_per_byte")),
+            tokens_per_second=facts.get("tokens_per_second"),
+            seconds=facts.get("seconds"),
+            vocab_size=facts.get("vocab_size"),
+            planned_steps=facts.get("steps"),
+        ),
+        metrics=read_metrics(directory / METRICS),
+        samples=[(s["prompt"], s["completion"]) for s in map(json.loads, lines(samples))],
+        evaluation={k: v for k, v in evaluation.facts.items() if isinstance(v, (int, float))},
+        config=run.config,
+        lineage=lineage(directory, evaluation.path.parent),
+        environment={k: str(v) for k, v in run.environment.items() if v is not None},
+        command=run.command,
+    )
+
+
+def lineage(*directories: Path) -> list[Ancestor]:
+    from albor.report.model import Ancestor
+
+    runs = {place: run for directory in directories for place, run in chain(directory)}
+    return [
+        Ancestor(
+            stage=run.stage,
+            name=run.label,
+            id=run.id,
+            sha256=run.digest or "",
+            seconds=run.seconds,
+            facts=counts(run.facts),
+            inputs=[ref.id for ref in run.inputs.values()],
+        )
+        for run in runs.values()
+    ]
+
+
+def counts(facts: Facts) -> dict[str, Scalar]:
+    """Facts worth a glance, flat: {"documents": {"train": 1, "val": 2}} becomes documents train, documents val."""
+    flat: dict[str, Scalar] = {}
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            flat |= {f"{key} {k}": v for k, v in value.items() if isinstance(v, (int, float, str))}
+        elif isinstance(value, (int, float, str)):
+            flat[key] = value
+    return flat
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def moment(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="seconds")
 
 
 STAGE = Stage(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,7 +20,26 @@ class Config:
 
 
 def run(cfg: Whole, context: Context) -> Facts:
-    raise AssertionError
+    from albor.data.documents import read
+    from albor.data.tokenizer import MIDDLE, PREFIX, SUFFIX, Codec, train_bpe
+
+    if isinstance(cfg.tokenizer, HfTokenizer):
+        codec = Codec.hf(cfg.tokenizer)
+        codec.save(context.out)
+        return {"vocab_size": codec.vocab_size}
+    documents = context.inputs["documents"].path / "train.parquet"
+    sizes = {"documents": 0, "bytes": 0}
+
+    def texts() -> Iterator[str]:
+        for document in read(documents):
+            sizes["documents"] += 1
+            sizes["bytes"] += len(document.text.encode())
+            context.progress(sizes["documents"], 0, "documents")
+            yield document.text
+
+    codec = Codec(train_bpe(texts(), vocab_size=cfg.tokenizer.vocab_size), fim=(PREFIX, SUFFIX, MIDDLE))
+    codec.save(context.out)
+    return {"vocab_size": codec.vocab_size, "trained_on": sizes}
 
 
 STAGE = Stage(

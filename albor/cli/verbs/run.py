@@ -42,7 +42,7 @@ def run(arguments: Arguments) -> int:
         show_result(target.directory, manifest.load(target.directory))
         return 0
     prepare(plan)
-    numbers = {n.directory: i for i, n in enumerate(todo, 1)}
+    numbers = {n.directory.resolve(): i for i, n in enumerate(todo, 1)}
     began = time.monotonic()
 
     def announce(directory: Path, run: Manifest) -> None:

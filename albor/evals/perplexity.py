@@ -1,0 +1,42 @@
+"""How well a model predicts held-out rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from albor.data.loader import sequential
+from albor.data.rows import Rows
+from albor.inference.engine import Engine
+
+
+def perplexity(
+    engine: Engine,
+    rows: Rows,
+    *,
+    batch_size: int,
+    limit: int | None,
+    bytes_per_token: float | None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:
+    """Mean cross-entropy (nats a token) and what follows from it, over the first ``limit`` rows.
+
+    Returns val_loss, val_ppl = exp(val_loss), the tokens that were predicted, and, where the bytes behind a token are
+    known, val_bits_per_byte = val_loss / (bytes_per_token · ln 2) and val_byte_ppl = 2 ** val_bits_per_byte: the two
+    that compare across tokenizers.
+    """
+    seq_len = min(rows.row_len, engine.context)
+    total = len(rows) if limit is None else min(limit, len(rows))
+    nll, count, done = 0.0, 0, 0
+    for tokens, labels in sequential(rows, batch_size=batch_size, seq_len=seq_len, limit=limit):
+        for score in engine.score(tokens.tolist(), labels.tolist()):
+            nll, count = nll + score.nll, count + score.count
+        done += len(tokens)
+        progress(done, total)
+    loss = nll / count
+    out = {"val_loss": loss, "val_ppl": math.exp(loss), "val_tokens": count, "val_rows": total}
+    if bytes_per_token:
+        bits = loss / (bytes_per_token * math.log(2))
+        out |= {"val_bits_per_byte": bits, "val_byte_ppl": 2.0**bits}
+    return out
