@@ -11,7 +11,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -159,11 +159,9 @@ def recorded(directory: Path, running: Manifest) -> Iterator[list[Manifest]]:
     except BaseException as error:
         wrapped = disk_error(error, directory) if isinstance(error, OSError) and error.errno else error
         cause = wrapped.cause if isinstance(wrapped, AlborError) else f"{type(error).__name__}: {error}"
-        status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-        try:
+        status: manifest.Status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        with suppress(OSError):  # a full disk keeps the old manifest, whose status says that the run did not end
             manifest.save(directory, running.to(status, finished=time.time(), error=cause))
-        except OSError:
-            pass  # a full disk keeps the old manifest, whose status says that the run did not end
         if isinstance(error, KeyboardInterrupt):
             stopped = AlborError("interrupted", "the same command goes on from here; finished stages are kept")
             stopped.exit_code = INTERRUPTED

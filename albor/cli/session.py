@@ -18,7 +18,9 @@ def search_path(arguments: Arguments) -> list[str]:
             value = plain_value(parse(text))
             if not isinstance(value, list):
                 fix = "write hydra.searchpath=[DIR]"
-                raise ConfigRefused([Problem("E-OVERRIDE", "hydra.searchpath", "a list is wanted", fix, f"override {text}")])
+                raise ConfigRefused(
+                    [Problem("E-OVERRIDE", "hydra.searchpath", "a list is wanted", fix, f"override {text}")]
+                )
             found += [str(v) for v in value]
     return found
 

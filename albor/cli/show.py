@@ -10,7 +10,14 @@ from albor.config.units import human_bytes, human_count, human_seconds
 from albor.contracts import Case, Finding
 from albor.plan.nodes import Node, Plan
 
-STATES = {"new": "cyan", "done": "green", "stale": "yellow", "interrupted": "yellow", "failed": "red", "running": "cyan"}
+STATES = {
+    "new": "cyan",
+    "done": "green",
+    "stale": "yellow",
+    "interrupted": "yellow",
+    "failed": "red",
+    "running": "cyan",
+}
 
 
 def show_plan(plan: Plan) -> None:

@@ -135,7 +135,7 @@ class Composer:
             raise ConfigRefused([Problem("E-YAML", "composition", cause, origin=_named_file(str(error)))]) from None
         tree = OmegaConf.to_container(config, resolve=False)
         assert isinstance(tree, dict)
-        hydra = tree.pop("hydra", {})  # type: ignore[call-overload]
+        hydra = tree.pop("hydra", {})
         choices = dict(defaults.overrides.known_choices)
         return Composed(tree, choices, tuple(defaults.defaults), hydra)  # type: ignore[arg-type]
 

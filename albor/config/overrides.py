@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -19,7 +19,7 @@ def _parser() -> OverridesParser:
     return OverridesParser.create()
 
 
-@lru_cache(maxsize=None)
+@cache
 def parse(text: str) -> Override:
     """One override, parsed once however many points of a sweep carry it. Raises ConfigRefused."""
     try:
@@ -59,7 +59,9 @@ def split(texts: tuple[str, ...], groups: Mapping[str, list[str]], bad_choice: B
             stage, dot, rest = text.lstrip("+").removeprefix("up.").partition(".")
             if not dot and "=" in stage:
                 out.problems.append(
-                    Problem("E-OVERRIDE", text, "names no key of the stage", "write up.STAGE.KEY=VALUE", f"override {text}")
+                    Problem(
+                        "E-OVERRIDE", text, "names no key of the stage", "write up.STAGE.KEY=VALUE", f"override {text}"
+                    )
                 )
                 continue
             out.upstream.setdefault(stage, []).append(rest)

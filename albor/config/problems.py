@@ -15,7 +15,7 @@ CODES: dict[str, str] = {
     "E-MISSING": "A value that has no default and was not given (`???` in YAML).",
     "E-INTERPOLATION": "A ${…} that points nowhere, or is malformed.",
     "E-OVERRIDE": "An override that cannot be read, or that reaches no stage of the target.",
-    "E-YAML": "A file that is not readable as YAML, is larger or deeper than a config needs to be, or defines a key twice.",
+    "E-YAML": "A file that cannot be read as YAML, is larger or deeper than a config needs to be, or has a key twice.",
     "E-TARGET": "`_target_` in a config. albor builds only what its own registry knows; YAML never names code to run.",
     "E-PATH": "A directory that is not there or cannot be used.",
 }

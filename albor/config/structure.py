@@ -11,7 +11,7 @@ import math
 import types
 import typing
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Interval, Le, Lt, MinLen
@@ -135,9 +135,7 @@ def _sequence(args: tuple[Any, ...]) -> Converter:
         if not variadic and len(value) != len(items):
             problems.append(Problem("E-TYPE", path, f"expected {len(items)} values, got {len(value)}"))
             return None
-        return tuple(
-            items[0 if variadic else i](v, f"{path}[{i}]", problems) for i, v in enumerate(value)
-        )
+        return tuple(items[0 if variadic else i](v, f"{path}[{i}]", problems) for i, v in enumerate(value))
 
     return convert
 
@@ -238,12 +236,12 @@ def unknown_keys(path: str, value: Any) -> list[Problem]:
     return [Problem("E-KEY", path, f"`{path}` is not a key")]
 
 
-@lru_cache(maxsize=None)
+@cache
 def hints(cls: type) -> dict[str, Any]:
     return get_type_hints(cls, include_extras=True)
 
 
-@lru_cache(maxsize=None)
+@cache
 def converter(tp: Any) -> Converter:
     """The function that turns plain data into ``tp`` and appends what is wrong to a list."""
     origin, args = get_origin(tp), get_args(tp)
@@ -262,7 +260,7 @@ def converter(tp: Any) -> Converter:
     return _scalar(tp)
 
 
-@lru_cache(maxsize=None)
+@cache
 def determining_fields(cls: type) -> tuple[str, ...]:
     """Fields that belong into a run id: all but the recorded ones."""
     return tuple(

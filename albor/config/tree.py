@@ -115,5 +115,7 @@ def _bad_interpolation(tree: dict[str, Any], path: str, leaf: Any) -> Problem | 
     except (OmegaConfBaseException, ValueError, RecursionError) as error:
         cause = "it points to itself" if isinstance(error, RecursionError) else str(error).split("\n")[0]
         cause = cause.removeprefix("ValueError raised while resolving interpolation: ")
-        return Problem("E-INTERPOLATION", path, f"{leaf} cannot be resolved: {cause}", "correct it, or give a plain value")
+        return Problem(
+            "E-INTERPOLATION", path, f"{leaf} cannot be resolved: {cause}", "correct it, or give a plain value"
+        )
     return None

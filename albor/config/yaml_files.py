@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import yaml
 from hydra._internal.core_plugins.file_config_source import FileConfigSource as HydraFileConfigSource
@@ -31,6 +31,10 @@ def refuse(path: Path, line: int | None, cause: str, fix: str | None = None, cod
     return ConfigRefused([Problem(code, path.name, cause, fix, origin)])
 
 
+def line_of(mark: Any) -> int | None:
+    return mark.line + 1 if mark is not None else None
+
+
 def check_events(path: Path, text: str) -> None:
     """Depth and aliases, read off the event stream before anything recursive looks at the file."""
     depth = aliases = 0
@@ -42,9 +46,9 @@ def check_events(path: Path, text: str) -> None:
         elif isinstance(event, yaml.AliasEvent):
             aliases += 1
         if depth > MAX_DEPTH:
-            raise refuse(path, event.start_mark.line + 1, f"nested deeper than {MAX_DEPTH} levels")
+            raise refuse(path, line_of(event.start_mark), f"nested deeper than {MAX_DEPTH} levels")
         if aliases > MAX_ALIASES:
-            raise refuse(path, event.start_mark.line + 1, f"more than {MAX_ALIASES} aliases")
+            raise refuse(path, line_of(event.start_mark), f"more than {MAX_ALIASES} aliases")
 
 
 def check_nodes(path: Path, node: yaml.Node) -> None:
@@ -59,7 +63,9 @@ def check_nodes(path: Path, node: yaml.Node) -> None:
         line = key.start_mark.line + 1
         name = key.value if isinstance(key, yaml.ScalarNode) else str(key.value)
         if name in seen:
-            raise refuse(path, line, f"the key '{name}' is defined twice; first in line {seen[name]}", "keep one of them")
+            raise refuse(
+                path, line, f"the key '{name}' is defined twice; first in line {seen[name]}", "keep one of them"
+            )
         if name == "_target_":
             cause = "`_target_` is not allowed: YAML never names code to run"
             raise refuse(path, line, cause, "remove it; `albor ls` shows what can be chosen", code="E-TARGET")
@@ -79,7 +85,7 @@ def read_text(path: Path) -> str:
         raise refuse(path, None, f"cannot be read: {error.strerror}", code="E-PATH") from None
 
 
-@lru_cache(maxsize=None)
+@cache
 def read_nodes(path: Path) -> tuple[str, yaml.Node | None]:
     """The text of a file and its checked node tree (None when empty); raises ConfigRefused."""
     text = read_text(path)
@@ -87,15 +93,14 @@ def read_nodes(path: Path) -> tuple[str, yaml.Node | None]:
         check_events(path, text)
         node = yaml.compose(text, Loader=Loader)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
         cause = str(getattr(error, "problem", None) or error)
-        raise refuse(path, mark.line + 1 if mark else None, f"not readable as YAML: {cause}") from None
+        raise refuse(path, line_of(getattr(error, "problem_mark", None)), f"not readable as YAML: {cause}") from None
     if node is not None:
         check_nodes(path, node)
-    return text, cast("yaml.Node | None", node)
+    return text, node
 
 
-@lru_cache(maxsize=None)
+@cache
 def read_config(path: Path) -> tuple[str, Any]:
     """The text of a config file and the plain data in it."""
     text, node = read_nodes(path)

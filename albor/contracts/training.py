@@ -71,7 +71,8 @@ def decay(case: Case) -> Iterator[Found]:
     "C-TRAINCFG-003",
     "The batch is large enough for the model",
     formula="P ≥ 100M ⇒ micro_batch · grad_accum · world_size · seq_len ≥ 65,536",
-    history="The original's third run used 4,096 tokens a step for 350m, 48 to 128 times too few: 28,000 steps of noise.",
+    history="The original's third run used 4,096 tokens a step for 350m, 48 to 128 times too few: 28,000 steps "
+    "of noise.",
     stages=TRAINING,
 )
 def batch_size(case: Case) -> Iterator[Found]:
@@ -113,4 +114,3 @@ def one_budget(case: Case) -> Iterator[Found]:
     elif case.budget.wanted < 1:
         message = f"trainer.{given[0]} is less than one step of {case.budget.tokens_per_step:,} tokens"
         yield "error", f"trainer.{given[0]}", message, "raise it, or lower the batch"
-

@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import itertools
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from albor.config.schema.config import Config
@@ -29,6 +30,8 @@ class Key:
     """The schema that defines it."""
     required: bool
     """Whether YAML or the command line must give it."""
+    values: tuple[str, ...] = ()
+    """All that it may be, where they are few."""
 
 
 def field_docs(cls: type) -> dict[str, str]:
@@ -36,7 +39,7 @@ def field_docs(cls: type) -> dict[str, str]:
     tree = ast.parse(inspect.getsource(cls))
     body = tree.body[0].body  # type: ignore[attr-defined]
     docs = {}
-    for node, after in zip(body, body[1:], strict=False):
+    for node, after in itertools.pairwise(body):
         if isinstance(node, ast.AnnAssign) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
             docs[ast.unparse(node.target)] = " ".join(str(after.value.value).split())
     return docs
@@ -49,6 +52,12 @@ def _schemas(tp: Any) -> list[type]:
     if get_origin(tp) in (types.UnionType, Union):
         return [s for a in get_args(tp) for s in _schemas(a)]
     return []
+
+
+def values_of(tp: Any) -> tuple[str, ...]:
+    if get_origin(tp) is Literal:
+        return tuple(map(str, get_args(tp)))
+    return ("true", "false") if tp is bool or (get_origin(tp) is Annotated and get_args(tp)[0] is bool) else ()
 
 
 def type_name(tp: Any) -> str:
@@ -84,10 +93,10 @@ def walk(cls: type, prefix: str = "") -> Iterator[Key]:
             yield from walk(schema, f"{path}.")
         if not inner:
             required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-            yield Key(path, type_name(tp), default, docs.get(f.name, ""), cls.__name__, required)
+            yield Key(path, type_name(tp), default, docs.get(f.name, ""), cls.__name__, required, values_of(tp))
 
 
-@lru_cache(maxsize=None)
+@cache
 def keys(stage: str | None = None) -> dict[str, Key]:
     """Dotted path to key; the keys of one stage's own section, or of every stage's."""
     found = {k.path: k for k in walk(Config) if k.path != "stage"}

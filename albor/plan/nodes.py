@@ -220,5 +220,7 @@ class Planner:
         run = self.store(config.outputs).find(given)
         manifest: Manifest = run.manifest
         if manifest.status != "done":
-            raise AlborError(f"the run {given} is {manifest.status}, not done", "finish it first", place=str(run.directory))
+            raise AlborError(
+                f"the run {given} is {manifest.status}, not done", "finish it first", place=str(run.directory)
+            )
         return External(manifest.id, run.artifact, manifest.facts, manifest.digest, manifest.stage)

@@ -226,5 +226,3 @@ def explain(problem: Problem, stage: str, origins: Origins) -> Problem:
         guess = nearest_key(problem.path, valid_keys(stage))
         fix = f"did you mean `{guess}`?" if guess else "`albor explain` lists the keys"
     return Problem(problem.code, problem.path, problem.cause, fix, problem.origin or origins.find(problem.path))
-
-

@@ -86,14 +86,18 @@ def load(directory: Path) -> Manifest:
     try:
         raw = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     except FileNotFoundError:
-        raise AlborError("no manifest: not a run directory", "`albor runs` lists the runs", place=str(directory)) from None
+        raise AlborError(
+            "no manifest: not a run directory", "`albor runs` lists the runs", place=str(directory)
+        ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         cause = f"the manifest is not readable: {str(error).splitlines()[0]}"
         raise AlborError(cause, "remove the directory to build it again", place=str(path)) from None
     if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
         found = raw.get("schema") if isinstance(raw, dict) else None
         cause = f"a manifest of schema {found}; this albor reads {SCHEMA}"
-        raise AlborError(cause, "use the albor that made it, or remove the directory to build it again", place=str(path))
+        raise AlborError(
+            cause, "use the albor that made it, or remove the directory to build it again", place=str(path)
+        )
     inputs = {k: InputRef(**v) for k, v in raw.pop("inputs").items()}
     files = {k: FileRef(**v) for k, v in raw.pop("files").items()}
     return Manifest(**raw, inputs=inputs, files=files)
@@ -119,5 +123,3 @@ def run_id(stage: str, version: int, fields: str, identity: dict[str, str], inpu
     """
     text = json.dumps([stage, version, fields, identity, inputs], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-

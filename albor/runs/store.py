@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +88,17 @@ class Store:
         guess = nearest(name, [p.name for p in paths])
         fix = f"did you mean {guess}? `albor runs` lists them" if guess else "`albor runs` lists them"
         raise AlborError(f"there is no run '{name}'", fix, place=str(self.root))
+
+
+def outputs_of(overrides: Sequence[str]) -> Path:
+    """The store that ``outputs=DIR`` names, for verbs that compose nothing. Raises AlborError for other overrides."""
+    root = "outputs"
+    for text in overrides:
+        key, _, value = text.partition("=")
+        if key != "outputs" or not value:
+            raise AlborError(f"`{text}` does not concern the runs in the store", "only outputs=DIR does")
+        root = value
+    return Path(root)
 
 
 def writable(root: Path) -> None:

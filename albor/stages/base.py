@@ -10,7 +10,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -102,13 +102,13 @@ class Stage:
         return any(key == k or key.startswith(f"{k}.") or k.startswith(f"{key}.") for k in keys)
 
 
-@lru_cache(maxsize=None)
+@cache
 def names() -> tuple[str, ...]:
     """Every stage there is."""
     return tuple(sorted(m.name for m in pkgutil.iter_modules(albor.stages.__path__) if m.name != "base"))
 
 
-@lru_cache(maxsize=None)
+@cache
 def find(name: str) -> Stage:
     """The stage of this name; raises KeyError when there is none."""
     if name not in names():

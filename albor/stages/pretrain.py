@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from albor.config.schema.config import Config as Whole
 from albor.config.budget import budget
+from albor.config.schema.config import Config as Whole
 from albor.contracts.base import Case
 from albor.contracts.memory import checkpoint_bytes, training_bytes
 from albor.stages.base import Context, Cost, Facts, Interrupted, Stage
@@ -91,7 +91,12 @@ def bytes_per_token(facts: Facts) -> float | None:
 
 def summary(metrics: Mapping[str, float | int]) -> str:
     """The latest numbers for the progress line."""
-    formats = {"loss": "loss {:.3f}", "val_ppl": "val ppl {:.1f}", "lr": "lr {:.2e}", "tokens_per_second": "{:,.0f} tok/s"}
+    formats = {
+        "loss": "loss {:.3f}",
+        "val_ppl": "val ppl {:.1f}",
+        "lr": "lr {:.2e}",
+        "tokens_per_second": "{:,.0f} tok/s",
+    }
     return "  ".join(form.format(metrics[key]) for key, form in formats.items() if key in metrics)
 
 

@@ -57,7 +57,8 @@ def train(job: Job, make: Callable[[Interrupt], Objective]) -> Trained:
         if found is not None:
             objective.decoder.load_state_dict(found.model)
             objective.state, objective.resume_from = Progress.from_json(found.state), found
-            batches.load_state_dict(objective.state.loader)
+            if objective.state.loader is not None:  # interrupted before step 1
+                batches.load_state_dict(objective.state.loader)
         steps = job.total_steps - objective.state.step
         if steps > 0:
             with quiet():

@@ -42,7 +42,11 @@ def explanation(word: str) -> str:
 
 def overview() -> None:
     print(paint("keys", "bold"))
-    print(table([["", "", ""], *[[k.path, default(k), first_sentence(k.help)] for k in keys().values()]]).split("\n", 1)[1])
+    print(
+        table([["", "", ""], *[[k.path, default(k), first_sentence(k.help)] for k in keys().values()]]).split("\n", 1)[
+            1
+        ]
+    )
     print(paint("\ncontracts", "bold"))
     print(table([["", ""], *[[c.id, c.title] for c in CONTRACTS.values()]]).split("\n", 1)[1])
     print(paint("\nerror codes", "bold"))
@@ -60,7 +64,13 @@ def contract_text(contract: Contract) -> str:
 
 def key_text(key: Key) -> str:
     return "\n".join(
-        [paint(key.path, "bold"), fill(key.help), f"  type     {key.type}", f"  default  {default(key)}", f"  schema   {key.owner}"]
+        [
+            paint(key.path, "bold"),
+            fill(key.help),
+            f"  type     {key.type}",
+            f"  default  {default(key)}",
+            f"  schema   {key.owner}",
+        ]
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from albor.cli.arguments import Arguments
 from albor.cli.render import paint, table
 from albor.config.location import describe, search_directories, yaml_files

@@ -1,0 +1,50 @@
+"""``albor runs [STAGE]``: the runs in the store, newest last."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from albor.cli.arguments import Arguments
+from albor.cli.render import table
+from albor.config.units import human_bytes, human_seconds
+from albor.runs.manifest import Manifest
+from albor.runs.store import Run, Store, outputs_of
+
+NOTABLE = ("val_ppl", "val_bits_per_byte", "num_sequences", "vocab_size", "steps")
+
+
+def run(arguments: Arguments) -> int:
+    root = outputs_of(arguments.overrides)
+    found = [r for r in Store(root).runs() if not arguments.words or r.manifest.stage in arguments.words]
+    if arguments.json:
+        print(json.dumps([as_json(r) for r in found], indent=1))
+        return 0
+    if not found:
+        print(f"no runs in {root}; `python -m albor` makes the first")
+        return 0
+    head = ["stage", "run", "status", "made", "took", "size", "facts"]
+    print(table([head, *[row(r) for r in found]], right=(4, 5)))
+    return 0
+
+
+def row(found: Run) -> list[str]:
+    run = found.manifest
+    size = sum(f.bytes for f in run.files.values())
+    made = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.created))
+    took = human_seconds(run.seconds) if run.seconds is not None else ""
+    return [run.stage, found.directory.name, run.status, made, took, human_bytes(size) if size else "", notable(run)]
+
+
+def notable(run: Manifest) -> str:
+    if run.error:
+        return run.error.split("\n")[0][:80]
+    facts = [f"{k} {v:,.4g}" if isinstance(v, float) else f"{k} {v:,}" for k in NOTABLE if (v := run.facts.get(k))]
+    return "  ".join(facts[:3])
+
+
+def as_json(found: Run) -> dict[str, object]:
+    run = found.manifest
+    fields = ("stage", "id", "label", "status", "created", "started", "finished", "digest", "facts", "error", "command")
+    return {"directory": str(Path(found.directory)), **{k: getattr(run, k) for k in fields}}

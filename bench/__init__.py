@@ -1,0 +1,1 @@
+"""Measurements: each script times albor beside a peer in the same run."""
