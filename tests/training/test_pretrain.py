@@ -1,6 +1,8 @@
 import dataclasses
 import json
 import math
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -10,11 +12,12 @@ from albor.config.schema.optim import AdamW
 from albor.models.decoder import Decoder
 from albor.training import optimizer, rng
 from albor.training.base import attention
+from albor.training.batches import Batch
 from albor.training.errors import TrainingError
 from albor.training.job import Metrics
 from albor.training.pretrain import fit
 
-from .toy import MODEL, ToyBatches
+from .toy import MODEL, ToyBatches, validation
 
 
 def weights(trained) -> dict[str, torch.Tensor]:
@@ -67,6 +70,22 @@ def test_a_run_is_extended_by_raising_its_steps(job):
     fit(MODEL, job())
     result = fit(MODEL, job(total_steps=20)).result
     assert result["steps"] == 20 and not result["interrupted"]
+
+
+def test_a_signal_before_the_first_step_saves_the_initial_weights(job, tmp_path):
+    def interrupted() -> list[Batch]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return validation()
+
+    result = fit(MODEL, job(validation=interrupted)).result
+    assert (result["steps"], result["interrupted"]) == (0, True) and result["val_loss"] > 0
+    assert equal(weights(fit(MODEL, job())), weights(fit(MODEL, job(directory=tmp_path / "uninterrupted"))))
+
+
+@pytest.mark.slow
+def test_a_compiled_run_is_nearly_the_same(job, tmp_path):
+    compiled, eager = (fit(MODEL, job(compile=flag, directory=tmp_path / str(flag))).result for flag in (True, False))
+    assert compiled["val_loss"] == pytest.approx(eager["val_loss"], rel=1e-3)
 
 
 def test_given_weights_are_where_training_starts(job):

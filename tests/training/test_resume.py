@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 TOY = Path(__file__).parent / "toy.py"
 ROOT = Path(__file__).parents[2]
@@ -77,3 +79,15 @@ def test_a_second_sigint_stops_at_once(tmp_path):
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=5) == -signal.SIGINT
     finish(process)
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_one_does(tmp_path):
+    """Under torchrun, with half the micro-batch each: the same global batches, up to the order of additions."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", str(TOY), str(tmp_path), "0"]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=120)
+    alone = tmp_path / "alone"
+    assert start(alone).wait(timeout=60) == 0
+    two, one = (load_file(directory / "model" / "model.safetensors") for directory in (tmp_path, alone))
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, rtol=1e-3, atol=1e-4)

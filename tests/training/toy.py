@@ -4,9 +4,11 @@ python toy.py DIRECTORY [SECONDS_PER_STEP]
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +87,18 @@ def main() -> int:
         print(step, flush=True)
         time.sleep(pause)
 
-    trained = fit(MODEL, toy_job(directory / "checkpoints", progress=progress))
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    job = toy_job(directory / "checkpoints", progress=progress)
+    job = replace(
+        job,
+        trainer=replace(job.trainer, devices=world, micro_batch_size=4 // world),
+        train=lambda rank, world: ToyBatches(22, 4 // world, seed=42, rank=rank, world_size=world),
+    )
+    trained = fit(MODEL, job)
     if trained.result["interrupted"]:
         return 75
+    if os.environ.get("RANK", "0") != "0":
+        return 0
     save_model(trained.model, directory / "model")
     (directory / "result.json").write_text(json.dumps(trained.result))
     return 0
