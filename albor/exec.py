@@ -139,6 +139,8 @@ def lead(directory: Path) -> int:
             outcome.append(publish(directory, running, facts))
         final = outcome[0]
         code = {"done": 0, "interrupted": INTERRUPTED}.get(final.status, 1)
+        if code == INTERRUPTED:
+            print("interrupted, and saved; the same command goes on from here", file=sys.stderr)
     except AlborError as error:
         code = error.exit_code
         raise

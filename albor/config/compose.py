@@ -71,7 +71,7 @@ class Composer:
     def used(self, texts: Sequence[str]) -> set[Path]:
         """The files that were merged for these choices, ``group=choice`` each."""
         try:
-            merged = self.compose(dict(t.split("=", 1) for t in texts)).merged  # type: ignore[misc]
+            merged = self.compose(dict(t.split("=", 1) for t in texts)).merged
         except ConfigRefused:
             return set()
         files = {self.file(*d.config_path.partition("/")[::2]) for d in merged if d.config_path}

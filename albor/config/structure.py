@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 import types
-import typing
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -68,19 +68,23 @@ def _scalar(kind: type) -> Converter:
     return convert
 
 
-def bounds_of(constraints: tuple[Any, ...]) -> list[tuple[str, float, Callable[[Any], bool]]]:
-    found: list[tuple[str, float, Callable[[Any], bool]]] = []
-    for c in constraints:
-        parts = list(c) if isinstance(c, Interval) else [c]
-        for part in parts:
-            if isinstance(part, Gt):
-                found.append((">", part.gt, lambda v, b=part.gt: v > b))  # type: ignore[misc]
-            elif isinstance(part, Ge):
-                found.append(("≥", part.ge, lambda v, b=part.ge: v >= b))  # type: ignore[misc]
-            elif isinstance(part, Lt):
-                found.append(("<", part.lt, lambda v, b=part.lt: v < b))  # type: ignore[misc]
-            elif isinstance(part, Le):
-                found.append(("≤", part.le, lambda v, b=part.le: v <= b))  # type: ignore[misc]
+Bound = tuple[str, float, Callable[[Any, Any], bool]]
+COMPARISONS: dict[type, tuple[str, str, Callable[[Any, Any], bool]]] = {
+    Gt: ("gt", ">", operator.gt),
+    Ge: ("ge", "≥", operator.ge),
+    Lt: ("lt", "<", operator.lt),
+    Le: ("le", "≤", operator.le),
+}
+
+
+def bounds_of(constraints: tuple[Any, ...]) -> list[Bound]:
+    """(sign, bound, comparison) of every range constraint among a type's annotations."""
+    parts = [p for c in constraints for p in (c if isinstance(c, Interval) else [c])]
+    found = []
+    for part in parts:
+        if type(part) in COMPARISONS:
+            attribute, sign, compare = COMPARISONS[type(part)]
+            found.append((sign, getattr(part, attribute), compare))
     return found
 
 
@@ -102,7 +106,7 @@ def _annotated(base: Any, extras: tuple[Any, ...]) -> Converter:
         result = inner(value, path, problems)
         if len(problems) > seen or result is None:
             return result
-        if any(not holds(result) for _, _, holds in bounds):
+        if not all(compare(result, bound) for _, bound, compare in bounds):
             problems.append(Problem("E-RANGE", path, f"{result:g} is out of range; it must be {wanted}"))
         elif shortest and len(result) < shortest:
             problems.append(Problem("E-RANGE", path, "must not be empty"))
@@ -255,8 +259,8 @@ def converter(tp: Any) -> Converter:
         return _sequence(args)
     if origin is dict:
         return _mapping(args[1])
-    if dataclasses.is_dataclass(tp):
-        return _dataclass(typing.cast(type, tp))
+    if isinstance(tp, type) and dataclasses.is_dataclass(tp):
+        return _dataclass(tp)
     return _scalar(tp)
 
 
@@ -272,7 +276,7 @@ def determining_fields(cls: type) -> tuple[str, ...]:
 
 def plain(value: Any, *, determining: bool = False) -> Any:
     """Dataclasses back to dicts and lists; only what determines a result when asked."""
-    if dataclasses.is_dataclass(value):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
         cls = type(value)
         names = determining_fields(cls) if determining else tuple(f.name for f in dataclasses.fields(cls))
         return {n: plain(getattr(value, n), determining=determining) for n in names}
