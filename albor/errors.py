@@ -13,8 +13,16 @@ class AlborError(Exception):
     code = "E-RUN"
     exit_code = 2
 
-    def __init__(self, cause: str, help: str | None = None, *, place: str | None = None) -> None:  # noqa: A002
+    def __init__(
+        self,
+        cause: str,
+        help: str | None = None,  # noqa: A002 - the word the reader sees
+        *,
+        place: str | None = None,
+        code: str | None = None,
+    ) -> None:
         super().__init__(cause)
         self.cause = cause
         self.help = help
         self.place = place
+        self.code = code or self.code

@@ -17,7 +17,7 @@ from albor.cli.render import paint, plural, show_findings_of, show_problems
 from albor.config.location import conf_directory
 from albor.config.problems import Problem
 from albor.plan import sweep
-from albor.plan.apply import build, prepare
+from albor.plan.apply import build, check_machine, prepare
 from albor.plan.nodes import Node, Plan, Planner
 from albor.runs import manifest
 from albor.runs.manifest import Manifest
@@ -51,6 +51,8 @@ def run_sweep(planner: Planner, arguments: Arguments) -> int:
     print(f"{plural(len(expanded), 'point')}: {len(todo)} to run, {len(expanded) - len(todo)} done", file=sys.stderr)
     if not todo:
         return 0
+    for plan in todo:
+        check_machine(plan)
     for plan in todo:
         prepare(plan)
     code = build_shared(todo)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 from albor.config.structure import plain
+from albor.errors import AlborError
 from albor.plan.nodes import External, Node, Plan
 from albor.runs import manifest
 from albor.runs.lineage import chain
@@ -31,6 +33,18 @@ def prepare(plan: Plan) -> None:
     for node in plan.nodes:
         if node.state != "done":
             write_manifest(node, plan)
+
+
+def check_machine(plan: Plan) -> None:
+    """Raises AlborError when a run to be made here trains on a GPU and there is none; costs no import of torch."""
+    for node in plan.nodes:
+        trainer = node.config.trainer
+        if node.state == "done" or not node.stage.distributed or trainer.accelerator != "cuda":
+            continue
+        if not (Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi")):
+            cause = f"{node.name} trains on cuda, and this machine has no NVIDIA GPU"
+            fix = "run it where there is one, or add trainer=cpu hardware=cpu"
+            raise AlborError(cause, fix, place=node.origins.find("trainer.accelerator"), code="E-DEVICE")
 
 
 def write_manifest(node: Node, plan: Plan) -> None:

@@ -11,7 +11,7 @@ from albor.cli.render import paint
 from albor.cli.session import planner
 from albor.cli.show import show_findings, verdict
 from albor.config.units import human_seconds
-from albor.plan.apply import build, prepare
+from albor.plan.apply import build, check_machine, prepare
 from albor.plan.nodes import Planner
 from albor.runs import manifest
 from albor.runs.manifest import Manifest
@@ -41,6 +41,7 @@ def run(arguments: Arguments) -> int:
         print(f"nothing to do: {target.name} is done, and {target.reason}", file=sys.stderr)
         show_result(target.directory, manifest.load(target.directory))
         return 0
+    check_machine(plan)
     prepare(plan)
     numbers = {n.directory.resolve(): i for i, n in enumerate(todo, 1)}
     began = time.monotonic()
