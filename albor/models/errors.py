@@ -1,12 +1,14 @@
-"""What a reader is told when a model cannot be read."""
+"""What can be wrong with a model that is read."""
 
 from __future__ import annotations
 
+from albor.errors import AlborError
 
-class ModelError(Exception):
-    """A model directory that is missing, damaged or not a Llama decoder. ``help`` says what to do about it."""
 
-    def __init__(self, message: str, *, help: str) -> None:  # noqa: A002 (the word the reader sees)
-        super().__init__(message)
-        self.message = message
-        self.help = help
+class ModelError(AlborError):
+    """A model directory that is missing, damaged or not a Llama decoder."""
+
+    code = "E-MODEL"
+
+    def __init__(self, message: str, *, help: str) -> None:  # noqa: A002 - the house's word for it
+        super().__init__(message, help)

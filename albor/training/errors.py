@@ -1,12 +1,15 @@
-"""What a reader is told when training cannot go on."""
+"""Why training stops."""
 
 from __future__ import annotations
 
+from albor.errors import AlborError
 
-class TrainingError(Exception):
-    """Training that must stop. ``help`` says what to do about it."""
 
-    def __init__(self, message: str, *, help: str) -> None:  # noqa: A002 (the word the reader sees)
-        super().__init__(message)
-        self.message = message
-        self.help = help
+class TrainingError(AlborError):
+    """Training that cannot go on."""
+
+    code = "E-TRAIN"
+    exit_code = 1
+
+    def __init__(self, message: str, *, help: str) -> None:  # noqa: A002 - the house's word for it
+        super().__init__(message, help)

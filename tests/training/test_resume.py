@@ -45,21 +45,22 @@ def uninterrupted(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "resumed_at"),
-    # SIGTERM and SIGINT save the step in hand; SIGKILL falls back to the checkpoint of step 4.
-    [(signal.SIGTERM, 75, 7), (signal.SIGINT, 75, 7), (signal.SIGKILL, -9, 5)],
+    ("number", "code"),
+    [(signal.SIGTERM, 75), pytest.param(signal.SIGINT, 75, marks=pytest.mark.slow), (signal.SIGKILL, -9)],
 )
-def test_a_killed_run_ends_with_the_bytes_of_an_uninterrupted_one(uninterrupted, tmp_path, number, code, resumed_at):
-    process = start(tmp_path, pause=0.5)
+def test_a_killed_run_ends_with_the_bytes_of_an_uninterrupted_one(uninterrupted, tmp_path, number, code):
+    process = start(tmp_path, pause=0.3)
     wait_for_step(process, 5)
     process.send_signal(number)
-    finish(process)
+    last = max([5, *finish(process)[0]])
     assert process.returncode == code
+    # The step in hand is saved, unless there was no time: then the run falls back to the last regular checkpoint.
+    saved = last if code == 75 else last // 4 * 4
 
     process = start(tmp_path)
     steps, err = finish(process)
     assert process.returncode == 0, err
-    assert steps == list(range(resumed_at, 13))
+    assert steps == list(range(saved + 1, 13))
     for name in ("model.safetensors", "config.json"):
         assert (tmp_path / "model" / name).read_bytes() == (uninterrupted / "model" / name).read_bytes()
     for name in ("model.safetensors", "optimizer.safetensors"):
