@@ -15,6 +15,7 @@ from typing import Any
 from albor.cli.arguments import Arguments
 from albor.cli.render import paint, plural, show_findings_of, show_problems
 from albor.config.location import conf_directory
+from albor.config.overrides import is_hydra
 from albor.config.problems import Problem
 from albor.plan import sweep
 from albor.plan.apply import build, check_machine, prepare
@@ -61,7 +62,7 @@ def run_sweep(planner: Planner, arguments: Arguments) -> int:
     directories = list(dict.fromkeys(str(p.target.directory.absolute()) for p in todo))
     silence_second_validation()
     values = ",".join("'" + d.replace("'", "\\'") + "'" for d in directories)
-    own = [o for o in arguments.overrides if o.lstrip("+~").startswith("hydra") and "searchpath" not in o]
+    own = [o for o in arguments.overrides if is_hydra(o) and "searchpath" not in o]
     own = [o for o in own if not o.lstrip("+").startswith("hydra.mode=")]
     call_hydra(job, "_run", ["-m", f"run_dir={values}", *own])
     return summarize([Path(d) for d in directories])

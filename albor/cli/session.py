@@ -7,7 +7,7 @@ from albor.config.compose import Composer
 from albor.config.overrides import parse, plain_value
 from albor.config.problems import ConfigRefused, Problem
 from albor.plan.nodes import Planner
-from albor.plan.target import Resolver
+from albor.plan.resolver import Resolver
 
 
 def search_path(arguments: Arguments) -> list[str]:

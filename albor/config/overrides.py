@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
@@ -45,6 +46,11 @@ class Overrides:
     problems: list[Problem] = field(default_factory=list)
 
 
+def is_hydra(text: str) -> bool:
+    """Whether an override addresses Hydra itself: hydra.KEY=… or hydra/GROUP=…"""
+    return re.match(r"[+~]*hydra(?=[./@=]|$)", text) is not None
+
+
 BadChoice = Callable[[str, str, str | None], Problem]
 
 
@@ -52,11 +58,12 @@ def split(texts: tuple[str, ...], groups: Mapping[str, list[str]], bad_choice: B
     """Sorts overrides by what they address; problems are collected, not raised."""
     out = Overrides()
     for text in texts:
-        if text.lstrip("+~").startswith("hydra"):
+        if is_hydra(text):
             out.hydra.append(text)
             continue
-        if text.lstrip("+").startswith("up."):
-            stage, dot, rest = text.lstrip("+").removeprefix("up.").partition(".")
+        prefix, plain = text[: len(text) - len(text.lstrip("+~"))], text.lstrip("+~")
+        if plain.startswith("up."):
+            stage, dot, rest = plain.removeprefix("up.").partition(".")
             if not dot and "=" in stage:
                 out.problems.append(
                     Problem(
@@ -64,7 +71,7 @@ def split(texts: tuple[str, ...], groups: Mapping[str, list[str]], bad_choice: B
                     )
                 )
                 continue
-            out.upstream.setdefault(stage, []).append(rest)
+            out.upstream.setdefault(stage, []).append(f"{'~' if prefix == '~' else ''}{rest}")
             continue
         try:
             override = parse(text)
@@ -83,6 +90,10 @@ def _sort(
     if override.is_sweep_override():
         fix = "add -m to run one job per value, or quote the value"
         out.problems.append(Problem("E-OVERRIDE", key, "several values, but this is not a sweep", fix, origin))
+        return
+    if override.package is not None:
+        fix = f"write {key}=…"
+        out.problems.append(Problem("E-OVERRIDE", key, "a group's place in the config cannot be moved", fix, origin))
         return
     value = None if override.is_delete() else override.value()
     if key not in groups or isinstance(value, dict):

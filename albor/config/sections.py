@@ -26,7 +26,7 @@ class Structurer:
         types = hints(Config)
         for key, value in tree.items():
             if key not in types:
-                problems += unknown_keys(key, value)
+                problems += unknown_keys(str(key), value)
                 continue
             made[key] = self._section(key, value, stage_schema if key == "stage" else types[key], problems)
         for f in fields(Config):

@@ -29,13 +29,15 @@ def set_value(tree: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         if isinstance(before, list) and rest.partition(".")[0].isdigit():
             return out | {head: _set_item(before, rest, value)}
         out[head] = set_value(before if isinstance(before, dict) else {}, rest, value)
-    elif isinstance(value, dict) and isinstance(before, dict):
-        for key, item in value.items():
-            before = set_value(before, key, item)
-        out[head] = before
     else:
-        out[head] = value
+        out[head] = _merged(before, value)
     return out
+
+
+def _merged(before: Any, value: Any) -> Any:
+    if not isinstance(before, dict) or not isinstance(value, dict):
+        return value
+    return before | {key: _merged(before.get(key), item) for key, item in value.items()}
 
 
 def _set_item(items: list[Any], path: str, value: Any) -> list[Any]:
@@ -50,7 +52,7 @@ def _set_item(items: list[Any], path: str, value: Any) -> list[Any]:
 def delete(tree: dict[str, Any], path: str) -> dict[str, Any]:
     """A copy of ``tree`` without the key at ``path``; raises KeyError when it is not there."""
     head, _, rest = path.partition(".")
-    if head not in tree:
+    if not isinstance(tree, dict) or head not in tree:
         raise KeyError(path)
     if rest:
         return tree | {head: delete(tree[head], rest)}

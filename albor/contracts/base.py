@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from albor.config.budget import Budget, budget
 from albor.config.schema.config import Config
+from albor.config.schema.tokenizer import BpeTokenizer, HfTokenizer
 
 Severity = Literal["error", "warning"]
 
@@ -25,12 +26,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Case:
-    """What contracts look at: one stage's typed config and what its inputs say of themselves (an input that is not
-    built yet says nothing)."""
+    """What contracts look at: one stage's typed config, what its inputs say of themselves (an input that is not
+    built yet says nothing), and the configs that those not built yet will be built with."""
 
     cfg: Config
     stage: str
     inputs: Mapping[str, Mapping[str, Any]]
+    planned: Mapping[str, Config] = field(default_factory=dict)
 
     @property
     def num_sequences(self) -> int | None:
@@ -40,7 +42,13 @@ class Case:
 
     @property
     def row_len(self) -> int:
-        return int(self.inputs.get("rows", {}).get("row_len", self.cfg.data.packed_len))
+        """Tokens in a row: the built dataset's, else those that it will have."""
+        return int(self.inputs.get("rows", {}).get("row_len", self.planned.get("rows", self.cfg).data.packed_len))
+
+    @property
+    def tokenizer(self) -> BpeTokenizer | HfTokenizer:
+        """The tokenizer of the stage that makes it, which may be given keys of its own."""
+        return self.planned.get("tokenizer", self.cfg).tokenizer
 
     @property
     def budget(self) -> Budget:

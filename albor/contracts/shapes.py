@@ -42,7 +42,7 @@ def _divisor(n: int, near: int) -> int:
 )
 def vocabulary(case: Case) -> Iterator[Found]:
     cfg = case.cfg
-    rows = case.inputs.get("rows", {}).get("vocab_size", cfg.tokenizer.vocab_size)
+    rows = case.inputs.get("rows", {}).get("vocab_size", case.tokenizer.vocab_size)
     if rows != cfg.model.vocab_size:
         message = f"the model has {cfg.model.vocab_size:,} tokens, its tokenizer {rows:,}"
         yield "error", "model.vocab_size", message, f"model.vocab_size={rows}, or another tokenizer"
@@ -87,7 +87,7 @@ def rows(case: Case) -> Iterator[Found]:
     stages=("pack",),
 )
 def fim_tokens(case: Case) -> Iterator[Found]:
-    tokenizer = case.cfg.tokenizer
+    tokenizer = case.tokenizer
     if case.cfg.data.fim_rate > 0 and isinstance(tokenizer, HfTokenizer):
         absent = [k for k in ("fim_prefix", "fim_suffix", "fim_middle") if getattr(tokenizer, k) is None]
         if absent:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from albor.config.origins import Origins
-from albor.config.problems import ConfigRefused
+from albor.config.problems import ConfigRefused, Problem
 from albor.config.schema.config import Config
 from albor.config.structure import plain
 from albor.contracts import Case, Finding, check_all
 from albor.errors import AlborError
-from albor.plan.target import Resolver, StageConfig, Target
+from albor.plan.resolver import Resolver
+from albor.plan.target import StageConfig, Target
 from albor.runs.manifest import Manifest, run_id
 from albor.runs.store import Run, Store
 from albor.stages import base as stages
@@ -96,7 +97,8 @@ class Node:
 
     @cached_property
     def findings(self) -> list[Finding]:
-        return check_all(Case(self.config, self.stage.name, self.input_facts))
+        planned = {name: i.config for name, i in self.inputs.items() if isinstance(i, Node)}
+        return check_all(Case(self.config, self.stage.name, self.input_facts, planned))
 
     @cached_property
     def cost(self) -> Cost:
@@ -147,18 +149,23 @@ class Planner:
         if problems:
             raise ConfigRefused(problems)
         ordered: dict[str, Node] = {}
-        self._node(target, target.stage, ordered)
+        self._node(target, target.stage, ordered, ())
         return Plan(list(ordered.values()), texts)
 
-    def _node(self, target: Target, name: str, ordered: dict[str, Node]) -> Node:
+    def _node(self, target: Target, name: str, ordered: dict[str, Node], below: tuple[str, ...]) -> Node:
         if name in ordered:
             return ordered[name]
+        if name in below:
+            circle = " ← ".join([*below[below.index(name) :], name])
+            fix = "name another stage: stage.of=pretrain"
+            raise ConfigRefused([Problem("E-VALUE", "stage.of", f"a stage cannot be made from itself: {circle}", fix)])
         stage, chosen = stages.find(name), target.config(name)
         config = chosen.config
         inputs: dict[str, Node | External] = {}
         for key, upstream in stage.inputs(config).items():
             given = config.inputs.get(key)
-            inputs[key] = self._external(config, given) if given else self._node(target, upstream, ordered)
+            path = (*below, name)
+            inputs[key] = self._external(config, given) if given else self._node(target, upstream, ordered, path)
         if config.init_from and stage.reads_key("init_from"):
             inputs["init_from"] = self._external(config, config.init_from)
         ids = {k: i.id for k, i in inputs.items()}

@@ -1,44 +1,33 @@
 """One command line turned into a typed config for every stage of its target.
 
 Value overrides reach the target, or the nearest stage upstream that reads the key. The choices of model, data,
-tokenizer, hardware, executor, tracking and debug, and the seed, reach every stage. ``up.STAGE.KEY=…`` addresses one.
-An experiment belongs to the stage that it names; only those choices of it go further.
+tokenizer, hardware, executor, tracking and debug, and the seed, reach every stage, and so does a value that a file
+leaves open (``???``). ``up.STAGE.KEY=…`` addresses one. An experiment belongs to the stage that it names; only those
+choices of it go further.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from hydra.core.override_parser.types import Override
 
-from albor.config.compose import Composed, Composer
+from albor.config.compose import Composed
 from albor.config.origins import Origins
-from albor.config.overrides import Overrides, plain_value, split
+from albor.config.overrides import Overrides, split
 from albor.config.problems import ConfigRefused, Problem
 from albor.config.schema.config import Config
-from albor.config.sections import Structurer
-from albor.config.suggest import nearest, nearest_key
-from albor.config.tree import delete, has_interpolation, resolve, set_value
-from albor.plan.keys import valid_keys
+from albor.config.suggest import nearest
+from albor.plan.resolver import Resolver
 from albor.stages import base as stages
 
 CHAIN = ("model", "data", "tokenizer", "hardware", "executor", "tracking", "debug")
 """Groups whose choice reaches every stage."""
 EVERYWHERE = ("seed", "outputs", "allow", "tracking", "executor", "hardware")
 """Keys whose value reaches every stage: the seed by convention, the others because they do not determine results."""
-BUDGETS = tuple(f"trainer.{k}" for k in ("max_steps", "tokens", "tokens_per_param"))
-
-
-@dataclass
-class Resolver:
-    """What the points of a sweep share: composed configs, structured sections, and what is read off them."""
-
-    composer: Composer
-    structurer: Structurer = field(default_factory=Structurer)
-    interpolated: dict[int, bool] = field(default_factory=dict)
-    configs: dict[Any, Config] = field(default_factory=dict)
+OWN = ("name", "refused_by")
+"""Keys that no result depends on and that are the target's own."""
 
 
 @dataclass(frozen=True)
@@ -56,17 +45,28 @@ class Target:
 
     def __init__(self, resolver: Resolver, texts: Sequence[str]) -> None:
         self.resolver = resolver
-        self.texts = tuple(texts)
         composer = resolver.composer
-        self.overrides = split(self.texts, composer.groups, composer.bad_choice)
+        self.overrides = split(tuple(texts), composer.groups, composer.bad_choice)
         self.choices = {g: c for g, (c, _) in self.overrides.choices.items()}
         self.problems: list[Problem] = list(self.overrides.problems)
-        whole = self._composed(self.choices)
-        self.stage = str(whole.choices["stage"])
-        self.experiment_stage = self._experiment_stage(whole)
+        try:
+            whole = self._composed(self.choices)
+            self.stage = str(whole.choices["stage"])
+            self.experiment_stage = self._experiment_stage(whole)
+        except ConfigRefused as refused:
+            raise ConfigRefused([*self.problems, *refused.problems]) from None
+        self.problems += [
+            Problem("E-CHOICE", group, f"{group} needs a choice", f"write {group}=CHOICE", f"override {text}")
+            for group, (choice, text) in self.overrides.choices.items()
+            if choice is None and whole.choices.get(group) is not None
+        ]
         self.chain = {g: (whole.choices if self.choices.get("experiment") else self.choices).get(g) for g in CHAIN}
-        self._levels = self._upstream_levels()
-        self._route()
+        self._own = {stage: self._upstream_overrides(stage) for stage in self.overrides.upstream}
+        self._received: dict[str, set[int]] = {}
+        self._stage_choices: dict[str, dict[str, str | None]] = {}
+        self._known: dict[str, StageConfig] = {}
+        self._complete = True
+        self._levels = self._spread()
 
     def _composed(self, choices: dict[str, str | None]) -> Composed:
         return self.resolver.composer.compose(choices)
@@ -77,67 +77,96 @@ class Target:
             return self.stage
         return str(self._composed({g: c for g, c in self.choices.items() if g != "stage"}).choices["stage"])
 
-    def _upstream_levels(self) -> list[list[str]]:
-        """Stages by distance from the target, found with the configs that the choices alone give."""
-        self._values: dict[str, list[tuple[str, Override]]] = {}
-        self._stage_choices: dict[str, dict[str, str | None]] = {}
+    def _upstream_overrides(self, stage: str) -> Overrides:
+        """What ``up.STAGE`` says, split as if the stage were the target."""
+        composer = self.resolver.composer
+        own = split(tuple(self.overrides.upstream[stage]), composer.groups, composer.bad_choice)
+        own.values = [(key, replace(o, input_line=f"up.{stage}.{o.input_line}")) for key, o in own.values]
+        own.problems = [replace(p, origin=str(p.origin).replace("override ", f"override up.{stage}.", 1))
+                        for p in own.problems]  # fmt: skip
+        foreign = [text for group in ("stage", "experiment") if group in own.choices for text in own.choices[group][1:]]
+        for text in (*foreign, *own.hydra, *(f"up.{s}.{t}" for s, texts in own.upstream.items() for t in texts)):
+            cause = f"`{text}` cannot be said of one stage upstream"
+            origin = f"override up.{stage}.{text}"
+            own.problems.append(Problem("E-OVERRIDE", f"up.{stage}", cause, "give it without up", origin))
+        return own
+
+    def _spread(self) -> list[list[str]]:
+        """Walks upstream by distance from the target and hands every value, and every choice that does not reach
+        everything, to the nearest stages that read it. What nobody reads stays with the target."""
+        reads = self.resolver.reads
+        values = dict(enumerate(key for key, _ in self.overrides.values))
+        shared = {i for i, key in values.items() if key.partition(".")[0] in EVERYWHERE}
+        left = {i: key for i, key in values.items() if i not in shared}
+        groups = [g for g in self.choices if g not in (*CHAIN, "stage", "experiment")]
         levels, seen = [[self.stage]], {self.stage}
-        while True:
-            wanted = [i for s in levels[-1] if (c := self._draft(s)) for i in stages.find(s).inputs(c).values()]
-            level = [s for s in dict.fromkeys(wanted) if s not in seen]
-            if not level:
-                return levels
-            seen.update(level)
-            levels.append(level)
+        while levels[-1]:
+            level = levels[-1]
+            taken = {i for i, key in left.items() if any(reads(s, key) for s in level)}
+            chosen = {g: self.choices[g] for g in groups if any(reads(s, g) for s in level)}
+            for stage in level:
+                self._received[stage] = shared | taken
+                self._stage_choices[stage] = dict(chosen)
+            taken |= self._replace_inputs(level, left)
+            left = {i: key for i, key in left.items() if i not in taken}
+            groups = [g for g in groups if g not in chosen]
+            wanted = dict.fromkeys(upstream for stage in level for upstream in self._upstream_of(stage))
+            levels.append([s for s in wanted if s not in seen])
+            seen.update(wanted)
+        self._received[self.stage] |= left.keys()
+        self._stage_choices[self.stage] |= {g: self.choices[g] for g in groups}
+        self._known.pop(self.stage, None)
+        self._unread = [self.overrides.values[i] for i, key in left.items() if key not in (*OWN, "inputs")]
+        return levels[:-1]
+
+    def _replace_inputs(self, level: list[str], left: dict[int, str]) -> set[int]:
+        """Hands ``inputs.NAME=…`` to the stages of the level that have such an input."""
+        taken = set()
+        for i, key in left.items():
+            head, _, name = key.partition(".")
+            if head != "inputs":
+                continue
+            value = self.overrides.values[i][1].value()
+            names = {name} if name else set(value if isinstance(value, dict) else ())
+            for stage in level:
+                draft = self._draft(stage)
+                if draft is not None and names & stages.find(stage).inputs(draft).keys():
+                    self._received[stage].add(i)
+                    self._known.pop(stage, None)
+                    taken.add(i)
+        return taken
+
+    def _upstream_of(self, stage: str) -> Iterator[str]:
+        """The stages that make the inputs of this one, but for those inputs that are given."""
+        config = self._draft(stage)
+        if config is None:
+            self._complete = False
+            return
+        for name, upstream in stages.find(stage).inputs(config).items():
+            if upstream not in stages.names():
+                key = next((f"stage.{k}" for k, v in vars(config.stage).items() if v == upstream), f"inputs.{name}")
+                guess = nearest(upstream, stages.names())
+                fix = f"did you mean '{guess}'? " if guess else ""
+                fix += f"The stages are {', '.join(stages.names())}"
+                cause = f"'{upstream}' is not a stage"
+                self.problems.append(Problem("E-VALUE", key, cause, fix, self.config(stage).origins.find(key)))
+            elif name not in config.inputs:
+                yield upstream
 
     def _draft(self, stage: str) -> Config | None:
-        """A stage's config before values are routed to it; None when it has problems, which are reported later."""
+        """A stage's config; when it has problems, which are reported later, the one that the choices alone give;
+        None when those have problems too."""
+        try:
+            return self.config(stage).config
+        except ConfigRefused:
+            received, self._received[stage] = self._received[stage], set()
         try:
             return self.config(stage).config
         except ConfigRefused:
             return None
-
-    def _route(self) -> None:
-        """Hands every value and every group choice that does not reach everything to the stage it is meant for."""
-        levels, values = self._levels, {s: [] for level in self._levels for s in level}  # type: ignore[var-annotated]
-        for key, override in self.overrides.values:
-            for stage in self._receivers(key):
-                values[stage].append((key, override))
-        self._values = values
-        for group in self.choices:
-            if group in CHAIN or group in ("stage", "experiment"):
-                continue
-            for stage in self._receivers(group):
-                self._stage_choices.setdefault(stage, {})[group] = self.choices[group]
-        for stage in self.overrides.upstream:
-            known = [s for level in levels for s in level]
-            if stage not in known:
-                guess = nearest(stage, known)
-                fix = f"did you mean up.{guess}? " if guess else ""
-                cause = f"'{stage}' is not a stage upstream of {self.stage}"
-                self.problems.append(Problem("E-OVERRIDE", f"up.{stage}", cause, f"{fix}They are {', '.join(known)}"))
-
-    def _receivers(self, key: str) -> list[str]:
-        head = key.split(".")[0]
-        if head in EVERYWHERE:
-            return [s for level in self._levels for s in level]
-        for level in self._levels:
-            if head == "inputs":
-                name = key.partition(".")[2]
-                hit = [s for s in level if (c := self._draft(s)) and name in stages.find(s).inputs(c)]
-            else:
-                hit = [s for s in level if stages.find(s).reads_key(key)]
-            if hit:
-                return hit
-        return [self.stage]
-
-    def reaches(self, key: str) -> bool:
-        """Whether any stage of the target reads the key."""
-        stage_names = self._receivers(key)
-        head = key.split(".")[0]
-        return head in (*EVERYWHERE, "inputs", "name", "refused_by") or any(
-            stages.find(s).reads_key(key) for s in stage_names
-        )
+        finally:
+            self._received[stage] = received
+            self._known.pop(stage, None)
 
     def stages(self) -> list[str]:
         """The target's stage and all upstream of it, nearest first."""
@@ -148,81 +177,80 @@ class Target:
         found = list(self.problems)
         for stage in self.stages():
             try:
-                self.config(stage)
+                made = self.config(stage)
             except ConfigRefused as refused:
                 found += refused.problems
-        if not found:
-            for key, override in self.overrides.values:
-                if not self.reaches(key):
-                    cause = f"nothing in stage={self.stage} or upstream of it depends on `{key}`"
-                    fix = "choose another stage, or leave it out"
-                    found.append(Problem("E-OVERRIDE", key, cause, fix, f"override {override.input_line}"))
+            else:
+                found += self._unknown_inputs(stage, made)
+        for stage, own in self._own.items():
+            if stage in self.stages():
+                for key, override in own.values:
+                    if not self._matters(stage, key):
+                        cause = f"{stage} does not depend on `{key}`"
+                        fix = "address the stage that does, or leave it out"
+                        found.append(Problem("E-OVERRIDE", key, cause, fix, f"override {override.input_line}"))
+            elif self._complete or stage not in stages.names():
+                guess = nearest(stage, self.stages())
+                fix = f"did you mean up.{guess}? " if guess else ""
+                cause = f"'{stage}' is not a stage upstream of {self.stage}"
+                fix += f"They are {', '.join(self.stages())}"
+                found.append(Problem("E-OVERRIDE", f"up.{stage}", cause, fix))
+        paths = {p.path for p in found}
+        for key, override in self._unread if self._complete else ():
+            if not any(p == key or p.startswith(f"{key}.") for p in paths):
+                cause = f"nothing in stage={self.stage} or upstream of it depends on `{key}`"
+                fix = "choose another stage, or leave it out"
+                found.append(Problem("E-OVERRIDE", key, cause, fix, f"override {override.input_line}"))
         return list(dict.fromkeys(found))
+
+    def _matters(self, stage: str, key: str) -> bool:
+        """Whether it matters to the stage what ``up`` gives it."""
+        head = key.partition(".")[0]
+        return head in (*EVERYWHERE, *OWN, "inputs") or self.resolver.reads(stage, key)
+
+    def _unknown_inputs(self, stage: str, made: StageConfig) -> Iterator[Problem]:
+        if not made.config.inputs:
+            return
+        names = list(stages.find(stage).inputs(made.config))
+        everyone = dict.fromkeys(n for s in self.stages() if (c := self._draft(s)) for n in stages.find(s).inputs(c))
+        for name in made.config.inputs:
+            if name not in names:
+                key = f"inputs.{name}"
+                guess = nearest(name, everyone)
+                fix = f"did you mean inputs.{guess}? " if guess else ""
+                fix += f"The inputs are {', '.join(everyone)}" if everyone else "there are none"
+                cause = f"no stage of this target has an input '{name}'"
+                if name in everyone:
+                    cause = f"{stage} has no input '{name}'"
+                yield Problem("E-OVERRIDE", key, cause, fix, made.origins.find(key))
 
     def config(self, stage: str) -> StageConfig:
         """The typed config of one stage. Raises ConfigRefused."""
+        if stage in self._known:
+            return self._known[stage]
         choices = dict(self.chain)
         if stage == self.experiment_stage:
             choices = {g: c for g, c in self.choices.items() if g in (*CHAIN, "experiment")}
         choices |= self._stage_choices.get(stage, {}) | {"stage": stage}
-        texts = self.overrides.upstream.get(stage, [])
-        own = split(tuple(texts), self.resolver.composer.groups, self.resolver.composer.bad_choice)
-        choices |= {g: c for g, (c, _) in own.choices.items()}
-        values = [*self._values.get(stage, []), *own.values]
+        own = self._own.get(stage, NOTHING)
+        choices |= {g: c for g, (c, _) in own.choices.items() if g not in ("stage", "experiment")}
+        composed = self._composed(choices)
+        received, fills = self._received.get(stage, set()), self.resolver.fills
+        values: list[tuple[str, Override]] = [
+            (key, override)
+            for i, (key, override) in enumerate(self.overrides.values)
+            if i in received or fills(composed, key)
+        ]
+        values += own.values
         key = (tuple(sorted(choices.items(), key=str)), tuple(o.input_line for _, o in values))
         config = self.resolver.configs.get(key)
-        composed = self._composed(choices)
         origins = Origins(composed, self.resolver.composer, values)
+        if own.problems:
+            raise ConfigRefused(own.problems)
         if config is None:
-            config = self._structure(stage, composed, values, own, origins)
-            self.resolver.configs[key] = config
-        return StageConfig(config, composed.choices, origins)
-
-    def _structure(
-        self, stage: str, composed: Composed, values: list[tuple[str, Override]], own: Overrides, origins: Origins
-    ) -> Config:
-        problems = list(own.problems)
-        tree = apply_values(composed.tree, values, problems)
-        if self._interpolated(composed) or any(has_interpolation(o.value()) for _, o in values):
-            tree, unresolved = resolve(tree)
-            problems += unresolved
-        config, found = self.resolver.structurer(tree, stages.find(stage).config)
-        if problems or found or config is None:
-            raise ConfigRefused([explain(p, stage, origins) for p in (*problems, *found)])
-        return config
-
-    def _interpolated(self, composed: Composed) -> bool:
-        known = self.resolver.interpolated
-        if id(composed) not in known:
-            known[id(composed)] = has_interpolation(composed.tree)
-        return known[id(composed)]
+            config = self.resolver.configs[key] = self.resolver.structure(stage, composed, values, origins)
+        self._known[stage] = StageConfig(config, composed.choices, origins)
+        return self._known[stage]
 
 
-def apply_values(
-    tree: dict[str, Any], values: Sequence[tuple[str, Override]], problems: list[Problem]
-) -> dict[str, Any]:
-    """The tree with Hydra's value overrides in it: set, add, delete; one training budget displaces another."""
-    given = {key for key, _ in values}
-    for key, override in values:
-        try:
-            if override.is_delete():
-                tree = delete(tree, key)
-                continue
-            if key in BUDGETS:
-                for other in BUDGETS:
-                    tree = tree if other in given else set_value(tree, other, None)
-            tree = set_value(tree, key, plain_value(override))
-        except KeyError:
-            problems.append(Problem("E-KEY", key, f"`{key}` is not there to be deleted"))
-        except ConfigRefused as refused:
-            problems += refused.problems
-    return tree
-
-
-def explain(problem: Problem, stage: str, origins: Origins) -> Problem:
-    """A problem with its origin, and for an unknown key the nearest valid one."""
-    fix = problem.help
-    if problem.code == "E-KEY" and fix is None:
-        guess = nearest_key(problem.path, valid_keys(stage))
-        fix = f"did you mean `{guess}`?" if guess else "`albor explain` lists the keys"
-    return Problem(problem.code, problem.path, problem.cause, fix, problem.origin or origins.find(problem.path))
+NOTHING = Overrides()
