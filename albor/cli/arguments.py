@@ -31,6 +31,9 @@ FLAGS: dict[str, tuple[str, ...]] = {
 }
 """Flags of each verb, beside --config-dir; "" is running a target."""
 
+WORDS = ("ls", "explain", "runs", "diff", "sample")
+"""Verbs that take words of their own: a group, a key, a run."""
+
 
 @dataclass
 class Arguments:
@@ -96,6 +99,8 @@ def parse_arguments(argv: list[str]) -> Arguments:
         guess = nearest(words[0], VERBS)
         fix = f"did you mean `albor {guess}`?" if guess else f"the verbs are {', '.join(VERBS)}"
         raise bad(f"'{words[0]}' is neither a verb nor an override KEY=VALUE", fix)
+    if words and verb not in WORDS:
+        raise bad(f"`albor {verb}` takes no word '{words[0]}'", "what it is about is given by overrides: KEY=VALUE")
     overrides = tuple(w for w in rest if is_override(w))
     for flag in given:
         if flag != "config_dirs" and flag not in FLAGS.get(verb or "", ()):

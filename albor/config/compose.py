@@ -6,6 +6,7 @@ alone, once per distinct set of group choices; a test holds the result against `
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,11 +20,11 @@ from hydra._internal.core_plugins.structured_config_source import StructuredConf
 from hydra._internal.defaults_list import create_defaults_list
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.default_element import ResultDefault
-from hydra.errors import MissingConfigException
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from albor.config.location import options, search_directories
+from albor.config.location import options, search_directories, short
 from albor.config.overrides import parse
 from albor.config.problems import ConfigRefused, Problem
 from albor.config.suggest import nearest
@@ -40,6 +41,8 @@ class Composed:
     merged: tuple[ResultDefault, ...]
     hydra: dict[str, Any]
     """The files' ``hydra`` node: sweep parameters and the like."""
+    overridden: frozenset[str] = frozenset()
+    """Groups whose default a file overrides, and no choice given here does."""
 
 
 class Composer:
@@ -126,26 +129,47 @@ class Composer:
             )
             config = self.loader._compose_config_from_defaults_list(defaults=defaults.defaults, repo=repository)
         except MissingConfigException as error:
-            raise ConfigRefused([self._missing_choice(error)]) from None
+            raise ConfigRefused([self._missing_choice(error, overrides)]) from None
         except ConfigRefused:
             raise
-        except (OmegaConfBaseException, ValueError, TypeError, AttributeError) as error:
-            # Hydra raises plain errors for malformed defaults lists; the first line is the cause.
-            cause = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            raise ConfigRefused([Problem("E-YAML", "composition", cause, origin=_named_file(str(error)))]) from None
+        except (HydraException, OmegaConfBaseException, ValueError, TypeError, AttributeError) as error:
+            # Hydra raises plain errors for malformed defaults lists; the first lines are the cause.
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+            cause = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+            where = self._named_file(str(error))
+            raise ConfigRefused([Problem("E-YAML", "composition", cause, "correct the file", where)]) from None
         tree = OmegaConf.to_container(config, resolve=False)
         assert isinstance(tree, dict)
         hydra = tree.pop("hydra", {})
         choices = dict(defaults.overrides.known_choices)
-        return Composed(tree, choices, tuple(defaults.defaults), hydra)  # type: ignore[arg-type]
+        overridden = frozenset(g for g, m in defaults.overrides.override_metadata.items() if not m.external_override)
+        return Composed(tree, choices, tuple(defaults.defaults), hydra, overridden)  # type: ignore[arg-type]
 
-    def _missing_choice(self, error: MissingConfigException) -> Problem:
+    def _missing_choice(self, error: MissingConfigException, overrides: list[str]) -> Problem:
         missing = (error.missing_cfg_file or "").strip("/")
         group = next((g for g in self.groups if missing.startswith(f"{g}/")), None)
-        where = _named_file(str(error))
+        where = self._named_file(str(error))
         if group is None:
-            return Problem("E-YAML", missing, f"there is no config '{missing}'", origin=where)
-        return self.bad_choice(group, missing.removeprefix(f"{group}/"), where)
+            return Problem("E-YAML", missing, f"there is no config '{missing}'", "correct the defaults list", where)
+        choice = missing.removeprefix(f"{group}/")
+        return self.bad_choice(group, choice, self._asker(group, choice, overrides) or where)
+
+    def _asker(self, group: str, choice: str, overrides: list[str]) -> str | None:
+        """The file and line, among those chosen, whose defaults list asks for a choice: Hydra names the primary
+        config instead."""
+        for file in filter(None, (self.file(*o.split("=", 1)) for o in overrides)):
+            for number, line in enumerate(read_config(file)[0].splitlines(), 1):
+                if re.search(rf"/?{re.escape(group)}:\s*['\"]?{re.escape(choice)}['\"]?\s*(#.*)?$", line):
+                    return f"{short(file)}:{number}"
+        return None
+
+    def _named_file(self, message: str) -> str | None:
+        """Hydra's messages say "In 'experiment/x': …" when a file is at fault."""
+        named = re.search(r"\b[Ii]n '([^']+)'", message)
+        if named is None:
+            return None
+        file = self.file(*named[1].rpartition("/")[::2])
+        return short(file) if file else f"{named[1]}.yaml"
 
     def bad_choice(self, group: str, choice: str, origin: str | None) -> Problem:
         known = self.groups[group]
@@ -153,10 +177,3 @@ class Composer:
         listed = f"the choices are {', '.join(known)}"
         fix = f"did you mean `{group}={guess}`? {listed[0].upper()}{listed[1:]}" if guess else listed
         return Problem("E-CHOICE", group, f"'{choice}' is not a choice of {group}", fix, origin)
-
-
-def _named_file(message: str) -> str | None:
-    """Hydra's messages begin with "In 'experiment/x': …" when a file is at fault."""
-    if message.startswith("In '"):
-        return f"{message.split(chr(39))[1]}.yaml"
-    return None

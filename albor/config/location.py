@@ -19,7 +19,7 @@ def yaml_files(directory: Path) -> Iterator[tuple[str, str, Path]]:
     """(group, choice, file) of every choice below a config directory, sorted."""
     for path in sorted(directory.rglob("*.yaml")):
         parts = path.relative_to(directory).with_suffix("").parts
-        if len(parts) > 1 and not any(p.startswith((".", "_")) for p in parts):
+        if len(parts) > 1 and not any(p.startswith((".", "_")) for p in parts) and path.is_file():
             yield parts[0], "/".join(parts[1:]), path
 
 
@@ -30,6 +30,12 @@ def options(directories: Iterable[Path]) -> dict[str, list[str]]:
         for group, choice, _ in yaml_files(directory):
             found.setdefault(group, set()).add(choice)
     return {group: sorted(choices) for group, choices in sorted(found.items())}
+
+
+def short(path: Path) -> str:
+    """Relative to the working directory when it lies below it."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def describe(path: Path) -> str:

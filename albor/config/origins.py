@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import yaml
 from hydra.core.override_parser.types import Override
 
+from albor.config.location import short
 from albor.config.yaml_files import read_nodes
 
 if TYPE_CHECKING:
@@ -33,14 +34,14 @@ class Origins:
         for file, package in self._files():
             inside = parts[len(package) :]
             if parts[: len(package)] == package and (line := self._line(file, inside)):
-                return f"{_short(file)}:{line}"
+                return f"{short(file)}:{line}"
         return self._chosen(parts[0])
 
     def _chosen(self, group: str) -> str | None:
         """A key that nobody set: the file of its group's choice is the place to set it."""
         choice = self.composed.choices.get(group)
         file = self.composer.file(group, choice) if choice else None
-        return _short(file) if file else None
+        return short(file) if file else None
 
     def _files(self) -> Iterator[tuple[Path, list[str]]]:
         for default in reversed(self.composed.merged):
@@ -62,9 +63,3 @@ class Origins:
                 return None
             line, node = hit[0].start_mark.line + 1, hit[1]
         return line
-
-
-def _short(path: Path) -> str:
-    """Relative to the working directory when it lies below it."""
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

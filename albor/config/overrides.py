@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache, lru_cache
 from typing import Any
 
@@ -13,6 +13,7 @@ from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException
 
 from albor.config.problems import ConfigRefused, Problem
+from albor.config.suggest import nearest
 
 
 @lru_cache(maxsize=1)
@@ -51,6 +52,19 @@ def is_hydra(text: str) -> bool:
     return re.match(r"[+~]*hydra(?=[./@=]|$)", text) is not None
 
 
+def check_hydra(text: str) -> list[Problem]:
+    """An override of Hydra's own config names one of its sections; the rest is for Hydra to judge."""
+    from hydra.conf import HydraConf
+
+    known = [f.name for f in fields(HydraConf) if f.name != "defaults"]
+    section = re.split(r"[.=@]", text.lstrip("+~").removeprefix("hydra").lstrip("./"))[0]
+    if section in known:
+        return []
+    guess = nearest(section, known)
+    fix = f"did you mean hydra.{guess}?" if guess else f"they are {', '.join(known)}"
+    return [Problem("E-KEY", f"hydra.{section}", "not a section of Hydra's config", fix, f"override {text}")]
+
+
 BadChoice = Callable[[str, str, str | None], Problem]
 
 
@@ -60,6 +74,7 @@ def split(texts: tuple[str, ...], groups: Mapping[str, list[str]], bad_choice: B
     for text in texts:
         if is_hydra(text):
             out.hydra.append(text)
+            out.problems += check_hydra(text)
             continue
         prefix, plain = text[: len(text) - len(text.lstrip("+~"))], text.lstrip("+~")
         if plain.startswith("up."):
@@ -90,6 +105,9 @@ def _sort(
     if override.is_sweep_override():
         fix = "add -m to run one job per value, or quote the value"
         out.problems.append(Problem("E-OVERRIDE", key, "several values, but this is not a sweep", fix, origin))
+        return
+    if not key:
+        out.problems.append(Problem("E-OVERRIDE", text, "names no key", "write KEY=VALUE", origin))
         return
     if override.package is not None:
         fix = f"write {key}=…"

@@ -115,6 +115,10 @@ def read_config(path: Path) -> tuple[str, Any]:
         loader.dispose()
     if not isinstance(data, dict):
         raise refuse(path, 1, "a config file holds a mapping of keys to values")
+    defaults = data.get("defaults", [])
+    if not isinstance(defaults, list) or not all(isinstance(d, (str, dict)) for d in defaults):
+        line = next((k.start_mark.line + 1 for k, _ in node.value if k.value == "defaults"), None)
+        raise refuse(path, line, "defaults is a list of GROUP: CHOICE", "defaults: [override /model: tiny]")
     return text, data
 
 

@@ -14,7 +14,7 @@ from albor.config.overrides import plain_value
 from albor.config.problems import ConfigRefused, Problem
 from albor.config.schema.config import Config
 from albor.config.sections import Structurer
-from albor.config.structure import MISSING
+from albor.config.structure import MISSING, hints
 from albor.config.suggest import nearest_key
 from albor.config.tree import delete, has_interpolation, leaves, resolve, set_value
 from albor.plan.keys import valid_keys
@@ -92,6 +92,10 @@ def explain(problem: Problem, stage: str, origins: Origins) -> Problem:
     """A problem with its origin, and for an unknown key the nearest valid one."""
     fix = problem.help
     if problem.code == "E-KEY" and fix is None:
+        head = problem.path.partition(".")[0]
+        if head in origins.composer.groups and not hasattr(Config, head) and head not in hints(Config):
+            # A file of a group that is no section of the config sets its keys from the top.
+            return replace(problem, help="begin the file with `# @package _global_`", origin=origins.find(problem.path))
         groups = [] if "." in problem.path else list(origins.composer.groups)
         guess = nearest_key(problem.path, [*valid_keys(stage), *groups])
         fix = f"did you mean `{guess}`?" if guess else "`albor explain` lists the keys"

@@ -45,10 +45,16 @@ def _is_sweep(planner: Planner, text: str) -> bool:
 
 def _parse(planner: Planner, texts: Sequence[str]):  # type: ignore[no-untyped-def]
     parser = OverridesParser.create(config_loader=planner.resolver.composer.loader)
-    try:
-        return parser.parse_overrides(list(texts))
-    except (HydraException, ValueError) as error:
-        raise ConfigRefused([Problem("E-OVERRIDE", "sweep", str(error).split("\n")[0])]) from None
+    parsed, problems = [], []
+    for text in texts:
+        try:
+            parsed.append(parser.parse_override(text))
+        except (HydraException, ValueError) as error:
+            cause, fix = str(error).split("\n")[0], "write KEY=A,B or KEY=range(A,B)"
+            problems.append(Problem("E-OVERRIDE", text, cause, fix, f"override {text}"))
+    if problems:
+        raise ConfigRefused(problems)
+    return parsed
 
 
 def points(planner: Planner, texts: Sequence[str]) -> list[tuple[str, ...]]:

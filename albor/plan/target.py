@@ -2,8 +2,8 @@
 
 Value overrides reach the target, or the nearest stage upstream that reads the key. The choices of model, data,
 tokenizer, hardware, executor, tracking and debug, and the seed, reach every stage, and so does a value that a file
-leaves open (``???``). ``up.STAGE.KEY=…`` addresses one. An experiment belongs to the stage that it names; only those
-choices of it go further.
+leaves open (``???``). ``up.STAGE.KEY=…`` addresses one. An experiment that names a stage belongs to it, and only those
+choices of it go further; one that names none reaches every stage.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from hydra.core.override_parser.types import Override
 
 from albor.config.compose import Composed
 from albor.config.origins import Origins
-from albor.config.overrides import Overrides, split
+from albor.config.overrides import Overrides, parse, split
 from albor.config.problems import ConfigRefused, Problem
 from albor.config.schema.config import Config
 from albor.config.suggest import nearest
@@ -71,11 +71,13 @@ class Target:
     def _composed(self, choices: dict[str, str | None]) -> Composed:
         return self.resolver.composer.compose(choices)
 
-    def _experiment_stage(self, whole: Composed) -> str:
-        """The stage that the chosen experiment belongs to; the target when there is none."""
-        if not self.choices.get("experiment") or "stage" not in self.choices:
-            return self.stage
-        return str(self._composed({g: c for g, c in self.choices.items() if g != "stage"}).choices["stage"])
+    def _experiment_stage(self, whole: Composed) -> str | None:
+        """The stage that the chosen experiment belongs to; None when it names none, or there is no experiment."""
+        if not self.choices.get("experiment"):
+            return None
+        if "stage" in self.choices:
+            whole = self._composed({g: c for g, c in self.choices.items() if g != "stage"})
+        return whole.choices["stage"] if "stage" in whole.overridden else None
 
     def _upstream_overrides(self, stage: str) -> Overrides:
         """What ``up.STAGE`` says, split as if the stage were the target."""
@@ -116,7 +118,7 @@ class Target:
         self._received[self.stage] |= left.keys()
         self._stage_choices[self.stage] |= {g: self.choices[g] for g in groups}
         self._known.pop(self.stage, None)
-        self._unread = [self.overrides.values[i] for i, key in left.items() if key not in (*OWN, "inputs")]
+        self._unread = [self.overrides.values[i] for i, key in left.items() if key not in OWN]
         return levels[:-1]
 
     def _replace_inputs(self, level: list[str], left: dict[int, str]) -> set[int]:
@@ -160,6 +162,7 @@ class Target:
             return self.config(stage).config
         except ConfigRefused:
             received, self._received[stage] = self._received[stage], set()
+            own = self._own.pop(stage, None)
         try:
             return self.config(stage).config
         except ConfigRefused:
@@ -167,6 +170,8 @@ class Target:
         finally:
             self._received[stage] = received
             self._known.pop(stage, None)
+            if own:
+                self._own[stage] = own
 
     def stages(self) -> list[str]:
         """The target's stage and all upstream of it, nearest first."""
@@ -181,55 +186,52 @@ class Target:
             except ConfigRefused as refused:
                 found += refused.problems
             else:
-                found += self._unknown_inputs(stage, made)
-        for stage, own in self._own.items():
-            if stage in self.stages():
-                for key, override in own.values:
-                    if not self._matters(stage, key):
-                        cause = f"{stage} does not depend on `{key}`"
-                        fix = "address the stage that does, or leave it out"
-                        found.append(Problem("E-OVERRIDE", key, cause, fix, f"override {override.input_line}"))
-            elif self._complete or stage not in stages.names():
-                guess = nearest(stage, self.stages())
-                fix = f"did you mean up.{guess}? " if guess else ""
-                cause = f"'{stage}' is not a stage upstream of {self.stage}"
-                fix += f"They are {', '.join(self.stages())}"
-                found.append(Problem("E-OVERRIDE", f"up.{stage}", cause, fix))
-        paths = {p.path for p in found}
-        for key, override in self._unread if self._complete else ():
-            if not any(p == key or p.startswith(f"{key}.") for p in paths):
+                unknown = made.config.inputs.keys() - self._input_names(stage)
+                found += [self._no_input(stage, name, made.origins) for name in sorted(unknown)]
+        found += [p for stage in self._own for p in self._misdirected(stage)]
+        if self._complete:
+            for key, override in self._unread:
                 cause = f"nothing in stage={self.stage} or upstream of it depends on `{key}`"
                 fix = "choose another stage, or leave it out"
+                if key.startswith("inputs."):
+                    named = self._no_input(self.stage, key.removeprefix("inputs."), None)
+                    cause, fix = named.cause, str(named.help)
                 found.append(Problem("E-OVERRIDE", key, cause, fix, f"override {override.input_line}"))
-        return list(dict.fromkeys(found))
+        return without_echoes(found)
 
-    def _matters(self, stage: str, key: str) -> bool:
-        """Whether it matters to the stage what ``up`` gives it."""
-        head = key.partition(".")[0]
-        return head in (*EVERYWHERE, *OWN, "inputs") or self.resolver.reads(stage, key)
+    def _misdirected(self, stage: str) -> Iterator[Problem]:
+        """What is wrong with ``up.STAGE`` that is not wrong with the stage's config."""
+        if stage in self.stages():
+            for key, override in self._own[stage].values:
+                if key.partition(".")[0] not in (*EVERYWHERE, *OWN, "inputs") and not self.resolver.reads(stage, key):
+                    cause, fix = f"{stage} does not depend on `{key}`", "address the stage that does, or leave it out"
+                    yield Problem("E-OVERRIDE", key, cause, fix, f"override {override.input_line}")
+        elif self._complete or stage not in stages.names():
+            guess = nearest(stage, self.stages())
+            fix = f"did you mean up.{guess}? " if guess else ""
+            fix += f"They are {', '.join(self.stages())}"
+            cause = f"'{stage}' is not a stage upstream of {self.stage}"
+            yield Problem("E-OVERRIDE", f"up.{stage}", cause, fix)
 
-    def _unknown_inputs(self, stage: str, made: StageConfig) -> Iterator[Problem]:
-        if not made.config.inputs:
-            return
-        names = list(stages.find(stage).inputs(made.config))
-        everyone = dict.fromkeys(n for s in self.stages() if (c := self._draft(s)) for n in stages.find(s).inputs(c))
-        for name in made.config.inputs:
-            if name not in names:
-                key = f"inputs.{name}"
-                guess = nearest(name, everyone)
-                fix = f"did you mean inputs.{guess}? " if guess else ""
-                fix += f"The inputs are {', '.join(everyone)}" if everyone else "there are none"
-                cause = f"no stage of this target has an input '{name}'"
-                if name in everyone:
-                    cause = f"{stage} has no input '{name}'"
-                yield Problem("E-OVERRIDE", key, cause, fix, made.origins.find(key))
+    def _input_names(self, stage: str) -> list[str]:
+        draft = self._draft(stage)
+        return list(stages.find(stage).inputs(draft)) if draft else []
+
+    def _no_input(self, stage: str, name: str, origins: Origins | None) -> Problem:
+        known = list(dict.fromkeys(n for s in self.stages() for n in self._input_names(s)))
+        guess = nearest(name, known)
+        fix = f"did you mean inputs.{guess}? " if guess else ""
+        fix += f"The inputs are {', '.join(known)}" if known else "leave it out: nothing here has an input"
+        cause = f"{stage} has no input '{name}'" if name in known else f"no stage of this target has an input '{name}'"
+        key = f"inputs.{name}"
+        return Problem("E-OVERRIDE", key, cause, fix, origins.find(key) if origins else None)
 
     def config(self, stage: str) -> StageConfig:
         """The typed config of one stage. Raises ConfigRefused."""
         if stage in self._known:
             return self._known[stage]
         choices = dict(self.chain)
-        if stage == self.experiment_stage:
+        if self.experiment_stage in (stage, None):
             choices = {g: c for g, c in self.choices.items() if g in (*CHAIN, "experiment")}
         choices |= self._stage_choices.get(stage, {}) | {"stage": stage}
         own = self._own.get(stage, NOTHING)
@@ -241,6 +243,8 @@ class Target:
             for i, (key, override) in enumerate(self.overrides.values)
             if i in received or fills(composed, key)
         ]
+        if stage != self.stage and composed.tree.get("name") is not None:
+            values.insert(0, ("name", parse("name=null")))  # the target's own, given by an experiment
         values += own.values
         key = (tuple(sorted(choices.items(), key=str)), tuple(o.input_line for _, o in values))
         config = self.resolver.configs.get(key)
@@ -251,6 +255,17 @@ class Target:
             config = self.resolver.configs[key] = self.resolver.structure(stage, composed, values, origins)
         self._known[stage] = StageConfig(config, composed.choices, origins)
         return self._known[stage]
+
+
+def without_echoes(problems: list[Problem]) -> list[Problem]:
+    """Each problem once; an override that reaches nothing is no news when its value is refused already."""
+    refused = {p.path.split("[")[0] for p in problems if p.code != "E-OVERRIDE"}
+    paths = refused | {p.path for p in problems}
+    return [
+        p
+        for p in dict.fromkeys(problems)
+        if p.code != "E-OVERRIDE" or not (p.path in refused or any(q.startswith(f"{p.path}.") for q in paths))
+    ]
 
 
 NOTHING = Overrides()

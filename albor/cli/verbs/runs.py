@@ -8,15 +8,23 @@ from pathlib import Path
 
 from albor.cli.arguments import Arguments
 from albor.cli.render import table
+from albor.config.problems import ConfigRefused, Problem
+from albor.config.suggest import nearest
 from albor.config.units import human_bytes, human_seconds
 from albor.runs.manifest import Manifest
 from albor.runs.store import Run, Store, outputs_of
+from albor.stages.base import names
 
 NOTABLE = ("val_ppl", "val_bits_per_byte", "num_sequences", "vocab_size", "steps")
 
 
 def run(arguments: Arguments) -> int:
     root = outputs_of(arguments.overrides)
+    for word in arguments.words:
+        if word not in names():
+            guess = nearest(word, names())
+            fix = f"did you mean `albor runs {guess}`?" if guess else f"the stages are {', '.join(names())}"
+            raise ConfigRefused([Problem("E-CHOICE", "runs", f"'{word}' is not a stage", fix)])
     found = [r for r in Store(root).runs() if not arguments.words or r.manifest.stage in arguments.words]
     if arguments.json:
         print(json.dumps([as_json(r) for r in found], indent=1))

@@ -1,0 +1,55 @@
+"""The command line in-process, and a planner whose composed configs all tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from albor.cli.main import run
+from albor.config.compose import Composer
+from albor.plan.nodes import Planner
+from albor.plan.resolver import Resolver
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command line came to."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def text(self) -> str:
+        return self.out + self.err
+
+
+@pytest.fixture
+def albor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Outcome]:
+    """Runs ``albor WORDS`` in an empty working directory."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: str) -> Outcome:
+        capsys.readouterr()
+        code = run(list(words))
+        out, err = capsys.readouterr()
+        return Outcome(code, out, err)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def resolver() -> Resolver:
+    return Resolver(Composer())
+
+
+@pytest.fixture
+def planner(resolver: Resolver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Planner:
+    """A planner in an empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return Planner(resolver)
