@@ -54,6 +54,9 @@ def precision(case: Case) -> Iterator[Found]:
         have = f"{hardware.name} has {hardware.compute_capability or 'none'}"
         message = f"fp8 needs CUDA compute capability {FP8_CAPABILITY}; {have}"
         yield "error", "trainer.precision", message, "trainer.precision=bf16, or hardware=h100"
+    elif wanted == "fp8":
+        message = "this release trains in float32 and bf16; fp8 comes with its kernels"
+        yield "error", "trainer.precision", message, "trainer.precision=bf16"
     elif getattr(hardware.peak_flops, wanted) is None:
         message = f"{hardware.name} has no {wanted} arithmetic"
         yield "error", "trainer.precision", message, "trainer.precision=float32"

@@ -62,6 +62,31 @@ def context(case: Case) -> Iterator[Found]:
         yield "error", "data.seq_len", message, fix
 
 
+SHAPE = (
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "intermediate_size",
+    "vocab_size",
+)
+
+
+@contract(
+    "C-MODEL-004",
+    "The weights to start from have the model's shape",
+    formula="each of hidden, layers, heads, kv_heads, ffn, vocab is the checkpoint's",
+    stages=("pretrain",),
+)
+def initial_weights(case: Case) -> Iterator[Found]:
+    given = case.inputs.get("init_from", {}).get("model_config", {})
+    for key in SHAPE:
+        ours, theirs = getattr(case.cfg.model, key), given.get(key)
+        if theirs is not None and theirs != ours:
+            message = f"the model has {key} {ours:,}, the weights of init_from have {theirs:,}"
+            yield "error", f"model.{key}", message, f"model.{key}={theirs}, or other weights"
+
+
 @contract(
     "C-DATA-001",
     "A row holds a sequence",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import sysconfig
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from albor.config.schema.data import LocalSource, StdlibSource
 from albor.data.errors import DataError
+from albor.runs.files import listing_digest
 
 if TYPE_CHECKING:
     from albor.data.documents import Document
@@ -74,12 +74,7 @@ def fingerprint(source: StdlibSource | LocalSource) -> dict[str, str]:
     roots = _roots(source)
     if not all(root.is_dir() for root in roots):
         return {"listing": "missing"}
-    digest = hashlib.sha256()
-    for number, root in enumerate(roots):
-        for path in _python_files(root, _skip(source)):
-            status = (root / path).stat()
-            digest.update(b"%d\0%s\0%d\0%d\n" % (number, os.fsencode(path), status.st_size, status.st_mtime_ns))
-    return {"listing": digest.hexdigest()}
+    return {"listing": "-".join(listing_digest(root, _python_files(root, _skip(source))) for root in roots)}
 
 
 def _roots(source: StdlibSource | LocalSource) -> list[Path]:

@@ -90,21 +90,6 @@ class Codec:
         self._tokenizer = _text_only(tokenizer)
 
     @classmethod
-    def bpe(cls, path: Path) -> Codec:
-        """The codec of a tokenizer that ``train_bpe`` made.
-
-        Raises:
-            DataError: the file is missing, damaged, or its first sixteen ids are not ``SPECIAL_TOKENS``.
-        """
-        tokenizer = _load(path)
-        if tuple(tokenizer.id_to_token(i) for i in range(len(SPECIAL_TOKENS))) != SPECIAL_TOKENS:
-            raise DataError(
-                f"{path} does not start with albor's {len(SPECIAL_TOKENS)} special tokens",
-                help="load a foreign tokenizer with tokenizer=hf",
-            )
-        return cls(tokenizer, fim=(PREFIX, SUFFIX, MIDDLE))
-
-    @classmethod
     def load(cls, directory: Path) -> Codec:
         """The codec that ``save`` wrote. Raises DataError when a file is missing or damaged."""
         try:

@@ -17,6 +17,7 @@ from albor.contracts import Case, Finding, check_all
 from albor.errors import AlborError
 from albor.plan.resolver import Resolver
 from albor.plan.target import StageConfig, Target
+from albor.runs.files import listing_digest
 from albor.runs.manifest import Manifest, run_id
 from albor.runs.store import Run, Store
 from albor.stages import base as stages
@@ -218,10 +219,11 @@ class Planner:
         return self._stores.setdefault(outputs, Store(Path(outputs)))
 
     def _external(self, config: Config, given: str) -> External:
-        """A run by name, or a directory of files. Raises ConfigRefused through AlborError when there is neither."""
+        """A run by name, or a directory of files, known by their names, sizes and times. Raises AlborError."""
         path = Path(given.removeprefix("file://"))
         if path.is_dir() and not (path / "manifest.yaml").exists():
-            return External(f"path:{path.resolve()}", path, {}, None, "files")
+            names = sorted(str(p.relative_to(path)) for p in path.rglob("*") if p.is_file())
+            return External(f"files:{listing_digest(path, names)[:12]}", path.absolute(), shape(path), None, "files")
         if given.startswith("hf:"):
             return External(given, path, {}, None, "hub")
         run = self.store(config.outputs).find(given)
@@ -230,4 +232,14 @@ class Planner:
             raise AlborError(
                 f"the run {given} is {manifest.status}, not done", "finish it first", place=str(run.directory)
             )
-        return External(manifest.id, run.artifact, manifest.facts, manifest.digest, manifest.stage)
+        facts = {**manifest.facts, **shape(run.artifact)}
+        return External(manifest.id, run.artifact, facts, manifest.digest, manifest.stage)
+
+
+def shape(directory: Path) -> dict[str, Any]:
+    """What a checkpoint's config.json says of its model, for contracts; nothing when there is none."""
+    try:
+        config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {"model_config": config} if isinstance(config, dict) else {}

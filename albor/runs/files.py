@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -47,4 +47,13 @@ def sha256_file(path: Path) -> str:
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
+    return digest.hexdigest()
+
+
+def listing_digest(root: Path, names: Iterable[str]) -> str:
+    """SHA-256 over the names, sizes and modification times of files below ``root``: changes when a file does."""
+    digest = hashlib.sha256()
+    for name in names:
+        status = (root / name).stat()
+        digest.update(b"%s\0%d\0%d\n" % (os.fsencode(name), status.st_size, status.st_mtime_ns))
     return digest.hexdigest()

@@ -42,6 +42,7 @@ def run(cfg: Whole, context: Context) -> Facts:
     from albor.data.rows import Rows
     from albor.data.tokenizer import Codec
     from albor.models.checkpoint import load_weights, save_model
+    from albor.models.hub import fetch
     from albor.training import pretrain
     from albor.training.job import Job
 
@@ -75,7 +76,10 @@ def run(cfg: Whole, context: Context) -> Facts:
         progress=lambda step, total, metrics: context.progress(step, total, summary(metrics)),
     )
     given = context.inputs.get("init_from")
-    trained = pretrain.fit(cfg.model, job, load_weights(given.path, cfg.model) if given else None)
+    start = None
+    if given is not None:
+        start = load_weights(fetch(str(given.path)) if given.id.startswith("hf:") else given.path, cfg.model)
+    trained = pretrain.fit(cfg.model, job, start)
     if trained.result["interrupted"]:
         raise Interrupted
     save_model(trained.model, context.out, eos_token_id=codec.eos_id, pad_token_id=codec.pad_id)

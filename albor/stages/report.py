@@ -71,7 +71,7 @@ def collect(model: Input, evaluation: Input) -> Report:
         ),
         metrics=read_metrics(directory / METRICS),
         samples=[(s["prompt"], s["completion"]) for s in map(json.loads, lines(samples))],
-        evaluation={k: v for k, v in evaluation.facts.items() if isinstance(v, (int, float))},
+        evaluation={k: v for k, v in evaluation.facts.items() if k.startswith("val_")},
         config=run.config,
         lineage=lineage(directory, evaluation.path.parent),
         environment={k: str(v) for k, v in run.environment.items() if v is not None},

@@ -22,6 +22,7 @@ from albor.training.batches import Windows
 from albor.training.errors import TrainingError
 from albor.training.interrupt import Interrupt
 from albor.training.job import Job
+from albor.training.profile import KernelTable
 from albor.training.progress import Progress
 
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
@@ -62,18 +63,18 @@ def train(job: Job, make: Callable[[Interrupt], Objective]) -> Trained:
         steps = job.total_steps - objective.state.step
         if steps > 0:
             with quiet():
-                lightning_trainer(job.trainer).fit(
-                    objective, Windows(batches, grad_accum=job.trainer.grad_accum, steps=steps)
-                )
+                lightning_trainer(job).fit(objective, Windows(batches, grad_accum=job.trainer.grad_accum, steps=steps))
     return Trained(objective.decoder, objective.result())
 
 
-def lightning_trainer(trainer: Trainer) -> pl.Trainer:
+def lightning_trainer(job: Job) -> pl.Trainer:
     """Lightning's loop, devices and ranks; its logger, checkpoints, bar and summary are off, albor has its own.
 
     One pass over a sized iterable is the whole run, so Lightning counts nothing that a resume would have to restore.
     """
+    trainer = job.trainer
     parallel = trainer.world_size > 1
+    profile = [KernelTable(job.directory.parent / "profile.txt", trainer.accelerator)] if trainer.profile else []
     return pl.Trainer(
         accelerator=trainer.accelerator,
         devices=trainer.devices,
@@ -86,6 +87,7 @@ def lightning_trainer(trainer: Trainer) -> pl.Trainer:
         limit_val_batches=0,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
+        callbacks=profile,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
