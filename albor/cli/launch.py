@@ -16,7 +16,7 @@ from albor.cli.arguments import Arguments
 from albor.cli.render import paint, plural, show_findings_of, show_problems
 from albor.config.location import conf_directory
 from albor.config.overrides import is_hydra
-from albor.config.problems import Problem
+from albor.config.problems import ConfigRefused, Problem
 from albor.plan import sweep
 from albor.plan.apply import build, check_machine, prepare
 from albor.plan.nodes import Node, Plan, Planner
@@ -27,12 +27,51 @@ INTERRUPTED = 75
 
 
 def call_hydra(job: Callable[[Any], Any], config_name: str, argv: Sequence[str]) -> None:
-    """``hydra.main`` with these arguments instead of the process's; errors are raised, not printed."""
+    """``hydra.main`` with these arguments instead of the process's.
+
+    Hydra raises plain errors of many types, so they are told apart by phase: before the first job starts an error is
+    the user's to mend (ConfigRefused), after that it is raised as it is.
+    """
     import hydra
+
+    started = False
+
+    def counted(cfg: Any) -> Any:
+        nonlocal started
+        started = True
+        return job(cfg)
 
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = [sys.argv[0], *argv]
-    hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name=config_name)(job)()
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name=config_name)(counted)()
+    except Exception as error:
+        if started:
+            raise
+        raise ConfigRefused([from_hydra(error)]) from None
+
+
+def from_hydra(error: Exception) -> Problem:
+    """Hydra's message: the first line is the cause, the rest mostly lists what there is."""
+    cause, *rest = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    rest = rest[: next((i for i, line in enumerate(rest) if line.startswith("Config search path")), 6)]
+    fix = " ".join(rest)
+    if "hydra/launcher" in cause or "hydra/sweeper" in cause:
+        fix = f"install its plugin, hydra-joblib-launcher or hydra-submitit-launcher for two. {fix}"
+    return Problem("E-OVERRIDE", "hydra", cause, fix or None)
+
+
+def check_launcher(own: Sequence[str]) -> None:
+    """Raises ConfigRefused when Hydra cannot compose its own part, a launcher that is not installed for one."""
+    from hydra import compose, initialize_config_dir
+
+    if not own:
+        return
+    with initialize_config_dir(str(conf_directory()), version_base="1.3"):
+        try:
+            compose("_run", [*own, "run_dir=checked"], return_hydra_config=True)
+        except Exception as error:
+            raise ConfigRefused([from_hydra(error)]) from None
 
 
 def hydra_itself(argv: Sequence[str]) -> int:
@@ -52,6 +91,9 @@ def run_sweep(planner: Planner, arguments: Arguments) -> int:
     print(f"{plural(len(expanded), 'point')}: {len(todo)} to run, {len(expanded) - len(todo)} done", file=sys.stderr)
     if not todo:
         return 0
+    own = [o for o in arguments.overrides if is_hydra(o) and "searchpath" not in o]
+    own = [o for o in own if not o.lstrip("+").startswith("hydra.mode=")]
+    check_launcher(own)
     for plan in todo:
         check_machine(plan)
     for plan in todo:
@@ -62,8 +104,6 @@ def run_sweep(planner: Planner, arguments: Arguments) -> int:
     directories = list(dict.fromkeys(str(p.target.directory.absolute()) for p in todo))
     silence_second_validation()
     values = ",".join("'" + d.replace("'", "\\'") + "'" for d in directories)
-    own = [o for o in arguments.overrides if is_hydra(o) and "searchpath" not in o]
-    own = [o for o in own if not o.lstrip("+").startswith("hydra.mode=")]
     call_hydra(job, "_run", ["-m", f"run_dir={values}", *own])
     return summarize([Path(d) for d in directories])
 

@@ -163,7 +163,7 @@ def test_fim_without_its_tokens_is_refused(corpus: Path, codec: Codec, tmp_path:
     without = Codec(codec._tokenizer)
     with pytest.raises(DataError, match="fim_rate") as refused:
         run(corpus, without, tmp_path)
-    assert "fim_rate=0" in refused.value.help
+    assert "fim_rate=0" in str(refused.value.help)
     assert run(corpus, without, tmp_path, fim_rate=0.0)["fim_pieces"] == 0
 
 

@@ -10,11 +10,11 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from report_example import report, rows
-from test_report_page import hostile_report
 
 from albor.report.model import Report
 from albor.report.page import render
+from tests.report.report_example import report, rows
+from tests.report.test_report_page import hostile_report
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SWITCHES = """headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking

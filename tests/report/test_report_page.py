@@ -5,7 +5,6 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from report_example import COMPLETION, PROMPT, report, rows
 
 from albor.report.formats import duration, fact, flatten, moment, number, short
 from albor.report.highlight import highlight
@@ -13,6 +12,7 @@ from albor.report.lineage import draw, layers, resolve
 from albor.report.model import Ancestor, Headline, Report
 from albor.report.page import render
 from albor.report.scale import perplexity_scale
+from tests.report.report_example import COMPLETION, PROMPT, report, rows
 
 HOSTILE = (
     "</script><script>alert(1)</script><!--<script><img src=x onerror=alert(2)>"
