@@ -26,6 +26,8 @@ CHAIN = ("model", "data", "tokenizer", "hardware", "executor", "tracking", "debu
 """Groups whose choice reaches every stage."""
 EVERYWHERE = ("seed", "outputs", "allow", "tracking", "executor", "hardware")
 """Keys whose value reaches every stage: the seed by convention, the others because they do not determine results."""
+JUDGED = ("data.num_sequences",)
+"""Keys that no result depends on, but contracts do."""
 OWN = ("name", "refused_by")
 """Keys that no result depends on and that are the target's own."""
 
@@ -98,7 +100,7 @@ class Target:
         everything, to the nearest stages that read it. What nobody reads stays with the target."""
         reads = self.resolver.reads
         values = dict(enumerate(key for key, _ in self.overrides.values))
-        shared = {i for i, key in values.items() if key.partition(".")[0] in EVERYWHERE}
+        shared = {i for i, key in values.items() if key.partition(".")[0] in EVERYWHERE or key in JUDGED}
         left = {i: key for i, key in values.items() if i not in shared}
         groups = [g for g in self.choices if g not in (*CHAIN, "stage", "experiment")]
         levels, seen = [[self.stage]], {self.stage}
@@ -203,7 +205,8 @@ class Target:
         """What is wrong with ``up.STAGE`` that is not wrong with the stage's config."""
         if stage in self.stages():
             for key, override in self._own[stage].values:
-                if key.partition(".")[0] not in (*EVERYWHERE, *OWN, "inputs") and not self.resolver.reads(stage, key):
+                heard = key.partition(".")[0] in (*EVERYWHERE, *OWN, "inputs") or key in JUDGED
+                if not heard and not self.resolver.reads(stage, key):
                     cause, fix = f"{stage} does not depend on `{key}`", "address the stage that does, or leave it out"
                     yield Problem("E-OVERRIDE", key, cause, fix, f"override {override.input_line}")
         elif self._complete or stage not in stages.names():

@@ -1,0 +1,180 @@
+"""Every contract: a config that breaks it, one that does not, its severity, and what lets it pass."""
+
+from __future__ import annotations
+
+import pytest
+
+from albor.contracts import CONTRACTS, check_all
+from albor.contracts.memory import largest_micro_batch, training_bytes
+
+GPU = ("model=350m", "data.num_sequences=100M")
+BREAKS = [
+    # contract, stage, severity, path, overrides that break it, overrides that just do not
+    ("C-TRAINCFG-001", "error", "trainer.max_steps",
+     ("data.num_sequences=799", "trainer.max_steps=100", "trainer.micro_batch_size=8", "trainer.warmup_steps=1"),
+     ("data.num_sequences=800", "trainer.max_steps=100", "trainer.micro_batch_size=8", "trainer.warmup_steps=1")),
+    ("C-TRAINCFG-001", "error", "trainer.micro_batch_size",
+     ("data.num_sequences=7", "trainer.micro_batch_size=8"),
+     ("data.num_sequences=8", "trainer.micro_batch_size=8", "trainer.max_steps=1", "trainer.warmup_steps=0")),
+    ("C-TRAINCFG-001", "error", "trainer.warmup_steps",
+     ("trainer.max_steps=100", "trainer.warmup_steps=100"),
+     ("trainer.max_steps=100", "trainer.warmup_steps=99")),
+    ("C-TRAINCFG-001", "warning", "trainer.warmup_steps",
+     ("trainer.max_steps=100", "trainer.warmup_steps=11"),
+     ("trainer.max_steps=100", "trainer.warmup_steps=10")),
+    ("C-TRAINCFG-001", "warning", "trainer", ("trainer.tokens_per_param=9.9",), ("trainer.tokens_per_param=10.1",)),
+    ("C-TRAINCFG-002", "warning", "optim.schedule", ("optim.schedule=constant",), ("optim.schedule=wsd",)),
+    ("C-TRAINCFG-003", "error", "trainer.grad_accum",
+     (*GPU, "data.seq_len=1024", "trainer.micro_batch_size=63", "trainer.grad_accum=1"),
+     (*GPU, "data.seq_len=1024", "trainer.micro_batch_size=64", "trainer.grad_accum=1")),
+    ("C-TRAINCFG-004", "warning", "trainer.save_every",
+     ("trainer.max_steps=100", "trainer.save_every=101"), ("trainer.max_steps=100", "trainer.save_every=100")),
+    ("C-TRAINCFG-005", "error", "trainer", ("trainer.tokens=1M", "trainer.max_steps=5"), ("trainer.tokens=1M",)),
+    ("C-TRAINCFG-005", "error", "trainer", ("trainer.max_steps=null",), ("trainer.max_steps=5",)),
+    ("C-TRAINCFG-005", "error", "trainer.tokens", ("trainer.tokens=100",), ("trainer.tokens=100k",)),
+    ("C-MODEL-001", "error", "model.num_attention_heads",
+     ("model.num_attention_heads=5", "model.num_key_value_heads=5"),
+     ("model.num_attention_heads=4", "model.num_key_value_heads=4")),
+    ("C-MODEL-001", "error", "model.num_attention_heads",
+     ("model.num_attention_heads=64", "model.num_key_value_heads=64"),
+     ("model.num_attention_heads=32", "model.num_key_value_heads=32")),
+    ("C-MODEL-001", "error", "model.num_key_value_heads",
+     ("model.num_key_value_heads=4",), ("model.num_key_value_heads=3",)),
+    ("C-MODEL-002", "error", "model.vocab_size", ("model.vocab_size=8191",), ("model.vocab_size=8192",)),
+    ("C-MODEL-003", "error", "data.seq_len",
+     ("data.seq_len=2049",), ("data.seq_len=2048",)),
+    ("C-DATA-001", "error", "data.seq_len", ("data={row_len: 256, seq_len: 257}",), ("data={row_len: 9, seq_len: 9}",)),
+    ("C-DATA-001", "warning", "data.seq_len", ("data={row_len: 257, seq_len: 256}",), ("data.seq_len=256",)),
+    ("C-DATA-002", "error", "data.fim_rate",
+     ("tokenizer=hf", "tokenizer.path=x", "tokenizer.vocab_size=9000"),
+     ("tokenizer=hf", "tokenizer.path=x", "tokenizer.vocab_size=9000", "data.fim_rate=0")),
+    ("C-DATA-003", "error", "tokenizer.vocab_size", ("tokenizer.vocab_size=271",), ("tokenizer.vocab_size=272",)),
+    ("C-FIT-001", "error", "trainer.micro_batch_size",
+     (*GPU, "hardware=rtx4090", "trainer.micro_batch_size=64"), (*GPU, "hardware=h200")),
+    ("C-FIT-002", "error", "hardware.disk", (*GPU, "hardware.disk=15GB"), (*GPU, "hardware.disk=16GB")),
+    ("C-HW-001", "error", "trainer.precision",
+     (*GPU, "hardware=a100", "trainer.precision=fp8"), (*GPU, "hardware=a100", "trainer.precision=bf16")),
+    ("C-HW-001", "error", "trainer.precision",
+     (*GPU, "hardware.peak_flops.bf16=null"), (*GPU, "hardware.peak_flops.bf16=1e12")),
+    ("C-HW-002", "warning", "hardware", ("hardware=h200",), ("hardware=cpu",)),
+]  # fmt: skip
+STAGE = {"C-DATA-002": "pack", "C-DATA-003": "tokenizer"}
+
+
+def found(case, contract: str, texts) -> list[tuple[str, str]]:
+    stage = STAGE.get(contract, "pretrain")
+    return [(f.severity, f.path) for f in check_all(case(*texts, stage=stage)) if f.id == contract]
+
+
+def row(entry) -> str:
+    return f"{entry[0]} {' '.join(entry[3])}"
+
+
+@pytest.mark.parametrize("entry", BREAKS, ids=row)
+def test_fires_and_does_not(entry, case) -> None:
+    contract, severity, path, breaks, holds = entry
+    assert (severity, path) in found(case, contract, breaks)
+    assert (severity, path) not in found(case, contract, holds)
+
+
+def test_every_contract_is_tried() -> None:
+    assert {*(entry[0] for entry in BREAKS), "C-MODEL-004"} == CONTRACTS.keys()
+
+
+@pytest.mark.parametrize("entry", [e for e in BREAKS if e[1] == "error"], ids=row)
+def test_allow_lets_an_error_pass_as_a_warning(entry, case) -> None:
+    contract, _, path, breaks, _ = entry
+    severities = {s for s, p in found(case, contract, [*breaks, f"allow=[{contract}]"]) if p == path}
+    assert severities == {"warning"}
+    assert ("error", path) in found(case, contract, [*breaks, "allow=[C-OTHER-001]"])
+
+
+@pytest.mark.parametrize("entry", BREAKS, ids=row)
+def test_findings_say_what_to_change(entry, case) -> None:
+    contract, _, _, breaks, _ = entry
+    made = case(*breaks, stage=STAGE.get(contract, "pretrain"))
+    for finding in CONTRACTS[contract].findings(made):
+        assert finding.message and finding.help
+        assert finding.message[0].islower() or finding.message[0].isdigit() or finding.message[0] in "C~"
+
+
+def test_warnings_pass_unless_strict(albor) -> None:
+    words = ("stage=pretrain", "optim.schedule=constant")
+    loose = albor("validate", *words)
+    assert (loose.code, "warning[C-TRAINCFG-002]" in loose.err) == (0, True)
+    strict = albor("validate", *words, "--strict")
+    assert strict.code == 2 and "--strict" in strict.err
+    assert albor("plan", *words, "--strict").code == 2
+    assert albor(*words, "--strict").code == 2
+    assert albor("validate", "-m", *words, "seed=1,2", "--strict").code == 2
+
+
+def test_errors_are_shown_before_warnings(case) -> None:
+    severities = [f.severity for f in check_all(case("optim.schedule=constant", "model.num_key_value_heads=4"))]
+    assert severities == sorted(severities) and {"error", "warning"} == set(severities)
+
+
+def test_declared_rows_are_held_against_the_steps(albor) -> None:
+    words = ("stage=pretrain", "data.num_sequences=799", "trainer.micro_batch_size=8", "trainer.warmup_steps=5")
+    refused = albor("validate", *words, "trainer.max_steps=100")
+    assert refused.code == 2 and "trainer.epochs=2" in refused.err
+    assert albor("validate", *words, "trainer.max_steps=100", "trainer.epochs=2").code == 0
+
+
+def test_weights_of_another_shape(case) -> None:
+    theirs = {"model_config": {"hidden_size": 192, "vocab_size": 9_000}}
+    found = check_all(case(inputs={"init_from": theirs}))
+    assert [(f.id, f.severity, f.path) for f in found if f.id == "C-MODEL-004"] == [
+        ("C-MODEL-004", "error", "model.vocab_size")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("texts", "fix"),
+    [
+        (("model.num_attention_heads=5", "model.num_key_value_heads=1"), "model.num_attention_heads"),
+        (("model.num_key_value_heads=4",), "model.num_key_value_heads"),
+        (("data.seq_len=4096",), "data.seq_len"),
+        (("trainer.max_steps=50", "trainer.warmup_steps=50"), "trainer.warmup_steps"),
+        (("model=125m", "trainer.grad_accum=1", "trainer.micro_batch_size=1"), "trainer.grad_accum"),
+        (("model=350m", "hardware=rtx4090"), "trainer.micro_batch_size"),
+        (("trainer.max_steps=100", "trainer.save_every=101"), "trainer.save_every"),
+    ],
+)
+def test_following_the_help_ends_the_finding(texts, fix, case) -> None:
+    finding = next(f for f in check_all(case(*texts)) if fix in f.help)
+    proposed = next(
+        p.rstrip(";,.") for p in finding.help.replace(",", " ").replace(";", " ").split() if p.startswith(fix)
+    )
+    after = case(*[t for t in texts if not t.startswith(f"{fix}=")], proposed)
+    assert not [f for f in check_all(after) if (f.id, f.path) == (finding.id, finding.path)]
+
+
+def test_planned_inputs_count_before_they_are_built(planner) -> None:
+    """What a value makes of a stage upstream is held against the stage that uses it, before anything is built."""
+
+    def found(*texts: str) -> set[tuple[str, str]]:
+        return {(n.stage.name, f.id) for n in planner.plan(texts).nodes for f in n.findings}
+
+    assert ("pretrain", "C-MODEL-002") in found("tokenizer.vocab_size=4096")
+    assert ("pretrain", "C-MODEL-002") not in found("tokenizer.vocab_size=4096", "model.vocab_size=4096")
+    assert ("pretrain", "C-DATA-001") in found("data.row_len=1024")
+    assert ("pretrain", "C-DATA-001") in found("up.pack.data.row_len=64")
+    assert ("pretrain", "C-DATA-001") not in found("data.row_len=512")
+    hf = ("tokenizer=hf", "tokenizer.path=x", "tokenizer.vocab_size=9000")
+    named = [f"tokenizer.fim_{k}='<{k}>'" for k in ("prefix", "suffix", "middle")]
+    assert ("pack", "C-DATA-002") in found(*hf)
+    assert ("pack", "C-DATA-002") not in found(*hf, *named)
+
+
+def test_the_largest_micro_batch_is_the_largest(case) -> None:
+    for model in ("tiny", "125m", "350m"):
+        for hardware in ("cpu", "rtx4090", "h200"):
+            cfg = case(f"model={model}", f"hardware={hardware}").cfg
+            most = largest_micro_batch(cfg.model, cfg.trainer, cfg.data.seq_len, cfg.hardware.memory)
+            assert most > 0
+            for batch, fits in ((most, True), (most + 1, False)):
+                made = case(f"model={model}", f"hardware={hardware}", f"trainer.micro_batch_size={batch}")
+                assert (not CONTRACTS["C-FIT-001"].findings(made)) == fits
+                need = training_bytes(made.cfg.model, made.cfg.trainer, made.cfg.data.seq_len)
+                assert (need <= 0.92 * cfg.hardware.memory) == fits
