@@ -130,23 +130,19 @@ def lead(directory: Path) -> int:
         error=None,
     )
     manifest.save(directory, running)
-    tracker = tracking.start(directory, running)
-    code, final = 1, running
-    try:
-        with MetricsLog(directory) as log, Progress(stage.name) as bar, recorded(directory, running) as outcome:
-            context = RunContext(directory, run.status in RESUMABLE, inputs, log, tracker, bar)
-            facts = stage.run(view(config, stage.reads), context)
+    with recorded(directory, running) as outcome:
+        tracker = tracking.start(directory, running)
+        try:
+            with MetricsLog(directory) as log, Progress(stage.name) as bar:
+                context = RunContext(directory, run.status in RESUMABLE, inputs, log, tracker, bar)
+                facts = stage.run(view(config, stage.reads), context)
             outcome.append(publish(directory, running, facts))
-        final = outcome[0]
-        code = {"done": 0, "interrupted": INTERRUPTED}.get(final.status, 1)
-        if code == INTERRUPTED:
-            print("interrupted, and saved; the same command goes on from here", file=sys.stderr)
-    except AlborError as error:
-        code = error.exit_code
-        raise
-    finally:
-        tracker.finish(final, code)
-    return code
+        finally:
+            tracker.finish(outcome[0] if outcome else running, exit_code=0 if outcome else 1)
+    if outcome[0].status == "interrupted":
+        print("interrupted, and saved; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    return 0
 
 
 @contextmanager

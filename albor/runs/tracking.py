@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import netrc
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -63,7 +64,9 @@ class WandbTracker:
                     "inputs": {k: {"id": r.id, "digest": r.digest} for k, r in manifest.inputs.items()},
                 },
             },
-            settings=wandb.Settings(silent=True, console="off", disable_git=True, x_disable_stats=True),
+            settings=wandb.Settings(
+                silent=True, console="off", disable_git=True, x_disable_stats=True, init_timeout=30
+            ),
         )
 
     def log(self, metrics: Mapping[str, float | int]) -> None:
@@ -84,4 +87,14 @@ def start(directory: Path, manifest: Manifest) -> Tracker:
         return NoTracker()
     if mode == "auto":
         mode = "online" if logged_in() else "offline"
-    return WandbTracker(directory, manifest, tracking, mode)
+    if mode == "online":
+        import wandb
+        from wandb.errors import Error
+
+        try:
+            return WandbTracker(directory, manifest, tracking, "online")
+        except Error as error:
+            first = str(error).splitlines()[0]
+            print(f"W&B cannot be reached ({first}); this run is kept offline, `wandb sync` sends it", file=sys.stderr)
+            wandb.teardown()  # its service still holds the run's id
+    return WandbTracker(directory, manifest, tracking, "offline")
