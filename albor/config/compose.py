@@ -72,11 +72,11 @@ class Composer:
         return next((p for p in paths if p.is_file()), None)
 
     def used(self, texts: Sequence[str]) -> set[Path]:
-        """The files that were merged for these choices, ``group=choice`` each."""
+        """The files that were merged for these choices, ``group=choice`` each, or refused to be."""
         try:
             merged = self.compose(dict(t.split("=", 1) for t in texts)).merged
         except ConfigRefused:
-            return set()
+            return {f for t in texts if (f := self.file(*t.split("=", 1))) is not None}
         files = {self.file(*d.config_path.partition("/")[::2]) for d in merged if d.config_path}
         return {f for f in files if f is not None}
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from functools import cache, lru_cache
 from typing import Any
 
@@ -114,7 +114,9 @@ def _sort(
         out.problems.append(Problem("E-OVERRIDE", key, "a group's place in the config cannot be moved", fix, origin))
         return
     value = None if override.is_delete() else override.value()
-    if key not in groups or isinstance(value, dict):
+    if isinstance(value, dict) and value:
+        out.values += list(_leaves(key, override, value))
+    elif key not in groups or isinstance(value, dict):
         out.values.append((key, override))
     elif value is None or isinstance(value, (str, int, float)):
         choice = None if value is None else str(value)
@@ -125,6 +127,16 @@ def _sort(
     else:
         cause = f"one choice of {key} is wanted, got {value}"
         out.problems.append(Problem("E-CHOICE", key, cause, f"write {key}=CHOICE", origin))
+
+
+def _leaves(key: str, override: Override, value: Mapping[Any, Any]) -> Iterator[tuple[str, Override]]:
+    """A mapping as one override per leaf: different stages may read them."""
+    for name, item in value.items():
+        path = f"{key}.{name}"
+        if isinstance(item, dict) and item:
+            yield from _leaves(path, override, item)
+        else:
+            yield path, replace(override, key_or_group=path, _value=item)
 
 
 def plain_value(override: Override) -> Any:

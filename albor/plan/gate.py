@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from albor.config.location import yaml_files
 from albor.config.problems import ConfigRefused, Problem
 from albor.contracts import Finding
 from albor.errors import AlborError
 from albor.plan.nodes import Node, Planner
+
+PRIMARY = ("config.yaml", "_run.yaml")
 
 
 @dataclass(frozen=True)
@@ -68,10 +70,19 @@ def check_everything(planner: Planner) -> Gate:
     for texts in ((), *singles, *pairs):
         check(planner, texts, gate)
     for directory in planner.resolver.composer.directories:
-        for _, _, path in yaml_files(directory):
+        for path in every_yaml(directory):
             if path not in gate.files and not shadowed(planner, directory, path):
                 gate.never_composed.append(str(path))
     return gate
+
+
+def every_yaml(directory: Path) -> Iterator[Path]:
+    """All that looks like a config file, bases (``_name.yaml``) and a mistaken ``.yml`` included, but for the primary
+    configs: they are in every composition."""
+    for path in sorted(p for p in directory.rglob("*") if p.suffix in (".yaml", ".yml")):
+        name = path.relative_to(directory)
+        if str(name) not in PRIMARY and not any(part.startswith(".") for part in name.parts):
+            yield path
 
 
 def shadowed(planner: Planner, directory: Path, path: Path) -> bool:

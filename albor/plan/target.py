@@ -26,8 +26,8 @@ CHAIN = ("model", "data", "tokenizer", "hardware", "executor", "tracking", "debu
 """Groups whose choice reaches every stage."""
 EVERYWHERE = ("seed", "outputs", "allow", "tracking", "executor", "hardware")
 """Keys whose value reaches every stage: the seed by convention, the others because they do not determine results."""
-JUDGED = ("data.num_sequences",)
-"""Keys that no result depends on, but contracts do."""
+ASIDE = ("data.num_sequences", "data.name")
+"""Keys that no result depends on, but contracts or the names of runs do; they reach every stage."""
 OWN = ("name", "refused_by")
 """Keys that no result depends on and that are the target's own."""
 
@@ -54,6 +54,11 @@ class Target:
         try:
             whole = self._composed(self.choices)
             self.stage = str(whole.choices["stage"])
+            if self.stage not in stages.names():
+                cause = f"there is no module albor/stages/{self.stage}.py behind this choice"
+                raise ConfigRefused(
+                    [Problem("E-CHOICE", "stage", cause, f"the stages are {', '.join(stages.names())}")]
+                )
             self.experiment_stage = self._experiment_stage(whole)
         except ConfigRefused as refused:
             raise ConfigRefused([*self.problems, *refused.problems]) from None
@@ -100,7 +105,7 @@ class Target:
         everything, to the nearest stages that read it. What nobody reads stays with the target."""
         reads = self.resolver.reads
         values = dict(enumerate(key for key, _ in self.overrides.values))
-        shared = {i for i, key in values.items() if key.partition(".")[0] in EVERYWHERE or key in JUDGED}
+        shared = {i for i, key in values.items() if key.partition(".")[0] in EVERYWHERE or key in ASIDE}
         left = {i: key for i, key in values.items() if i not in shared}
         groups = [g for g in self.choices if g not in (*CHAIN, "stage", "experiment")]
         levels, seen = [[self.stage]], {self.stage}
@@ -109,8 +114,8 @@ class Target:
             taken = {i for i, key in left.items() if any(reads(s, key) for s in level)}
             chosen = {g: self.choices[g] for g in groups if any(reads(s, g) for s in level)}
             for stage in level:
-                self._received[stage] = shared | taken
-                self._stage_choices[stage] = dict(chosen)
+                self._received[stage] = shared | {i for i in taken if reads(stage, left[i])}
+                self._stage_choices[stage] = {g: c for g, c in chosen.items() if reads(stage, g)}
             taken |= self._replace_inputs(level, left)
             left = {i: key for i, key in left.items() if i not in taken}
             groups = [g for g in groups if g not in chosen]
@@ -128,13 +133,12 @@ class Target:
         taken = set()
         for i, key in left.items():
             head, _, name = key.partition(".")
+            name = name.partition(".")[0]
             if head != "inputs":
                 continue
-            value = self.overrides.values[i][1].value()
-            names = {name} if name else set(value if isinstance(value, dict) else ())
             for stage in level:
                 draft = self._draft(stage)
-                if draft is not None and names & stages.find(stage).inputs(draft).keys():
+                if draft is not None and name in stages.find(stage).inputs(draft):
                     self._received[stage].add(i)
                     self._known.pop(stage, None)
                     taken.add(i)
@@ -205,7 +209,7 @@ class Target:
         """What is wrong with ``up.STAGE`` that is not wrong with the stage's config."""
         if stage in self.stages():
             for key, override in self._own[stage].values:
-                heard = key.partition(".")[0] in (*EVERYWHERE, *OWN, "inputs") or key in JUDGED
+                heard = key.partition(".")[0] in (*EVERYWHERE, *OWN, "inputs") or key in ASIDE
                 if not heard and not self.resolver.reads(stage, key):
                     cause, fix = f"{stage} does not depend on `{key}`", "address the stage that does, or leave it out"
                     yield Problem("E-OVERRIDE", key, cause, fix, f"override {override.input_line}")
@@ -249,7 +253,7 @@ class Target:
         if stage != self.stage and composed.tree.get("name") is not None:
             values.insert(0, ("name", parse("name=null")))  # the target's own, given by an experiment
         values += own.values
-        key = (tuple(sorted(choices.items(), key=str)), tuple(o.input_line for _, o in values))
+        key = (tuple(sorted(choices.items(), key=str)), tuple((k, o.input_line) for k, o in values))
         config = self.resolver.configs.get(key)
         origins = Origins(composed, self.resolver.composer, values)
         if own.problems:

@@ -9,6 +9,7 @@ from hypothesis import settings
 from albor.contracts import Case
 from albor.plan.resolver import Resolver
 from albor.plan.target import Target
+from albor.stages import base as stages
 
 # A busy machine is no defect.
 settings.register_profile("house", deadline=None)
@@ -20,6 +21,9 @@ def case(resolver: Resolver) -> Callable[..., Case]:
     """The case of one stage of a target; ``inputs`` is what its inputs say of themselves."""
 
     def make(*texts: str, stage: str = "pretrain", inputs: Mapping[str, Mapping[str, Any]] | None = None) -> Case:
-        return Case(Target(resolver, (f"stage={stage}", *texts)).config(stage).config, stage, inputs or {})
+        target = Target(resolver, (f"stage={stage}", *texts))
+        config = target.config(stage).config
+        planned = {n: target.config(s).config for n, s in stages.find(stage).inputs(config).items()}
+        return Case(config, stage, inputs or {}, planned)
 
     return make

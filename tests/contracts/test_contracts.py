@@ -44,7 +44,7 @@ BREAKS = [
     ("C-MODEL-003", "error", "data.seq_len",
      ("data.seq_len=2049",), ("data.seq_len=2048",)),
     ("C-DATA-001", "error", "data.seq_len", ("data={row_len: 256, seq_len: 257}",), ("data={row_len: 9, seq_len: 9}",)),
-    ("C-DATA-001", "warning", "data.seq_len", ("data={row_len: 257, seq_len: 256}",), ("data.seq_len=256",)),
+    ("C-DATA-001", "warning", "data.seq_len", ("data={row_len: 257, seq_len: 256}",), ("data={row_len: 256, seq_len: 256}",)),
     ("C-DATA-002", "error", "data.fim_rate",
      ("tokenizer=hf", "tokenizer.path=x", "tokenizer.vocab_size=9000"),
      ("tokenizer=hf", "tokenizer.path=x", "tokenizer.vocab_size=9000", "data.fim_rate=0")),

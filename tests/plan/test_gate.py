@@ -1,0 +1,122 @@
+"""``albor validate`` without arguments: every YAML there is, through the real parser."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from albor.config.compose import Composer
+from albor.config.location import conf_directory
+from albor.plan.gate import Gate, check, check_everything
+from albor.plan.nodes import Planner
+from albor.plan.resolver import Resolver
+
+G = "# @package _global_\n"
+
+
+def test_everything_that_is_shipped(planner: Planner) -> None:
+    gate = check_everything(planner)
+    assert gate.ok, gate.as_json()
+    shipped = {p for p in conf_directory().rglob("*.yaml") if p.parent != conf_directory()}
+    assert gate.files == shipped
+    assert gate.refused_as_expected == ["experiment=original/v1", "experiment=original/v3"]
+    assert gate.incomplete == ["data=local", "tokenizer=hf"]
+    groups = planner.resolver.composer.groups
+    pairs = len(groups["model"]) * len(groups["stage"])
+    assert gate.checked == 1 + sum(map(len, groups.values())) + pairs
+
+
+def test_the_command(albor) -> None:
+    done = albor("validate")
+    assert done.code == 0 and done.out.startswith("ok: ") and done.err == ""
+    result = json.loads(albor("validate", "--json").out)
+    assert result["ok"] is True and result["bad"] == [] and result["never_composed"] == []
+
+
+def write(root: Path, name: str, text: str) -> None:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+BROKEN = {
+    "experiment/typo.yaml": (f"{G}optim: {{lrr: 1}}\n", "optim.lrr"),
+    "experiment/contract.yaml": (f"{G}model: {{num_key_value_heads: 5}}\n", "C-MODEL-001"),
+    "experiment/choice.yaml": (f"{G}defaults: [override /model: tinny]\n", "tinny"),
+    "experiment/unpackaged.yaml": ("optim: {lr: 1}\n", "# @package _global_"),
+    "model/target.yaml": ("name: x\n_target_: os.system\n", "_target_"),
+    "nogroup/x.yaml": ("a: 1\n", "nogroup"),
+    "model/_base.yaml": ("name: base\n", "never composed"),
+    "stray.yaml": ("a: 1\n", "never composed"),
+    "model/other.yml": ("name: other\n", "never composed"),
+    "stage/new.yaml": ("name: new\n", "stage"),
+    "experiment/too_strict.yaml": (f"{G}refused_by: [C-TRAINCFG-001]\n", "is by nothing"),
+    "experiment/other.yaml": (
+        f"{G}model: {{num_key_value_heads: 5}}\nrefused_by: [C-TRAINCFG-001]\n",
+        "must be refused by C-TRAINCFG-001; is by C-MODEL-001",
+    ),
+    "experiment/half.yaml": (
+        f"{G}model: {{num_key_value_heads: 5}}\nrefused_by: [C-MODEL-001, C-TRAINCFG-001]\n",
+        "must be refused by C-MODEL-001, C-TRAINCFG-001; is by C-MODEL-001",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """One user directory with all of them, judged once."""
+    root = tmp_path_factory.mktemp("own")
+    for name, (text, _) in BROKEN.items():
+        write(root, name, text)
+    write(root, "model/fine.yaml", f"{G}defaults: [tiny]\nmodel: {{name: fine, hidden_size: 96}}\n")
+    write(root, "experiment/fine.yaml", f"{G}model: {{num_key_value_heads: 5}}\nrefused_by: [C-MODEL-001]\n")
+    gate = check_everything(Planner(Resolver(Composer([str(root)]))))
+    return root, gate.as_json()
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_file_of_the_user_fails_the_gate(name: str, broken) -> None:
+    root, result = broken
+    assert not result["ok"]
+    group, _, choice = name.removesuffix(".yaml").partition("/")
+    words = BROKEN[name][1]
+    if words == "never composed":
+        assert str(root / name) in result["never_composed"]
+    else:
+        (case,) = [c for c in result["bad"] if c["config"] == f"{group}={choice}"]
+        assert words in json.dumps(case, ensure_ascii=False) or group == "experiment"
+
+
+def test_what_is_fine_passes_beside_it(broken) -> None:
+    _, result = broken
+    bad = {c["config"] for c in result["bad"]}
+    assert not {"model=fine", "experiment=fine", "the defaults", "model=tiny"} & bad
+    assert "experiment=fine" in result["refused_as_expected"]
+    assert len(result["never_composed"]) == 3
+
+
+def test_the_gate_speaks_of_a_broken_file(albor, tmp_path: Path) -> None:
+    write(tmp_path / "own", "experiment/x.yaml", f"{G}optim:\n  lrr: 1\n")
+    done = albor("validate", "--config-dir", "own")
+    assert done.code == 2
+    assert "x.yaml:3" in done.err and "`optim.lr`" in done.err and "experiment=x" in done.err
+    assert "never composed: " not in done.err
+
+
+def test_refused_by_is_exact(planner: Planner) -> None:
+    def judge(*texts: str) -> Gate:
+        gate = Gate()
+        check(planner, texts, gate)
+        return gate
+
+    assert judge("experiment=original/v1").ok
+    assert judge("stage=pretrain").ok
+    assert not judge("experiment=original/v1", "refused_by=[C-TRAINCFG-002]").ok
+    assert not judge("experiment=original/v1", "refused_by=[]").ok
+    assert not judge("experiment=original/v1", "refused_by=[C-TRAINCFG-001,C-TRAINCFG-003]").ok
+    assert not judge("stage=pretrain", "refused_by=[C-TRAINCFG-001]").ok
+    assert judge("data=local").incomplete == ["data=local"]
+    assert not judge("data=local", "optim.lrr=1").ok

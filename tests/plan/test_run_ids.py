@@ -1,0 +1,185 @@
+"""A run's id is the hash of what determines its result, and of nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import albor.stages.pack
+from albor.plan.keys import keys
+from albor.plan.nodes import Planner
+from albor.plan.resolver import Resolver
+from albor.stages import base as stages
+
+CHAIN = ["prepare", "tokenizer", "pack", "pretrain", "eval", "report"]
+FREE = (
+    "name=me",
+    "outputs=elsewhere",
+    "tracking=none",
+    "tracking.project=other",
+    "tracking.tags=[a,b]",
+    "executor.workers=7",
+    "hardware=h200",
+    "hardware.mfu=0.123",
+    "allow=[C-FIT-001]",
+    "refused_by=[C-FIT-001]",
+    "trainer.compile=true",
+    "trainer.profile=true",
+    "trainer.log_every=3",
+    "model.name=other",
+    "data.name=other",
+    "tokenizer.name=other",
+    "eval.name=other",
+    "data.num_sequences=12345",
+    "up.pack.name=x",
+)
+"""Recorded in the manifest, never part of an id."""
+DETERMINING = {
+    # override → the first stage that it changes; all after it change too
+    "seed=7": "prepare",
+    "data.max_documents=99": "prepare",
+    "data.val_fraction=0.5": "prepare",
+    "data.filters.min_characters=51": "prepare",
+    "data.filters.max_characters=99999": "prepare",
+    "data.filters.max_line_length=999": "prepare",
+    "data.filters.max_mean_line_length=99": "prepare",
+    "data.filters.min_alphanumeric=0.26": "prepare",
+    "tokenizer.vocab_size=8191": "tokenizer",
+    "data.row_len=1024": "pack",
+    "data.fim_rate=0.51": "pack",
+    "data.fim_spm_rate=0.51": "pack",
+    "model.hidden_size=96": "pretrain",
+    "model.num_hidden_layers=7": "pretrain",
+    "model.num_attention_heads=12": "pretrain",
+    "model.num_key_value_heads=3": "pretrain",
+    "model.intermediate_size=513": "pretrain",
+    "model.vocab_size=8193": "pretrain",
+    "model.max_position_embeddings=2049": "pretrain",
+    "model.rope_theta=10001": "pretrain",
+    "model.rms_norm_eps=1e-6": "pretrain",
+    "model.initializer_range=0.021": "pretrain",
+    "data.seq_len=511": "pretrain",
+    "optim.lr=0.00021": "pretrain",
+    "optim.betas=[0.9,0.96]": "pretrain",
+    "optim.eps=2e-8": "pretrain",
+    "optim.weight_decay=0.11": "pretrain",
+    "optim.clip_norm=1.1": "pretrain",
+    "optim.schedule=wsd": "pretrain",
+    "optim.min_lr_ratio=0.11": "pretrain",
+    "optim.decay_fraction=0.21": "pretrain",
+    "trainer.max_steps=301": "pretrain",
+    "trainer.tokens=1M": "pretrain",
+    "trainer.tokens_per_param=2": "pretrain",
+    "trainer.epochs=17": "pretrain",
+    "trainer.warmup_steps=29": "pretrain",
+    "trainer.micro_batch_size=9": "pretrain",
+    "trainer.grad_accum=2": "pretrain",
+    "trainer.accelerator=cuda": "pretrain",
+    "trainer.devices=2": "pretrain",
+    "trainer.nodes=2": "pretrain",
+    "trainer.precision=bf16": "pretrain",
+    "trainer.deterministic=true": "pretrain",
+    "trainer.val_every=101": "pretrain",
+    "trainer.val_rows=101": "pretrain",
+    "trainer.save_every=201": "pretrain",
+    "eval.tasks=[samples]": "eval",
+    "eval.max_rows=99": "eval",
+    "eval.batch_size=7": "eval",
+    "eval.prompts=[x]": "eval",
+    "eval.max_new_tokens=65": "eval",
+    "eval.temperature=0.21": "eval",
+    "eval.top_p=0.94": "eval",
+}
+ELSEWHERE = {"data.source.kind", "data.source.roots", "data.source.licence", "init_from", "inputs", "stage.name",
+             "stage.of", "optim.kind", "tokenizer.kind", "executor.kind"}  # fmt: skip
+"""Keys that other tests are about, or that have a single value."""
+
+
+def ids(planner: Planner, *texts: str) -> dict[str, str]:
+    return {n.stage.name: n.id for n in planner.plan(texts).nodes}
+
+
+@pytest.mark.parametrize("text", FREE)
+def test_what_is_recorded_does_not_change_ids(text: str, planner: Planner) -> None:
+    assert ids(planner, text) == ids(planner)
+
+
+@pytest.mark.parametrize("text", DETERMINING)
+def test_what_determines_a_result_changes_its_id_and_all_that_follow(text: str, planner: Planner) -> None:
+    before, after = ids(planner), ids(planner, text)
+    changed = [s for s in CHAIN if before[s] != after[s]]
+    first = DETERMINING[text]
+    downstream = CHAIN[CHAIN.index(first) :]
+    assert changed == downstream
+
+
+def test_every_key_is_on_one_of_the_lists() -> None:
+    tried = {t.split("=")[0] for t in (*FREE, *DETERMINING)} | ELSEWHERE
+    owners = ("HfTokenizer", "PeakFlops", "Hardware", "Tracking")
+    assert {k for k, key in keys().items() if key.owner not in owners} <= tried
+
+
+@given(texts=st.lists(st.sampled_from(list(DETERMINING)), max_size=5, unique_by=lambda t: t.split("=")[0]))
+@settings(max_examples=40)
+def test_the_same_config_has_the_same_id_in_any_order_and_company(texts: list[str], resolver: Resolver) -> None:
+    shuffled = random.Random(len(texts)).sample(texts, len(texts))
+    noise = random.Random(str(texts)).sample(FREE, 4)
+    assert ids(Planner(resolver), *texts) == ids(Planner(resolver), *shuffled, *noise)
+
+
+@given(
+    a=st.sets(st.sampled_from([t for t in DETERMINING if "tokens" not in t]), max_size=4),
+    b=st.sets(st.sampled_from([t for t in DETERMINING if "tokens" not in t]), max_size=4),
+)
+@settings(max_examples=40)
+def test_different_configs_have_different_ids(a: set[str], b: set[str], resolver: Resolver) -> None:
+    one, other = ids(Planner(resolver), *sorted(a)), ids(Planner(resolver), *sorted(b))
+    assert (one["report"] == other["report"]) == (a == b)
+
+
+def test_a_value_spelt_otherwise_is_the_same_value(planner: Planner) -> None:
+    same = [("optim.lr=2e-3", "optim.lr=0.002"), ("trainer.tokens=1M", "trainer.tokens=1_000_000"),
+            ("data.row_len=1024", "++data.row_len=1024"), ("data.max_documents=1k", "data.max_documents=1000"),
+            ("optim.clip_norm=1", "optim.clip_norm=1.0"), ("seed=7", "seed=7.0")]  # fmt: skip
+    for a, b in same:
+        assert ids(planner, a) == ids(planner, b), (a, b)
+
+
+def test_the_default_written_out_is_the_default(planner: Planner) -> None:
+    assert ids(planner, "seed=42", "model=tiny", "stage=report", "++optim.eps=1e-8") == ids(planner)
+    assert ids(planner, "data.row_len=null") == ids(planner)
+    assert ids(planner, "stage=pretrain").items() <= ids(planner).items()
+
+
+def test_a_new_version_of_a_stage_has_new_ids(planner: Planner, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = ids(planner)
+    bumped = dataclasses.replace(albor.stages.pack.STAGE, version=albor.stages.pack.STAGE.version + 1)
+    monkeypatch.setattr(albor.stages.pack, "STAGE", bumped)
+    stages.find.cache_clear()
+    try:
+        after = ids(Planner(planner.resolver))
+    finally:
+        monkeypatch.undo()
+        stages.find.cache_clear()
+    assert [s for s in CHAIN if before[s] != after[s]] == ["pack", "pretrain", "eval", "report"]
+
+
+def test_sources_are_known_by_their_content(planner: Planner, tmp_path) -> None:
+    source = tmp_path / "src" / "package"
+    source.mkdir(parents=True)
+    (source / "a.py").write_text("x = 1\n")
+    texts = ("stage=prepare", "data=local", "data.source.roots=[src]", "data.source.licence=MIT")
+    before = ids(planner, *texts)
+    assert ids(Planner(planner.resolver), *texts) == before
+    (source / "a.py").write_text("y = 22\n")
+    assert ids(Planner(planner.resolver), *texts) != before
+    assert ids(planner, *texts[:-1], "data.source.licence=GPL-3.0") != before
+
+
+def test_steps_follow_from_a_budget_by_tokens(planner: Planner) -> None:
+    """Another batch is another run, though the tokens are the same."""
+    assert ids(planner, "trainer.tokens=1M", "trainer.grad_accum=2") != ids(planner, "trainer.tokens=1M")
