@@ -41,7 +41,8 @@ class Progress:
     def __call__(self, done: float, total: float, text: str = "") -> None:
         """Reports ``done`` of ``total``; ``text`` says what the numbers are."""
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, total=total or None, text=text)
+            shown = text if total else f"{done:,.0f} {text}"
+            self._bar.update(self._task, completed=done, total=total or None, text=shown)
             return
         now = time.monotonic()
         line = f"  {self.title} {done:,.0f}" + (f"/{total:,.0f}" if total else "") + (f"  {text}" if text else "")

@@ -1,0 +1,148 @@
+"""The main job, as real processes: everything from the standard library to the report, in its smallest form."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from albor.runs import manifest
+from albor.runs.lineage import chain
+from albor.runs.store import Store
+
+SMALL = ("debug=default", "tracking=none", "data.max_documents=60", "tokenizer.vocab_size=512", "model.vocab_size=512")
+
+
+def albor(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "albor", *words]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=os.environ | environment, check=False)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory in which the default target was built once."""
+    place = tmp_path_factory.mktemp("built")
+    done = albor(*SMALL, cwd=place)
+    assert done.returncode == 0, done.stderr
+    return place
+
+
+def run_of(place: Path, stage: str) -> manifest.Manifest:
+    return next(r.manifest for r in Store(place / "outputs").runs() if r.manifest.stage == stage)
+
+
+@pytest.mark.xdist_group("built")
+def test_every_stage_is_done_and_the_model_starts_at_ln_vocab_and_learns(built: Path) -> None:
+    stages = {r.manifest.stage: r.manifest for r in Store(built / "outputs").runs()}
+    assert set(stages) == {"prepare", "tokenizer", "pack", "pretrain", "eval", "report"}
+    assert all(m.status == "done" and m.files and m.digest for m in stages.values())
+    trained = stages["pretrain"].facts
+    assert trained["initial_val_loss"] == pytest.approx(math.log(512), rel=0.02)
+    assert trained["val_loss"] < trained["initial_val_loss"]
+    assert stages["eval"].facts["val_ppl"] == pytest.approx(math.exp(stages["eval"].facts["val_loss"]))
+
+
+@pytest.mark.xdist_group("built")
+def test_the_second_run_does_nothing_and_says_why(built: Path) -> None:
+    before = {p: p.stat().st_mtime_ns for p in built.rglob("*") if p.is_file()}
+    again = albor(*SMALL, cwd=built)
+    assert again.returncode == 0
+    assert "nothing to do" in again.stderr
+    assert "nothing it depends on has changed" in again.stderr
+    assert again.stdout.strip().endswith("index.html")
+    assert {p: p.stat().st_mtime_ns for p in built.rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.xdist_group("built")
+def test_the_report_tells_the_runs_numbers_and_lineage(built: Path) -> None:
+    report = next((built / "outputs/report").glob("*/artifact/index.html")).read_text()
+    for _, run in chain(next((built / "outputs/eval").iterdir())):
+        assert run.id in report
+        assert str(run.digest)[:12] in report
+    assert f"{run_of(built, 'pretrain').facts['parameters']:,}" in report
+    assert "def __init__" in report
+
+
+@pytest.mark.xdist_group("built")
+def test_a_change_makes_only_what_depends_on_it_again(built: Path) -> None:
+    planned = json.loads(albor("plan", "--json", *SMALL, "optim.lr=0.001", cwd=built).stdout)
+    states = {n["stage"]: n["state"] for n in planned["nodes"]}
+    assert states == dict.fromkeys(("prepare", "tokenizer", "pack"), "done") | dict.fromkeys(
+        ("pretrain", "eval", "report"), "new"
+    )
+
+
+@pytest.mark.xdist_group("built")
+def test_the_built_rows_are_counted_in_the_step_budget(built: Path) -> None:
+    rows = run_of(built, "pack").facts["num_sequences"]
+    steps = rows // 2 + 1
+    # A declared number says that the data last; the built one knows better.
+    refused = albor(
+        "plan", *SMALL, "stage=pretrain", f"trainer.max_steps={steps}", "data.num_sequences=1000000", cwd=built
+    )
+    assert refused.returncode == 2
+    assert f"{rows // 2:,} of {steps:,} steps" in refused.stdout
+
+
+@pytest.mark.xdist_group("built")
+def test_sample_continues_a_prompt_from_any_run_that_has_a_model_upstream(built: Path) -> None:
+    for stage in ("pretrain", "report"):
+        done = albor("sample", run_of(built, stage).id, "--prompt", "def f(", "--max-new-tokens", "5", cwd=built)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("def f(")
+    without = albor("sample", run_of(built, "pack").id, "--prompt", "def", cwd=built)
+    assert without.returncode == 2
+    assert "no model" in without.stderr
+
+
+@pytest.mark.xdist_group("built")
+def test_init_from_a_finished_run_starts_where_it_ended_and_another_shape_is_refused(built: Path) -> None:
+    run = run_of(built, "pretrain")
+    done = albor(*SMALL, "stage=pretrain", f"init_from={run.id}", "trainer.max_steps=2", cwd=built)
+    assert done.returncode == 0, done.stderr
+    newest = Store(built / "outputs").runs()[-1].manifest
+    assert newest.facts["initial_val_loss"] == pytest.approx(run.facts["val_loss"], abs=1e-4)
+    refused = albor("plan", *SMALL, "stage=pretrain", f"init_from={run.id}", "model.hidden_size=128", cwd=built)
+    assert refused.returncode == 2
+    assert "C-MODEL-004" in refused.stdout
+
+
+@pytest.mark.xdist_group("built")
+def test_a_run_killed_or_interrupted_goes_on_and_ends_with_the_same_bytes(built: Path, tmp_path: Path) -> None:
+    target = (*SMALL, "stage=pretrain", "trainer.max_steps=40", "trainer.save_every=10", "trainer.deterministic=true")
+    whole = albor(*target, cwd=built)
+    assert whole.returncode == 0, whole.stderr
+    expected = Store(built / "outputs").runs()[-1].manifest
+    for number, code in ((signal.SIGTERM, 75), (signal.SIGKILL, 1)):
+        place = tmp_path / number.name
+        place.mkdir()
+        cut_off(place, target, number, code)
+        finished = albor(*target, cwd=place)
+        assert finished.returncode == 0, finished.stderr
+        assert run_of(place, "pretrain").files["model.safetensors"] == expected.files["model.safetensors"]
+
+
+def cut_off(place: Path, target: tuple[str, ...], number: int, code: int) -> None:
+    """Starts the target and sends the training process a signal once it has written a checkpoint."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "albor", *target],
+        cwd=place,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(place.glob("outputs/pretrain/*/checkpoints/step-*")):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.02)
+    lock = next(place.glob("outputs/pretrain/*/.lock"))
+    os.kill(int(lock.read_text()), number)
+    assert process.wait(timeout=120) == code
+    assert "Traceback" not in (process.stderr.read() if process.stderr else "")
