@@ -33,7 +33,7 @@ def answers(line: str) -> list[str]:
     groups = options(search_directories(()))
     found: list[str] = []
     if begun.startswith("-"):
-        found = ["--config-dir", *(f"--{f.replace('_', '-')}" for f in FLAGS[verb])]
+        found = ["--config-dir", *(f"--{f.replace('_', '-')}" for f in FLAGS.get(verb, ()))]
     elif verb == "ls":
         found = list(groups)
     elif verb == "runs":

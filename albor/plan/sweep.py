@@ -48,7 +48,7 @@ def _parse(planner: Planner, texts: Sequence[str]):  # type: ignore[no-untyped-d
     parsed, problems = [], []
     for text in texts:
         try:
-            parsed.append(parser.parse_override(text))
+            parsed += parser.parse_overrides([text])  # parse_override alone knows no glob
         except (HydraException, ValueError) as error:
             cause, fix = str(error).split("\n")[0], "write KEY=A,B or KEY=range(A,B)"
             problems.append(Problem("E-OVERRIDE", text, cause, fix, f"override {text}"))
@@ -60,6 +60,7 @@ def _parse(planner: Planner, texts: Sequence[str]):  # type: ignore[no-untyped-d
 def points(planner: Planner, texts: Sequence[str]) -> list[tuple[str, ...]]:
     """Override lists, one per point, in Hydra's order; ``hydra.sweeper.params`` are taken in."""
     own = [t for t in texts if not is_hydra(t)]
+    _parse(planner, own)
     sweeper = hydra_settings(planner, own).get("sweeper")
     params = sweeper.get("params") if isinstance(sweeper, dict) else None
     texts = [*(f"{k}={v}" for k, v in (params or {}).items()), *own]

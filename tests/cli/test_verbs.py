@@ -1,0 +1,205 @@
+"""The verbs: what they print, and that machines can read it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from albor.cli.arguments import FLAGS, VERBS
+from albor.cli.completion import answers
+from albor.cli.verbs.fit import propose
+from albor.config.location import conf_directory, options
+from albor.config.problems import CODES
+from albor.config.schema.config import Config
+from albor.config.sections import Structurer
+from albor.contracts import CONTRACTS
+from albor.errors import AlborError
+from albor.plan.keys import Key, field_docs, keys, walk
+from albor.stages import base as stages
+
+
+@pytest.mark.parametrize("key", keys())
+def test_every_key_is_explained(key: str, albor) -> None:
+    done = albor("explain", key)
+    assert done.code == 0
+    assert all(f"  {word} " in done.out for word in ("type", "default", "schema"))
+    assert len(keys()[key].help) > 8, f"{key} has no docstring"
+
+
+def test_every_contract_and_code_is_explained(albor) -> None:
+    for word in (*CONTRACTS, *CODES):
+        done = albor("explain", word.lower())
+        assert done.code == 0 and done.out.startswith(word)
+        assert len(done.out) > 50
+    for contract in CONTRACTS.values():
+        assert contract.title and contract.formula and set(contract.stages) <= set(stages.names())
+
+
+def test_the_overview_names_everything(albor) -> None:
+    out = albor("explain").out
+    assert all(word in out for word in (*keys(), *CONTRACTS, *CODES))
+    assert "data.filters.max_characters" in albor("explain", "data.filters").out
+
+
+def test_every_schema_field_has_a_docstring() -> None:
+    owners = {k.owner for k in keys().values()}
+    assert len(owners) >= 12
+    for schema in (Config, *(stages.find(s).config for s in stages.names())):
+        assert field_docs(schema).keys() == {f.name for f in dataclasses.fields(schema)}, schema
+    described: list[Key] = [*walk(Config), *keys().values()]
+    assert [k.path for k in described if not k.help.endswith(".")] == []
+
+
+def test_every_verb_has_help(albor) -> None:
+    assert FLAGS.keys() <= {*VERBS, ""}
+    assert all(verb in albor("--help").out for verb in VERBS)
+    for verb in VERBS:
+        done = albor(verb, "--help")
+        assert done.code == 0 and done.out.startswith(f"albor {verb}: ")
+    out = albor("--help", "stage=pretrain", "optim.lr=0.125").out
+    assert "optim.lr" in out and "0.125" in out and "data.fim_rate" not in out
+
+
+def test_version(albor) -> None:
+    assert albor("--version").out.startswith("albor ")
+
+
+def test_ls_lists_every_choice_and_the_users_own(albor, tmp_path: Path) -> None:
+    out = albor("ls").out
+    for group, choices in options([conf_directory()]).items():
+        assert all(f"{group}={choice}" in out for choice in choices)
+    (tmp_path / "own" / "model").mkdir(parents=True)
+    (tmp_path / "own" / "model" / "mine.yaml").write_text("# @package _global_\n# My very own.\nmodel: {}\n")
+    done = albor("ls", "model", "--config-dir", "own")
+    assert "model=mine" in done.out and "My very own." in done.out and "model=tiny" in done.out
+    assert "stage=" not in done.out
+
+
+@pytest.mark.parametrize("texts", [(), ("model=350m", "stage=pretrain"), ("experiment=original/v3",)])
+def test_cfg_job_is_yaml_and_comes_back(texts, albor, tmp_path: Path) -> None:
+    done = albor("--cfg", "job", *texts)
+    assert done.code == 0
+    tree = yaml.safe_load(done.out)
+    assert list(tree) == [f.name for f in dataclasses.fields(Config)]
+    config, problems = Structurer()(tree, stages.find(tree["stage"]["name"]).config)
+    assert problems == [] and config is not None
+    (tmp_path / "own" / "experiment").mkdir(parents=True)
+    stage = tree.pop("stage")["name"]
+    whole = yaml.safe_dump(tree, sort_keys=False)
+    (tmp_path / "own" / "experiment" / "again.yaml").write_text(f"# @package _global_\n{whole}")
+    again = albor("--cfg", "job", "--config-dir", "own", "experiment=again", f"stage={stage}")
+    assert again.out == done.out
+
+
+def test_plan_json(albor) -> None:
+    done = albor("plan", "--json", "model=50m", "data.num_sequences=100M")
+    plan = json.loads(done.out)
+    assert done.code == 0 and plan["refused"] is False and plan["target"].startswith("report/")
+    nodes = {n["stage"]: n for n in plan["nodes"]}
+    assert list(nodes) == ["prepare", "tokenizer", "pack", "pretrain", "eval", "report"]
+    assert nodes["pretrain"]["cost"]["parameters"] == 62_403_072
+    assert nodes["pretrain"]["cost"]["tensors"] == 110
+    assert nodes["pretrain"]["inputs"] == {"rows": nodes["pack"]["id"], "tokenizer": nodes["tokenizer"]["id"]}
+    assert all(n["state"] == "new" for n in plan["nodes"])
+    refused = albor("plan", "--json", "experiment=original/v1")
+    assert refused.code == 2 and json.loads(refused.out)["refused"] is True
+    findings = [f for n in json.loads(refused.out)["nodes"] for f in n["findings"] if f["severity"] == "error"]
+    assert {f["id"] for f in findings} == {"C-TRAINCFG-001"}
+    assert all(f["origin"] for f in findings)
+    assert json.loads(albor("validate", "--json", "model=tiny").out)["refused"] is False
+
+
+def test_plan_writes_nothing(albor, tmp_path: Path) -> None:
+    for words in (["plan"], ["validate"], ["fit"], ["runs"], ["ls"], ["explain"], ["doctor"], ["--cfg", "job"]):
+        assert albor(*words).code == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_plan_says_what_it_costs(albor) -> None:
+    out = albor("plan", "model=350m", "stage=pretrain", "trainer.tokens_per_param=20").out
+    for words in ("398,509,056 parameters in 218 tensors", "131,072 tokens", "7.97B tokens", "20 per parameter",
+                  "memory", "139 GiB (h200)", "disk", "on h200 at 45%"):  # fmt: skip
+        assert words in out, words
+
+
+def test_runs_of_an_empty_store(albor) -> None:
+    assert "no runs" in albor("runs").out
+    assert json.loads(albor("runs", "--json").out) == []
+
+
+def test_doctor(albor) -> None:
+    checks = {c["name"]: c["verdict"] for c in json.loads(albor("doctor", "--json").out)}
+    assert checks["python"] == "ok" and checks["torch"] == "ok" and checks["disk"] == "ok"
+    assert albor("doctor", "outputs=elsewhere").code == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("albor pl", ["plan"]),
+        ("albor plan model=t", ["model=tiny"]),
+        ("albor model=", [f"model={m}" for m in ("125m", "350m", "50m", "small", "tiny")]),
+        ("albor plan optim.schedule=c", ["optim.schedule=cosine", "optim.schedule=constant"]),
+        ("albor plan trainer.compile=t", ["trainer.compile=true"]),
+        ("albor plan optim.l", ["optim.lr="]),
+        ("albor ls mod", ["model"]),
+        ("albor runs pre", ["prepare", "pretrain"]),
+        ("albor explain C-HW", ["C-HW-001", "C-HW-002"]),
+        ("albor plan --st", ["--strict"]),
+        ("albor ls --", ["--config-dir"]),
+        ("albor nothing=", []),
+    ],
+)
+def test_completion(line: str, expected: list[str]) -> None:
+    assert answers(line) == expected
+
+
+def test_completion_is_asked_by_the_shell(albor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMP_LINE", "albor plan stage=pre")
+    assert albor("-sc", "query=bash").out.split() == ["stage=prepare", "stage=pretrain"]
+
+
+def test_what_is_completed_is_accepted(planner) -> None:
+    for key in keys().values():
+        for value in key.values:
+            if key.path not in ("stage.name", "data.source.kind", "tokenizer.kind") and value:
+                stage = next(s for s in stages.names() if stages.find(s).reads_key(key.path) or s == "report")
+                text = f"eval.tasks=[{value}]" if key.path == "eval.tasks" else f"{key.path}={value}"
+                planner.plan((text,) if stage == "report" else (f"stage={stage}", text))
+
+
+@pytest.mark.parametrize("hardware", ["cpu", "mps", "rtx4090", "a100", "h100", "h200"])
+@pytest.mark.parametrize("model", ["tiny", "small", "50m", "125m", "350m"])
+def test_fit_proposes_what_the_contracts_accept(model: str, hardware: str, planner) -> None:
+    device = {"cpu": "cpu", "mps": "mps"}.get(hardware, "cuda")
+    base = ("stage=pretrain", f"model={model}", f"hardware={hardware}", f"trainer.accelerator={device}",
+            "data.num_sequences=1B", "trainer.precision=float32")  # fmt: skip
+    for tokens in (2**12, 2**17, 2**19, 3 * 2**17):
+        for devices in (1, 8):
+            words = (*base, f"trainer.devices={devices}")
+            config = planner.plan(words).target.config
+            try:
+                found = propose(config, tokens)
+            except AlborError as error:
+                assert error.help
+                continue
+            assert found["micro_batch_size"] * found["grad_accum"] * devices * config.data.seq_len == tokens
+            assert found["micro_batch_size"] <= found["largest_micro_batch"]
+            plan = planner.plan((*words, *found["overrides"].split()))
+            refused = {f.id for _, f in plan.errors}
+            assert "C-FIT-001" not in refused
+            assert ("C-TRAINCFG-003" in refused) == (tokens < 65_536 and config.model.num_parameters >= 10**8)
+
+
+def test_fit_on_the_command_line(albor) -> None:
+    done = albor("fit", "model=350m", "hardware=h200", "--tokens-per-step", "524288", "--json")
+    found = json.loads(done.out)
+    assert done.code == 0 and found["tokens_per_step"] == 524_288
+    shown = albor("fit", "model=350m", "hardware=h200", "--tokens-per-step", "524288").out
+    assert found["overrides"] in shown and "398,509,056 parameters" in shown
+    accepted = albor("validate", "stage=pretrain", "model=350m", "hardware=h200", *found["overrides"].split())
+    assert accepted.code == 0
