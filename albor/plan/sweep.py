@@ -22,6 +22,17 @@ class Sweep:
     refused: list[tuple[tuple[str, ...], list[Problem]]]
 
 
+@dataclass(frozen=True)
+class Choices:
+    """What a glob asks of Hydra's loader. Hydra's own lists the files of one directory, so that
+    ``experiment=glob(original/*)`` would match nothing."""
+
+    groups: dict[str, list[str]]
+
+    def get_group_options(self, group_name: str, **_: object) -> list[str]:
+        return self.groups.get(group_name, [])
+
+
 def hydra_settings(planner: Planner, texts: Sequence[str]) -> dict[str, object]:
     """The ``hydra`` node of the composed config: an experiment may ask for a sweep there."""
     composer = planner.resolver.composer
@@ -44,7 +55,7 @@ def _is_sweep(planner: Planner, text: str) -> bool:
 
 
 def _parse(planner: Planner, texts: Sequence[str]):  # type: ignore[no-untyped-def]
-    parser = OverridesParser.create(config_loader=planner.resolver.composer.loader)
+    parser = OverridesParser.create(config_loader=Choices(planner.resolver.composer.groups))  # type: ignore[arg-type]
     parsed, problems = [], []
     for text in texts:
         try:
@@ -65,7 +76,11 @@ def points(planner: Planner, texts: Sequence[str]) -> list[tuple[str, ...]]:
     params = sweeper.get("params") if isinstance(sweeper, dict) else None
     texts = [*(f"{k}={v}" for k, v in (params or {}).items()), *own]
     batches = BasicSweeper.split_arguments(_parse(planner, texts), max_batch_size=None)
-    return [tuple(point) for batch in batches for point in batch]
+    found = [tuple(point) for batch in batches for point in batch]
+    if not found:
+        cause, fix = "the sweep has no point: a glob matches nothing", "`albor ls GROUP` lists the choices"
+        raise ConfigRefused([Problem("E-OVERRIDE", " ".join(own), cause, fix)])
+    return found
 
 
 def preflight(planner: Planner, expanded: Sequence[tuple[str, ...]]) -> Sweep:
