@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from difflib import SequenceMatcher
 
 
 def distance(a: str, b: str) -> int:
@@ -19,10 +20,15 @@ def distance(a: str, b: str) -> int:
     return row[-1]
 
 
+def likeness(a: str, b: str) -> float:
+    """Share of characters in common runs; tells words apart that are equally many edits away."""
+    return SequenceMatcher(a=a, b=b, autojunk=False).ratio()
+
+
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
     """The candidate with the fewest edits, if it is near enough to be meant."""
     folded = word.casefold()
-    ranked = sorted((distance(folded, c.casefold()), abs(len(c) - len(word)), c) for c in candidates)
+    ranked = sorted((distance(folded, c.casefold()), -likeness(folded, c.casefold()), c) for c in candidates)
     return ranked[0][2] if ranked and ranked[0][0] <= max(2, len(word) // 3) else None
 
 

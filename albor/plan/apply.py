@@ -24,6 +24,7 @@ from albor.runs.lineage import chain
 from albor.runs.manifest import InputRef, Manifest
 from albor.runs.store import ARTIFACT, disk_error, writable
 
+INTERRUPTED = 75
 Announce = Callable[[Path, Manifest], None]
 
 
@@ -113,7 +114,8 @@ def launch_command(directory: Path, run: Manifest) -> list[str]:
 
 def execute(directory: Path, run: Manifest) -> int:
     """Runs one stage in a process of its own and waits; an interrupt reaches that process, which saves and ends."""
-    process = subprocess.Popen(launch_command(directory, run), env=os.environ | {"PYTHONUNBUFFERED": "1"})
+    command = launch_command(directory, run)
+    process = subprocess.Popen(command, env=environment(run) | os.environ)
 
     def forward(number: int, frame: FrameType | None) -> None:
         process.send_signal(number)
@@ -128,4 +130,12 @@ def execute(directory: Path, run: Manifest) -> int:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    if code and "torch.distributed.run" in command and manifest.load(directory).status == "interrupted":
+        return INTERRUPTED  # torchrun makes 1 of every rank's exit code
     return code if code >= 0 else 1
+
+
+def environment(run: Manifest) -> dict[str, str]:
+    """Defaults for the stage's process; torchrun would give each rank one thread."""
+    threads = max(1, (os.cpu_count() or 1) // int(run.config["trainer"]["devices"]))
+    return {"PYTHONUNBUFFERED": "1"} | ({"OMP_NUM_THREADS": str(threads)} if threads < (os.cpu_count() or 1) else {})

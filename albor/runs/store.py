@@ -96,7 +96,8 @@ def outputs_of(overrides: Sequence[str]) -> Path:
     for text in overrides:
         key, _, value = text.partition("=")
         if key != "outputs" or not value:
-            raise AlborError(f"`{text}` does not concern the runs in the store", "only outputs=DIR does")
+            fix = "only outputs=DIR does; `albor runs STAGE` lists one stage"
+            raise AlborError(f"`{text}` does not concern the runs in the store", fix)
         root = value
     return Path(root)
 
