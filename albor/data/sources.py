@@ -79,7 +79,7 @@ def fingerprint(source: StdlibSource | LocalSource) -> dict[str, str]:
 
 def _roots(source: StdlibSource | LocalSource) -> list[Path]:
     if isinstance(source, LocalSource):
-        return [Path(root) for root in source.roots]
+        return [Path(root).expanduser() for root in source.roots]
     return [Path(sysconfig.get_path("stdlib"))]
 
 
