@@ -66,6 +66,8 @@ def load_input(directory: Path, name: str, ref: manifest.InputRef) -> stages.Inp
     if ref.stage in manifest.EXTERNAL:
         return stages.Input(name, ref.id, path, {}, {}, None)
     made = manifest.load(path.parent)
+    if made.status != "done":
+        raise AlborError(f"its input {name} is {made.status}, not done", "build that first", place=str(path.parent))
     for file, known in made.files.items():
         verify(path / file, known)
     return stages.Input(name, ref.id, path, made.facts, made.config, made.digest)
@@ -83,6 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
     if int(os.environ.get("RANK", "0")) > 0:
         return follow(directory)
     try:
+        manifest.load(directory)  # what is no run directory is not made one
         with exclusive(directory):
             return lead(directory)
     except AlborError as error:
@@ -101,9 +104,15 @@ def structured(run: Manifest, stage: stages.Stage) -> Config:
     return config
 
 
-def refuse(config: Config, stage: stages.Stage, inputs: Mapping[str, stages.Input]) -> None:
+def refuse(run: Manifest, config: Config, stage: stages.Stage, inputs: Mapping[str, stages.Input]) -> None:
     """Contracts once more, now that every input is there to say what it is. Raises AlborError."""
-    case = Case(config, stage.name, {name: i.facts for name, i in inputs.items()})
+    made = {
+        name: Structurer()(inputs[name].config, stages.find(ref.stage).config)[0]
+        for name, ref in run.inputs.items()
+        if ref.stage not in manifest.EXTERNAL
+    }
+    facts = {name: i.facts for name, i in inputs.items()}
+    case = Case(config, stage.name, facts, {name: c for name, c in made.items() if c is not None})
     for finding in check_all(case):
         if finding.severity == "error":
             error = AlborError(finding.message, finding.help, place=finding.path)
@@ -116,7 +125,7 @@ def lead(directory: Path) -> int:
     stage = stages.find(run.stage)
     config = structured(run, stage)
     inputs = {name: load_input(directory, name, ref) for name, ref in run.inputs.items()}
-    refuse(config, stage, inputs)
+    refuse(run, config, stage, inputs)
     partial = directory / f"{ARTIFACT}.partial"
     if partial.exists() and not (stage.resumable and run.status in RESUMABLE):
         shutil.rmtree(partial)

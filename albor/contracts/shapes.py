@@ -42,7 +42,8 @@ def _divisor(n: int, near: int) -> int:
 )
 def vocabulary(case: Case) -> Iterator[Found]:
     cfg = case.cfg
-    rows = case.inputs.get("rows", {}).get("vocab_size", case.tokenizer.vocab_size)
+    tokenizer = case.inputs.get("tokenizer", {}).get("vocab_size", case.tokenizer.vocab_size)
+    rows = case.inputs.get("rows", {}).get("vocab_size", tokenizer)
     if rows != cfg.model.vocab_size:
         message = f"the model has {cfg.model.vocab_size:,} tokens, its tokenizer {rows:,}"
         yield "error", "model.vocab_size", message, f"model.vocab_size={rows}, or another tokenizer"

@@ -98,9 +98,13 @@ def load(directory: Path) -> Manifest:
         raise AlborError(
             cause, "use the albor that made it, or remove the directory to build it again", place=str(path)
         )
-    inputs = {k: InputRef(**v) for k, v in raw.pop("inputs").items()}
-    files = {k: FileRef(**v) for k, v in raw.pop("files").items()}
-    return Manifest(**raw, inputs=inputs, files=files)
+    try:
+        inputs = {k: InputRef(**v) for k, v in raw.pop("inputs").items()}
+        files = {k: FileRef(**v) for k, v in raw.pop("files").items()}
+        return Manifest(**raw, inputs=inputs, files=files)
+    except (KeyError, TypeError, AttributeError) as error:
+        cause = f"the manifest is not whole: {error}"
+        raise AlborError(cause, "remove the directory to build it again", place=str(path)) from None
 
 
 def artifact_files(out: Path) -> dict[str, FileRef]:

@@ -1,0 +1,149 @@
+"""Writes are whole or absent; a run directory has one owner; metrics survive a torn line."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from albor.errors import AlborError
+from albor.runs.files import atomic_path, sha256_file, write_text
+from albor.runs.manifest import Manifest, load, run_id, save
+from albor.runs.metrics import NAME, MetricsLog
+from albor.runs.store import Store, disk_error, exclusive, writable
+
+
+def manifest(**changes) -> Manifest:
+    fields = {"stage": "prepare", "version": 1, "id": "0123456789ab", "label": "x", "status": "planned"}
+    return Manifest(**{**fields, "command": "c", "config": {"a": [1, None, "é"]}, **changes})
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_text(path, "old")
+    with pytest.raises(RuntimeError), atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_write_is_never_seen_half(tmp_path: Path) -> None:
+    """Killed at any moment, the file holds one of the two texts."""
+    path = tmp_path / "file"
+    write_text(path, "a" * 100_000)
+    code = (
+        "import sys; from pathlib import Path; from albor.runs.files import write_text\n"
+        "print('ready', flush=True)\n"
+        "while True:\n"
+        "    for c in 'ab': write_text(Path(sys.argv[1]), c * 100_000)\n"
+    )
+    for _ in range(3):
+        process = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE)
+        assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+        for _ in range(200):
+            text = path.read_text()
+            assert text in ("a" * 100_000, "b" * 100_000)
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        assert path.read_text() in ("a" * 100_000, "b" * 100_000)
+
+
+def test_hashes(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_bytes(b"")
+    assert sha256_file(tmp_path / "empty").startswith("e3b0c44298fc1c14")
+
+
+def test_a_manifest_comes_back_as_it_was(tmp_path: Path) -> None:
+    before = manifest(facts={"n": 1, "f": 0.1, "t": "½"}, error="line\nline")
+    save(tmp_path, before)
+    assert load(tmp_path) == before
+
+
+@pytest.mark.parametrize("text", ["", "a: [", "- 1", "schema: 99", "null", "\tx: 1", "schema: 1\n"])
+def test_a_manifest_that_cannot_be_read_is_one_message(text: str, tmp_path: Path) -> None:
+    (tmp_path / "manifest.yaml").write_text(text)
+    with pytest.raises(AlborError) as refused:
+        load(tmp_path)
+    assert refused.value.help and refused.value.place
+
+
+def test_no_manifest(tmp_path: Path) -> None:
+    with pytest.raises(AlborError, match="no manifest"):
+        load(tmp_path)
+
+
+def test_one_process_holds_a_run(tmp_path: Path) -> None:
+    second = exclusive(tmp_path / "run")
+    with exclusive(tmp_path / "run"), pytest.raises(AlborError, match=f"pid {os.getpid()}"):
+        second.__enter__()
+    with exclusive(tmp_path / "run"):
+        pass
+
+
+def test_a_torn_line_is_ended_before_the_next(tmp_path: Path) -> None:
+    with MetricsLog(tmp_path) as log:
+        log({"step": 1, "loss": 2.5})
+    with (tmp_path / NAME).open("a") as file:
+        file.write('{"step": 2, "lo')
+    with MetricsLog(tmp_path) as log:
+        log({"step": 2, "loss": float("nan")})
+    lines = (tmp_path / NAME).read_text().splitlines()
+    assert len(lines) == 3
+    assert json.loads(lines[0])["loss"] == 2.5
+    assert json.loads(lines[2])["loss"] is None
+
+
+def test_metrics_are_on_disk_as_they_are_logged(tmp_path: Path) -> None:
+    with MetricsLog(tmp_path) as log:
+        for step in range(5):
+            log({"step": step})
+            assert len((tmp_path / NAME).read_text().splitlines()) == step + 1
+
+
+def test_runs_are_found_by_any_name(tmp_path: Path) -> None:
+    for id_, label in (("aaaa00000000", "x-y"), ("aaab00000000", "z")):
+        directory = tmp_path / "pack" / f"{label}-{id_}"
+        directory.mkdir(parents=True)
+        save(directory, manifest(stage="pack", id=id_, label=label))
+    store = Store(tmp_path)
+    for name in ("aaaa", "x-y-aaaa00000000", "pack/x-y-aaaa00000000", str(tmp_path / "pack" / "x-y-aaaa00000000")):
+        assert store.find(name).manifest.id == "aaaa00000000"
+    with pytest.raises(AlborError, match="names 2 runs"):
+        store.find("aaa")
+    with pytest.raises(AlborError, match="no run 'bbb'"):
+        store.find("bbb")
+    assert store.directory("pack", "renamed", "aaaa00000000").name == "x-y-aaaa00000000"
+    assert store.directory("pack", "new", "cccc00000000").name == "new-cccc00000000"
+
+
+def test_ids_tell_every_part_apart() -> None:
+    base = ("pack", 1, "{}", {"source": "1"}, {"rows": "a"})
+    # fmt: off
+    others = [("pac", 1, "{}", {"source": "1"}, {"rows": "a"}), ("pack", 2, "{}", {"source": "1"}, {"rows": "a"}),
+              ("pack", 1, "{ }", {"source": "1"}, {"rows": "a"}), ("pack", 1, "{}", {}, {"rows": "a"}),
+              ("pack", 1, "{}", {"source": "1"}, {"rows": "b"}), ("pack", 1, "{}", {"rows": "a"}, {"source": "1"})]
+    # fmt: on
+    assert len({run_id(*parts) for parts in (base, *others)}) == 7
+    assert run_id(*base) == run_id(*base) and len(run_id(*base)) == 12
+
+
+def test_what_cannot_be_written_is_said_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file", tmp_path / "file" / "below" / "it"):
+        with pytest.raises(AlborError, match="not a writable directory"):
+            writable(place)
+    writable(tmp_path / "new" / "deep")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(("number", "words"), [(errno.ENOSPC, "free some space"), (errno.EROFS, "make it writable")])
+def test_disk_errors_say_what_to_do(number: int, words: str) -> None:
+    error = disk_error(OSError(number, os.strerror(number), "/x"), Path("y"))
+    assert error.exit_code == 1 and words in str(error.help) and error.place == "/x"

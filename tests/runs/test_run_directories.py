@@ -1,0 +1,276 @@
+"""Run directories made by real processes: what is in them, and what becomes of them when things go wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from albor.runs.store import exclusive
+
+PREPARE = ("stage=prepare", "tracking=none", "data=local", "data.source.roots=[src]", "data.source.licence=MIT")
+TOKENIZER = ("stage=tokenizer", *PREPARE[1:], "tokenizer.vocab_size=280")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with six small packages below ``src``."""
+    for package in range(6):
+        for module in range(2):
+            file = tmp_path / "src" / f"package{package}" / f"module{module}.py"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            lines = "".join(f"    total = total + {package} * {line}\n" for line in range(9 + module))
+            file.write_text(f"def compute_{package}_{module}(total):\n{lines}    return total\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def runs(root: Path = Path("outputs")) -> dict[str, Path]:
+    return {p.parent.parent.name: p.parent for p in sorted(root.glob("*/*/manifest.yaml"))}
+
+
+def manifest(directory: Path) -> dict[str, Any]:
+    loaded = yaml.safe_load((directory / "manifest.yaml").read_text())
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+def artifact(directory: Path) -> dict[str, bytes]:
+    files = sorted(p for p in (directory / "artifact").rglob("*") if p.is_file())
+    return {str(p.relative_to(directory)): p.read_bytes() for p in files}
+
+
+def states(albor: Callable[..., Any], *texts: str) -> dict[str, tuple[str, str]]:
+    return {n["stage"]: (n["state"], n["reason"]) for n in json.loads(albor("plan", "--json", *texts).out)["nodes"]}
+
+
+def execute(directory: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "albor.exec", str(directory)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_a_run_from_beginning_to_end(here: Path, albor) -> None:
+    assert albor(*TOKENIZER).code == 0
+    made = runs()
+    assert list(made) == ["prepare", "tokenizer"]
+    prepare, tokenizer = manifest(made["prepare"]), manifest(made["tokenizer"])
+    for directory, run in ((made["prepare"], prepare), (made["tokenizer"], tokenizer)):
+        assert run["status"] == "done" and run["error"] is None
+        assert directory.name == f"{run['label']}-{run['id']}"
+        assert run["command"].startswith("python -m albor stage=tokenizer")
+        assert run["created"] <= run["started"] <= run["finished"]
+        assert run["config"]["tokenizer"]["vocab_size"] == 280 or run["stage"] == "prepare"
+        assert run["group"] == f"tokenizer/{made['tokenizer'].name}"
+        assert run["environment"]["python"] and run["environment"]["torch"]
+        assert not (directory / "artifact.partial").exists() and not list(directory.glob(".*.tmp"))
+        files = artifact(directory)
+        assert {f"artifact/{name}" for name in run["files"]} == files.keys()
+        for name, ref in run["files"].items():
+            data = files[f"artifact/{name}"]
+            assert ref == {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    assert prepare["inputs"] == {}
+    assert tokenizer["inputs"]["documents"]["id"] == prepare["id"]
+    assert tokenizer["inputs"]["documents"]["digest"] == prepare["digest"]
+    assert not tokenizer["inputs"]["documents"]["path"].startswith("/")
+    assert tokenizer["facts"]["vocab_size"] == 280
+
+    before = {p: p.stat().st_mtime_ns for p in Path("outputs").rglob("*")}
+    again = albor(*TOKENIZER)
+    assert again.code == 0 and "nothing to do" in again.err and "nothing it depends on has changed" in again.err
+    assert {p: p.stat().st_mtime_ns for p in Path("outputs").rglob("*")} == before
+    assert states(albor, *TOKENIZER) == dict.fromkeys(made, ("done", "nothing it depends on has changed"))
+
+    listed = json.loads(albor("runs", "--json").out)
+    assert [(r["stage"], r["status"]) for r in listed] == [("prepare", "done"), ("tokenizer", "done")]
+    assert "tokenizer" not in albor("runs", "prepare").out
+    assert "the same config" in albor("diff", prepare["id"], prepare["id"]).out
+    assert "vocab_size" in albor("diff", prepare["id"], tokenizer["id"]).out
+
+
+def test_the_same_run_twice_has_the_same_bytes(here: Path, albor) -> None:
+    assert albor(*TOKENIZER).code == 0 and albor(*TOKENIZER, "outputs=other").code == 0
+    one, other = runs(), runs(Path("other"))
+    for stage in one:
+        assert one[stage].name == other[stage].name
+        assert artifact(one[stage]) == artifact(other[stage])
+
+
+def test_a_damaged_artifact_is_built_again(here: Path, albor) -> None:
+    assert albor(*TOKENIZER).code == 0
+    made = runs()
+    before = artifact(made["prepare"])
+    train = made["prepare"] / "artifact" / "train.parquet"
+    train.write_bytes(train.read_bytes()[:-1])
+    found = states(albor, *TOKENIZER)
+    assert found["prepare"][0] == "stale" and "bytes instead of" in found["prepare"][1]
+    assert found["tokenizer"] == ("stale", "its input documents is built again")
+    assert albor(*TOKENIZER).code == 0
+    assert artifact(made["prepare"]) == before
+    train.unlink()
+    assert states(albor, *TOKENIZER)["prepare"] == ("stale", "train.parquet is missing")
+    assert albor(*TOKENIZER).code == 0
+    assert states(albor, *TOKENIZER)["tokenizer"][0] == "done"
+
+
+def test_bytes_that_are_not_those_written_are_never_read(here: Path, albor) -> None:
+    assert albor(*PREPARE).code == 0
+    train = runs()["prepare"] / "artifact" / "train.parquet"
+    data = bytearray(train.read_bytes())
+    data[len(data) // 2] ^= 1
+    train.write_bytes(data)
+    done = albor(*TOKENIZER)
+    assert done.code == 2
+    assert manifest(runs()["tokenizer"])["status"] == "planned"
+
+
+def test_an_input_that_was_rebuilt_makes_what_used_it_stale(here: Path, albor) -> None:
+    assert albor(*TOKENIZER).code == 0
+    directory = runs()["prepare"]
+    run = manifest(directory)
+    run["digest"] = "0" * 64
+    (directory / "manifest.yaml").write_text(yaml.safe_dump(run))
+    found = states(albor, *TOKENIZER)
+    assert found["prepare"][0] == "done"
+    assert found["tokenizer"] == ("stale", "its input documents has changed since")
+
+
+def test_a_failed_run_is_run_again(here: Path, albor) -> None:
+    texts = ("stage=tokenizer", "tracking=none", "tokenizer=hf", "tokenizer.path=mine", "tokenizer.vocab_size=280")
+    Path("mine").mkdir()
+    failed = albor(*texts)
+    assert failed.code in (1, 2)
+    (directory,) = runs().values()
+    run = manifest(directory)
+    assert run["status"] == "failed" and run["error"] and not (directory / "artifact").exists()
+    assert states(albor, *texts)["tokenizer"][0] == "failed"
+    assert "failed" in albor("runs").out
+    assert albor(*TOKENIZER).code == 0
+    made = next(p for p in Path("outputs/tokenizer").iterdir() if p.name.startswith("bpe_8k"))
+    shutil.copytree(made / "artifact", "mine", dirs_exist_ok=True)
+    done = albor(*texts, "tokenizer.eos_token='<|endoftext|>'")
+    assert done.code == 0
+    run = manifest(directory)
+    assert run["status"] == "done" and run["error"] is None
+
+
+def test_killed_in_the_middle_and_run_again_gives_the_same_bytes(here: Path, albor) -> None:
+    texts = ("stage=prepare", "tracking=none", "data.max_documents=600")
+    assert albor(*texts, "outputs=clean").code == 0
+    process = subprocess.Popen(
+        [sys.executable, "-m", "albor", *texts], stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    until = time.monotonic() + 60
+    while time.monotonic() < until and process.poll() is None:
+        if runs() and manifest(runs()["prepare"])["status"] == "running":
+            break
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    directory = runs()["prepare"]
+    assert manifest(directory)["status"] == "running"
+    assert states(albor, *texts)["prepare"][0] == "running"
+    assert albor(*texts).code == 0
+    assert artifact(directory) == artifact(runs(Path("clean"))["prepare"])
+    assert not (directory / "artifact.partial").exists()
+
+
+def test_two_processes_at_once(here: Path, albor) -> None:
+    assert albor(*PREPARE).code == 0
+    directory = runs()["prepare"]
+    before = (directory / "manifest.yaml").read_bytes()
+    with exclusive(directory):
+        done = execute(directory)
+    assert done.returncode == 2
+    assert f"pid {os.getpid()}" in done.stderr and "Traceback" not in done.stderr
+    assert (directory / "manifest.yaml").read_bytes() == before
+
+
+def test_exec_refuses_what_is_no_run(here: Path) -> None:
+    done = execute(here / "nothing")
+    assert done.returncode == 2 and "no manifest" in done.stderr and "Traceback" not in done.stderr
+    assert not (here / "nothing").exists()
+
+
+def test_exec_refuses_a_run_whose_input_is_not_done(here: Path, albor) -> None:
+    assert albor(*TOKENIZER).code == 0
+    made = runs()
+    run = manifest(made["prepare"])
+    (made["prepare"] / "manifest.yaml").write_text(yaml.safe_dump(run | {"status": "failed", "files": {}}))
+    done = execute(made["tokenizer"])
+    assert done.returncode == 2 and "documents is failed, not done" in done.stderr
+
+
+def test_a_store_that_was_moved_still_works(here: Path, albor) -> None:
+    assert albor(*PREPARE).code == 0
+    shutil.move("outputs", "moved")
+    assert states(albor, *TOKENIZER, "outputs=moved")["prepare"][0] == "done"
+    assert albor(*TOKENIZER, "outputs=moved").code == 0
+    shutil.move("moved", "again")
+    assert {s for s, _ in states(albor, *TOKENIZER, "outputs=again").values()} == {"done"}
+    assert albor("runs", "outputs=again").out.count("done") == 2
+
+
+def test_a_run_stands_for_an_input(here: Path, albor) -> None:
+    assert albor(*PREPARE).code == 0
+    id_ = manifest(runs()["prepare"])["id"]
+    for given in (id_, id_[:6], f"prepare/{runs()['prepare'].name}", str(runs()["prepare"])):
+        plan = json.loads(
+            albor("plan", "--json", "stage=tokenizer", "tracking=none", f"inputs.documents='{given}'").out
+        )
+        assert [n["stage"] for n in plan["nodes"]] == ["tokenizer"]
+        assert plan["nodes"][0]["inputs"] == {"documents": id_}
+    words = ("stage=tokenizer", "tracking=none", "tokenizer.vocab_size=280", f"inputs.documents='{id_}'")
+    assert albor(*words).code == 0
+    assert manifest(runs()["tokenizer"])["inputs"]["documents"]["digest"] == manifest(runs()["prepare"])["digest"]
+    shutil.move("outputs", "moved")
+    assert states(albor, *words, "outputs=moved")["tokenizer"][0] == "done"
+
+
+def test_a_label_may_change_without_a_new_run(here: Path, albor) -> None:
+    assert albor(*PREPARE).code == 0
+    again = albor(*PREPARE, "name=mine")
+    assert again.code == 0 and "nothing to do" in again.err
+    assert len(runs()) == 1
+
+
+@pytest.fixture
+def tiny_disk(here: Path) -> Iterator[Path]:
+    """A file system with room for a manifest or two."""
+    place = here / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]
+    if os.geteuid() != 0 or shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("needs root and the right to mount")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_full_disk(here: Path, tiny_disk: Path, albor) -> None:
+    texts = ("stage=prepare", "tracking=none", "data.max_documents=200", f"outputs='{tiny_disk}/outputs'")
+    full = albor(*texts)
+    assert full.code == 1
+    (directory,) = runs(tiny_disk / "outputs").values()
+    assert manifest(directory)["status"] in ("failed", "running", "planned")
+    assert not (directory / "artifact").exists()
+    subprocess.run(["mount", "-o", "remount,size=64m", str(tiny_disk)], check=True)
+    assert albor(*texts).code == 0
+    assert manifest(directory)["status"] == "done"
+
+
+def test_a_full_disk_is_one_message(here: Path, tiny_disk: Path) -> None:
+    (tiny_disk / "filler").write_bytes(b"x" * 60_000)
+    command = [sys.executable, "-m", "albor", "stage=prepare", "tracking=none", f"outputs='{tiny_disk}/outputs'"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "free some space" in done.stderr and "Traceback" not in done.stderr
