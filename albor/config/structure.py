@@ -62,6 +62,8 @@ def _scalar(kind: type) -> Converter:
             if value == int(value):
                 return int(value)
         fix = f"quote it: '{path}=\"{value}\"'" if kind is str and not isinstance(value, (Mapping, list)) else None
+        if kind is bool and isinstance(value, str) and (guess := nearest(value, ("true", "false"))):
+            fix = f"did you mean '{guess}'?"
         problems.append(Problem("E-TYPE", path, f"expected {NAMES[kind]}, got {describe(value)}", fix))
         return None
 
