@@ -58,6 +58,8 @@ def check_hydra(text: str) -> list[Problem]:
 
     known = [f.name for f in fields(HydraConf) if f.name != "defaults"]
     section = re.split(r"[.=@]", text.lstrip("+~").removeprefix("hydra").lstrip("./"))[0]
+    if section == "mode" and text.partition("=")[2] not in ("RUN", "MULTIRUN"):
+        return [Problem("E-VALUE", "hydra.mode", "it is RUN or MULTIRUN", "hydra.mode=MULTIRUN", f"override {text}")]
     if section in known:
         return []
     guess = nearest(section, known)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import operator
+import re
 import types
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -18,13 +19,14 @@ from annotated_types import Ge, Gt, Interval, Le, Lt, MinLen
 
 from albor.config.problems import Problem
 from albor.config.suggest import nearest
-from albor.config.types import Recorded, Unit
+from albor.config.types import Named, Recorded, Unit
 from albor.config.units import parse_quantity
 
 MISSING = "???"
 UNRESOLVED = object()
 """Stands for a value whose interpolation failed: reported already, but given."""
 Converter = Callable[[Any, str, list[Problem]], Any]
+NAME = re.compile(r"\w[\w.+@-]{0,99}")
 NAMES: dict[type, str] = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
 
@@ -96,6 +98,7 @@ def _annotated(base: Any, extras: tuple[Any, ...]) -> Converter:
     bounds = bounds_of(extras)
     shortest = next((e.min_length for e in extras if isinstance(e, MinLen)), 0)
     wanted = " and ".join(f"{sign} {bound:g}" for sign, bound, _ in bounds)
+    named = any(isinstance(e, Named) for e in extras)
 
     def convert(value: Any, path: str, problems: list[Problem]) -> Any:
         if unit is not None and isinstance(value, str):
@@ -112,6 +115,9 @@ def _annotated(base: Any, extras: tuple[Any, ...]) -> Converter:
             problems.append(Problem("E-RANGE", path, f"{result:g} is out of range; it must be {wanted}"))
         elif shortest and len(result) < shortest:
             problems.append(Problem("E-RANGE", path, "must not be empty"))
+        elif named and not NAME.fullmatch(result):
+            cause, fix = f"{describe(result)} cannot name a directory", "use at most 100 letters, digits and . _ + - @"
+            problems.append(Problem("E-RANGE", path, cause, fix))
         return result
 
     return convert

@@ -94,7 +94,15 @@ def resolve(tree: dict[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
     rest = tree
     for problem in problems:
         rest = set_value(rest, problem.path, None)
-    rest = _resolved(rest)
+    try:
+        rest = _resolved(rest)
+    except (OmegaConfBaseException, ValueError, RecursionError):
+        # A circle through a whole section: no leaf of it is bad alone.
+        left = [path for path, leaf in leaves(rest) if isinstance(leaf, str) and "${" in leaf]
+        cause, fix = "it is part of a circle", "correct it, or give a plain value"
+        problems += [Problem("E-INTERPOLATION", path, f"cannot be resolved: {cause}", fix) for path in left]
+        for path in left:
+            rest = set_value(rest, path, None)
     for problem in problems:
         rest = set_value(rest, problem.path, UNRESOLVED)
     return rest, problems

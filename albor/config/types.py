@@ -22,6 +22,11 @@ class Recorded:
     """Marks a field that is kept in the manifest but does not determine the result, so it is left out of the run id."""
 
 
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Marks text that becomes part of a directory's name."""
+
+
 Count = Annotated[int, Unit("count"), Gt(0)]
 """A positive number of things: 500, 64k, 1.5M, 1B, 2T."""
 Bytes = Annotated[int, Unit("bytes"), Gt(0)]
@@ -35,5 +40,5 @@ NonNegativeFloat = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Interval(ge=0, le=1)]
 """A share between 0 and 1, ends included."""
 Text = Annotated[str, MinLen(1)]
-Label = Annotated[str, MinLen(1), Recorded()]
+Label = Annotated[str, MinLen(1), Named(), Recorded()]
 """A name for people and directories; not part of a run id."""

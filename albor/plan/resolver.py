@@ -73,10 +73,15 @@ def apply_values(tree: dict[str, Any], values: Values, problems: list[Problem]) 
     given = {key for key, _ in values}
     for key, override in values:
         try:
-            if override.is_delete():
-                tree = delete(tree, key)
-                continue
             value = plain_value(override)
+            if override.is_delete():
+                rest = delete(tree, key)
+                if value is not None and (now := value_at(tree, key)) != value:
+                    cause = f"`{key}` is {now}, not {value}, and is not deleted"
+                    problems.append(Problem("E-OVERRIDE", key, cause, f"write ~{key}"))
+                else:
+                    tree = rest
+                continue
             if key in BUDGETS and value is not None:
                 for other in BUDGETS:
                     tree = tree if other in given else set_value(tree, other, None)
@@ -85,6 +90,12 @@ def apply_values(tree: dict[str, Any], values: Values, problems: list[Problem]) 
             problems.append(Problem("E-KEY", key, f"`{key}` is not there to be deleted", "leave it out"))
         except ConfigRefused as refused:
             problems += [replace(p, path=key) for p in refused.problems]
+    return tree
+
+
+def value_at(tree: Any, path: str) -> Any:
+    for part in path.split("."):
+        tree = tree[part]
     return tree
 
 

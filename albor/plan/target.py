@@ -62,13 +62,9 @@ class Target:
             self.experiment_stage = self._experiment_stage(whole)
         except ConfigRefused as refused:
             raise ConfigRefused([*self.problems, *refused.problems]) from None
-        self.problems += [
-            Problem("E-CHOICE", group, f"{group} needs a choice", f"write {group}=CHOICE", f"override {text}")
-            for group, (choice, text) in self.overrides.choices.items()
-            if choice is None and whole.choices.get(group) is not None
-        ]
+        self.problems += without_choice(self.overrides, whole)
         self.chain = {g: (whole.choices if self.choices.get("experiment") else self.choices).get(g) for g in CHAIN}
-        self._own = {stage: self._upstream_overrides(stage) for stage in self.overrides.upstream}
+        self._own = {stage: self._upstream_overrides(stage, whole) for stage in self.overrides.upstream}
         self._received: dict[str, set[int]] = {}
         self._stage_choices: dict[str, dict[str, str | None]] = {}
         self._known: dict[str, StageConfig] = {}
@@ -86,10 +82,11 @@ class Target:
             whole = self._composed({g: c for g, c in self.choices.items() if g != "stage"})
         return whole.choices["stage"] if "stage" in whole.overridden else None
 
-    def _upstream_overrides(self, stage: str) -> Overrides:
+    def _upstream_overrides(self, stage: str, whole: Composed) -> Overrides:
         """What ``up.STAGE`` says, split as if the stage were the target."""
         composer = self.resolver.composer
         own = split(tuple(self.overrides.upstream[stage]), composer.groups, composer.bad_choice)
+        own.problems += without_choice(own, whole)
         own.values = [(key, replace(o, input_line=f"up.{stage}.{o.input_line}")) for key, o in own.values]
         own.problems = [replace(p, origin=str(p.origin).replace("override ", f"override up.{stage}.", 1))
                         for p in own.problems]  # fmt: skip
@@ -262,6 +259,15 @@ class Target:
             config = self.resolver.configs[key] = self.resolver.structure(stage, composed, values, origins)
         self._known[stage] = StageConfig(config, composed.choices, origins)
         return self._known[stage]
+
+
+def without_choice(overrides: Overrides, whole: Composed) -> list[Problem]:
+    """Groups that are set to null or deleted, though one of their choices is needed."""
+    return [
+        Problem("E-CHOICE", group, f"{group} needs a choice", f"write {group}=CHOICE", f"override {text}")
+        for group, (choice, text) in overrides.choices.items()
+        if choice is None and whole.choices.get(group) is not None
+    ]
 
 
 def without_echoes(problems: list[Problem]) -> list[Problem]:

@@ -93,6 +93,14 @@ OVERRIDES = {
     "up.report.stage.of=x": ("E-OVERRIDE", "up.report", "They are"),
     "up.pack=1": ("E-OVERRIDE", "up.pack=1", "up.STAGE.KEY"),
     "up.pack.optim.lr=1": ("E-OVERRIDE", "override up.pack.optim.lr=1", "leave it out"),
+    "~up.pack.data": ("E-CHOICE", "override up.pack.~data", "data=CHOICE"),
+    "up.pack.data=null": ("E-CHOICE", "override up.pack.data=null", "data=CHOICE"),
+    "hydra.mode=MULTI": ("E-VALUE", "override hydra.mode=MULTI", "MULTIRUN"),
+    "~optim.lr=5": ("E-OVERRIDE", "override ~optim.lr=5", "~optim.lr"),
+    "name=a/b": ("E-RANGE", "override name=a/b", "letters"),
+    "name=../x": ("E-RANGE", "override name=../x", "letters"),
+    "model.name=..": ("E-RANGE", "override model.name=..", "letters"),
+    f"name={'x' * 101}": ("E-RANGE", "override name=xxx", "100 letters"),
     "up.pack.stage=prepare": ("E-OVERRIDE", "override up.pack.stage=prepare", "without up"),
     "inputs.nothing=x": ("E-OVERRIDE", "override inputs.nothing=x", "rows"),
     "inputs.row=x": ("E-OVERRIDE", "override inputs.row=x", "inputs.rows"),
@@ -168,6 +176,11 @@ def test_command_lines(words: list[str], place: str, fix: str, albor) -> None:
     message = "".join(refused(albor(*words)))
     assert place in message
     assert fix in message
+
+
+def test_a_circle_through_a_section(albor) -> None:
+    given = ("tokenizer=hf", "tokenizer.path=x", "tokenizer.vocab_size.x=${model}")
+    assert "E-INTERPOLATION" in "".join(refused(albor("validate", "stage=pretrain", *given)))
 
 
 def test_two_budgets_at_once(albor) -> None:

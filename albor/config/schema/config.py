@@ -11,7 +11,7 @@ from albor.config.schema.optim import AdamW
 from albor.config.schema.run import Eval, Hardware, LocalExecutor, Tracking
 from albor.config.schema.tokenizer import BpeTokenizer, HfTokenizer
 from albor.config.schema.trainer import Trainer
-from albor.config.types import NonNegative, Text
+from albor.config.types import Label, NonNegative, Text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class Config:
     """The device that a plan is made for."""
     seed: NonNegative = 42
     """Seed of everything random; reaches every stage upstream."""
-    name: Text | None = None
+    name: Label | None = None
     """Label of the run's directory; null takes the model's, corpus's or tokenizer's name."""
     outputs: Text = "outputs"
     """Directory of all runs."""
