@@ -103,6 +103,23 @@ def test_sample_continues_a_prompt_from_any_run_that_has_a_model_upstream(built:
 
 
 @pytest.mark.xdist_group("built")
+def test_a_tokenizer_that_exists_can_take_the_place_of_a_trained_one(built: Path) -> None:
+    path = next((built / "outputs/tokenizer").glob("*/artifact"))
+    fim = [f"tokenizer.fim_{part}='<|fim_{part}|>'" for part in ("prefix", "suffix", "middle")]
+    chosen = ("tokenizer=hf", f"tokenizer.path={path}", *fim)
+    done = albor("debug=default", "tracking=none", "data.max_documents=60", "stage=pack", *chosen,
+                 "tokenizer.vocab_size=512", cwd=built)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    packs = [r.manifest for r in Store(built / "outputs").runs() if r.manifest.stage == "pack"]
+    assert packs[0].id != packs[-1].id
+    assert packs[0].files == packs[-1].files
+    wrong = albor("debug=default", "tracking=none", "data.max_documents=60", "stage=pack", *chosen,
+                  "tokenizer.vocab_size=500", cwd=built)  # fmt: skip
+    assert wrong.returncode == 2
+    assert "512 tokens" in wrong.stderr
+
+
+@pytest.mark.xdist_group("built")
 def test_init_from_a_finished_run_starts_where_it_ended_and_another_shape_is_refused(built: Path) -> None:
     run = run_of(built, "pretrain")
     done = albor(*SMALL, "stage=pretrain", f"init_from={run.id}", "trainer.max_steps=2", cwd=built)
