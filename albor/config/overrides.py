@@ -60,6 +60,9 @@ def check_hydra(text: str) -> list[Problem]:
     section = re.split(r"[.=@]", text.lstrip("+~").removeprefix("hydra").lstrip("./"))[0]
     if section == "mode" and text.partition("=")[2] not in ("RUN", "MULTIRUN"):
         return [Problem("E-VALUE", "hydra.mode", "it is RUN or MULTIRUN", "hydra.mode=MULTIRUN", f"override {text}")]
+    if section == "sweeper" and "params" in text:
+        fix = "write KEY=A,B; an experiment may set hydra.sweeper.params"
+        return [Problem("E-OVERRIDE", "hydra.sweeper.params", "not on the command line", fix, f"override {text}")]
     if section in known:
         return []
     guess = nearest(section, known)

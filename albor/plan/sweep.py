@@ -9,7 +9,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from albor.config.overrides import is_hydra, split
+from albor.config.overrides import check_hydra, is_hydra, split
 from albor.config.problems import ConfigRefused, Problem
 from albor.plan.nodes import Plan, Planner
 
@@ -71,6 +71,8 @@ def _parse(planner: Planner, texts: Sequence[str]):  # type: ignore[no-untyped-d
 def points(planner: Planner, texts: Sequence[str]) -> list[tuple[str, ...]]:
     """Override lists, one per point, in Hydra's order; ``hydra.sweeper.params`` are taken in."""
     own = [t for t in texts if not is_hydra(t)]
+    if problems := [p for t in texts if is_hydra(t) for p in check_hydra(t)]:
+        raise ConfigRefused(problems)
     _parse(planner, own)
     sweeper = hydra_settings(planner, own).get("sweeper")
     params = sweeper.get("params") if isinstance(sweeper, dict) else None

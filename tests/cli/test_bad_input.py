@@ -167,6 +167,8 @@ def test_every_verb_refuses_alike(verb: str, albor) -> None:
         (["stage=eval", "stage.of=eval"], "eval", "stage.of"),
         (["stage=eval", "stage.of=pretrian"], "stage.of", "'pretrain'"),
         (["-m", "seed=1,2", "optim.lr=1", "stage=prepare"], "optim.lr", "leave it out"),
+        (["-m", "seed=1,2", "hydra.lancher.x=1"], "hydra.lancher.x=1", "hydra.launcher"),
+        (["-m", "+hydra.sweeper.params={seed: '1,2'}"], "hydra.sweeper.params", "KEY=A,B"),
         (["-m", "seed=range(1,"], "seed=range(1,", ""),
         (["--cfg", "job", "optim.lrr=1"], "optim.lrr", "`optim.lr`"),
     ],
