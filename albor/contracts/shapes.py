@@ -83,7 +83,7 @@ def initial_weights(case: Case) -> Iterator[Found]:
     given = case.inputs.get("init_from", {}).get("model_config", {})
     for key in SHAPE:
         ours, theirs = getattr(case.cfg.model, key), given.get(key)
-        if theirs is not None and theirs != ours:
+        if isinstance(theirs, int) and theirs != ours:
             message = f"the model has {key} {ours:,}, the weights of init_from have {theirs:,}"
             yield "error", f"model.{key}", message, f"model.{key}={theirs}, or other weights"
 

@@ -186,6 +186,10 @@ def _load(path: Path) -> Tokenizer:
 
 
 def _download(name: str) -> Tokenizer:
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise DataError(
+            f"tokenizer.path={name} does not exist", help="give a tokenizer.json, its directory, or org/name"
+        )
     try:
         return Tokenizer.from_pretrained(name)
     except Exception as error:  # the library raises bare Exception

@@ -110,4 +110,6 @@ def explain(problem: Problem, stage: str, origins: Origins) -> Problem:
         groups = [] if "." in problem.path else list(origins.composer.groups)
         guess = nearest_key(problem.path, [*valid_keys(stage), *groups])
         fix = f"did you mean `{guess}`?" if guess else "`albor explain` lists the keys"
+    elif fix is None and problem.code in ("E-TYPE", "E-RANGE"):
+        fix = f"`albor explain {problem.path.partition('[')[0]}` says what it takes"
     return Problem(problem.code, problem.path, problem.cause, fix, problem.origin or origins.find(problem.path))

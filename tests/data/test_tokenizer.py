@@ -173,5 +173,5 @@ def test_what_is_no_tokenizer_is_refused(tmp_path: Path) -> None:
         Codec.hf(hf(tmp_path))
     with pytest.raises(DataError, match=r"roles.json cannot be read"):
         Codec.load(tmp_path)
-    with pytest.raises(DataError, match="neither here nor on the Hugging Face Hub"):
+    with pytest.raises(DataError, match="does not exist"):
         Codec.hf(hf("not a repository name"))

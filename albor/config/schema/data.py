@@ -23,7 +23,7 @@ class LocalSource:
     kind: Literal["local"] = "local"
     """The source's kind."""
     roots: tuple[Text, ...]
-    """Directories to read: relative to the working directory, absolute, or below ~."""
+    """Directories to read: relative to the working directory, absolute, or below ~ (quoted)."""
     licence: Text
     """SPDX identifier of the licence of everything under the roots."""
 
