@@ -6,9 +6,13 @@ import sys
 
 
 def main() -> None:
-    from albor.cli.main import run
+    try:
+        from albor.cli.main import run
 
-    sys.exit(run(sys.argv[1:]))
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # while the imports above were under way
+        code = 75
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -89,6 +90,70 @@ def test_the_built_rows_are_counted_in_the_step_budget(built: Path) -> None:
     )
     assert refused.returncode == 2
     assert f"{rows // 2:,} of {steps:,} steps" in refused.stdout
+
+
+@pytest.mark.xdist_group("built")
+def test_a_run_made_again_from_other_inputs_does_not_go_on_from_its_old_checkpoints(
+    built: Path, tmp_path: Path
+) -> None:
+    target = (*SMALL, "stage=pretrain", "trainer.max_steps=6", "trainer.deterministic=true")
+    places = [tmp_path / name for name in ("changed", "fresh")]
+    for place in places:
+        shutil.copytree(
+            built / "outputs", place / "outputs", ignore=shutil.ignore_patterns("pretrain", "eval", "report")
+        )
+    assert albor(*target, cwd=places[0]).returncode == 0
+    before = run_of(places[0], "pretrain")
+    for place in places:
+        directory = next((place / "outputs/pack").iterdir())
+        reverse_rows(directory / "artifact/train.parquet")
+        rows = manifest.load(directory)
+        files = manifest.artifact_files(directory / "artifact")
+        manifest.save(directory, rows.to("done", files=files, digest=manifest.artifact_digest(files)))
+    assert "its input rows has changed" in albor("plan", *target, cwd=places[0]).stdout
+    for place in places:
+        done = albor(*target, cwd=place)
+        assert done.returncode == 0, done.stderr
+    again, fresh = (run_of(place, "pretrain") for place in places)
+    assert again.files["model.safetensors"] == fresh.files["model.safetensors"]
+    assert again.files["model.safetensors"] != before.files["model.safetensors"]
+
+
+def reverse_rows(path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path)
+    pq.write_table(table.take(list(range(len(table)))[::-1]), path, row_group_size=64, compression="NONE")
+
+
+@pytest.mark.xdist_group("built")
+def test_a_lost_artifact_is_exported_again_from_the_last_checkpoint(built: Path, tmp_path: Path) -> None:
+    shutil.copytree(built / "outputs", tmp_path / "outputs")
+    lost = next((tmp_path / "outputs/pretrain").glob("*/artifact/model.safetensors"))
+    expected = lost.read_bytes()
+    lost.unlink()
+    done = albor(*SMALL, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert lost.read_bytes() == expected
+
+
+@pytest.mark.xdist_group("built")
+def test_one_model_is_reported_whatever_stage_it_is_given_to(built: Path) -> None:
+    run = run_of(built, "pretrain")
+    plan = json.loads(albor("plan", "--json", *SMALL, f"inputs.model={run.id}", "seed=7", cwd=built).stdout)
+    inputs = {n["stage"]: n["inputs"] for n in plan["nodes"]}
+    assert "pretrain" not in inputs
+    assert inputs["eval"]["model"] == run.id
+    for wrong, kind in ((run_of(built, "tokenizer").id, "tokenizer"), (run_of(built, "pack").id, "rows")):
+        refused = albor("plan", *SMALL, "stage=eval", f"inputs.model={wrong}", cwd=built)
+        assert refused.returncode == 2
+        assert f"which makes {kind}" in refused.stderr
+    other = albor(*SMALL, "stage=tokenizer", "tokenizer.vocab_size=512", "seed=3", cwd=built)
+    assert other.returncode == 0
+    newest = Store(built / "outputs").runs()[-1].manifest.id
+    mixed = albor("plan", *SMALL, "stage=eval", f"inputs.model={run.id}", f"inputs.tokenizer={newest}", cwd=built)
+    assert mixed.returncode == 2
+    assert "C-DATA-004" in mixed.stdout
 
 
 @pytest.mark.xdist_group("built")

@@ -104,7 +104,8 @@ def run_sweep(planner: Planner, arguments: Arguments) -> int:
     directories = list(dict.fromkeys(str(p.target.directory.absolute()) for p in todo))
     silence_second_validation()
     values = ",".join("'" + d.replace("'", "\\'") + "'" for d in directories)
-    call_hydra(job, "_run", ["-m", f"run_dir={values}", *own])
+    logs = Path(todo[0].target.config.outputs).absolute() / ".sweeps"
+    call_hydra(job, "_run", ["-m", f"run_dir={values}", f"hydra.sweep.dir='{logs}'", *own])
     return summarize([Path(d) for d in directories])
 
 

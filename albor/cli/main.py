@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from pathlib import Path
 
 from albor.config.problems import ConfigRefused
 from albor.errors import AlborError
@@ -26,12 +27,18 @@ def run(argv: list[str]) -> int:
     except AlborError as error:
         render.show_error(error)
         return error.exit_code
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        from albor.runs.store import disk_error
+
+        wrapped = disk_error(error, Path())
+        render.show_error(wrapped)
+        return wrapped.exit_code
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 def dispatch(argv: list[str]) -> int:

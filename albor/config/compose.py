@@ -28,6 +28,7 @@ from albor.config.location import options, search_directories, short
 from albor.config.overrides import parse
 from albor.config.problems import ConfigRefused, Problem
 from albor.config.suggest import nearest
+from albor.config.tree import guard_environment
 from albor.config.yaml_files import FileConfigSource, read_config
 
 
@@ -51,6 +52,7 @@ class Composer:
 
     def __init__(self, search_path: Sequence[str] = ()) -> None:
         self.directories = search_directories(search_path)
+        guard_environment()
         registry = SourcesRegistry.instance()
         registry.register(FileConfigSource)
         registry.register(StructuredConfigSource)

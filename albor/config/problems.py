@@ -17,6 +17,11 @@ CODES: dict[str, str] = {
     "E-OVERRIDE": "An override that cannot be read, or that reaches no stage of the target.",
     "E-YAML": "A file that cannot be read as YAML, is larger or deeper than a config needs to be, or has a key twice.",
     "E-TARGET": "`_target_` in a config. albor builds only what its own registry knows; YAML never names code to run.",
+    "E-RUN": "A run that is not there, not ready, or not of the kind that is needed.",
+    "E-DATA": "A corpus, tokenizer or dataset that cannot be used as asked.",
+    "E-MODEL": "A checkpoint that is missing, damaged, or not one the decoder computes.",
+    "E-TRAIN": "Training that had to stop.",
+    "E-DEVICE": "A device that this machine does not have.",
     "E-PATH": "A directory that is not there or cannot be used.",
 }
 

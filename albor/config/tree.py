@@ -74,6 +74,11 @@ def has_interpolation(value: Any) -> bool:
     return any(isinstance(leaf, str) and "${" in leaf for _, leaf in leaves(value))
 
 
+def guard_environment() -> None:
+    """Makes ${oc.env:…} read the allowed variables only, in defaults lists too."""
+    OmegaConf.register_new_resolver("oc.env", _environment, replace=True)
+
+
 def _environment(key: str, default: str | None = None) -> str | None:
     if key not in ENVIRONMENT and not key.startswith("SLURM_"):
         allowed = ", ".join(ENVIRONMENT)
@@ -86,7 +91,6 @@ def _environment(key: str, default: str | None = None) -> str | None:
 
 def resolve(tree: dict[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
     """The tree with every interpolation replaced, and one problem per bad one; those leaves become UNRESOLVED."""
-    OmegaConf.register_new_resolver("oc.env", _environment, replace=True)
     try:
         return _resolved(tree), []
     except (OmegaConfBaseException, ValueError, RecursionError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Interval, MinLen
+from annotated_types import Ge, Gt, Interval, Le, MinLen
 
 Dimension = Literal["count", "bytes", "seconds"]
 
@@ -27,7 +27,7 @@ class Named:
     """Marks text that becomes part of a directory's name."""
 
 
-Count = Annotated[int, Unit("count"), Gt(0)]
+Count = Annotated[int, Unit("count"), Gt(0), Le(10**18)]
 """A positive number of things: 500, 64k, 1.5M, 1B, 2T."""
 Bytes = Annotated[int, Unit("bytes"), Gt(0)]
 """A positive number of bytes: 4096, 512MiB, 141GB."""

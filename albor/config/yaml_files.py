@@ -18,6 +18,7 @@ from albor.config.problems import ConfigRefused, Problem
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 50
 MAX_ALIASES = 50
+MAX_NODES = 100_000
 
 
 class Loader(yaml.CSafeLoader):
@@ -51,15 +52,31 @@ def check_events(path: Path, text: str) -> None:
             raise refuse(path, line_of(event.start_mark), f"more than {MAX_ALIASES} aliases")
 
 
-def check_nodes(path: Path, node: yaml.Node) -> None:
-    """Keys given twice, and `_target_`."""
+def check_nodes(path: Path, node: yaml.Node, sizes: dict[int, int] | None = None) -> int:
+    """Keys given twice, `_target_`, and what aliases unfold to; each node is looked at once. Returns the number of
+    nodes with every alias unfolded."""
+    sizes = {} if sizes is None else sizes
+    if id(node) in sizes:
+        if not sizes[id(node)]:
+            raise refuse(path, line_of(node.start_mark), "an alias stands inside of what it names")
+        return sizes[id(node)]
+    sizes[id(node)] = 0  # being looked at
+    children = []
     if isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            check_nodes(path, item)
-    if not isinstance(node, yaml.MappingNode):
-        return
+        children = node.value
+    elif isinstance(node, yaml.MappingNode):
+        check_keys(path, node)
+        children = [value for _, value in node.value]
+    total = 1 + sum(check_nodes(path, child, sizes) for child in children)
+    if total > MAX_NODES:
+        raise refuse(path, line_of(node.start_mark), f"its aliases unfold to more than {MAX_NODES:,} values")
+    sizes[id(node)] = total
+    return total
+
+
+def check_keys(path: Path, node: yaml.MappingNode) -> None:
     seen: dict[str, int] = {}
-    for key, value in node.value:
+    for key, _ in node.value:
         line = key.start_mark.line + 1
         name = key.value if isinstance(key, yaml.ScalarNode) else str(key.value)
         if name in seen:
@@ -70,7 +87,6 @@ def check_nodes(path: Path, node: yaml.Node) -> None:
             cause = "`_target_` is not allowed: YAML never names code to run"
             raise refuse(path, line, cause, "remove it; `albor ls` shows what can be chosen", code="E-TARGET")
         seen[name] = line
-        check_nodes(path, value)
 
 
 def read_text(path: Path) -> str:

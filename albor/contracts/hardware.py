@@ -63,6 +63,18 @@ def precision(case: Case) -> Iterator[Found]:
 
 
 @contract(
+    "C-HW-003",
+    "The devices can be started together",
+    formula="nodes = 1",
+    stages=TRAINING,
+)
+def one_node(case: Case) -> Iterator[Found]:
+    if case.cfg.trainer.nodes > 1:
+        message = "this release starts the devices of one machine; several come with the cluster launchers"
+        yield "error", "trainer.nodes", message, "trainer.nodes=1"
+
+
+@contract(
     "C-HW-002",
     "The plan is made for the kind of device that trains",
     formula="trainer.accelerator = hardware.accelerator",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from albor.config.schema.tokenizer import MIN_BPE_VOCAB, BpeTokenizer, HfTokenizer
@@ -70,6 +71,8 @@ SHAPE = (
     "num_key_value_heads",
     "intermediate_size",
     "vocab_size",
+    "rope_theta",
+    "rms_norm_eps",
 )
 
 
@@ -83,7 +86,7 @@ def initial_weights(case: Case) -> Iterator[Found]:
     given = case.inputs.get("init_from", {}).get("model_config", {})
     for key in SHAPE:
         ours, theirs = getattr(case.cfg.model, key), given.get(key)
-        if isinstance(theirs, int) and theirs != ours:
+        if isinstance(theirs, (int, float)) and not math.isclose(theirs, ours):
             message = f"the model has {key} {ours:,}, the weights of init_from have {theirs:,}"
             yield "error", f"model.{key}", message, f"model.{key}={theirs}, or other weights"
 
@@ -104,6 +107,32 @@ def rows(case: Case) -> Iterator[Found]:
         lost = 1 - seq_len / row_len
         message = f"rows of {row_len:,} tokens are cut to {seq_len:,}: {lost:.0%} of the data is not trained on"
         yield "warning", "data.seq_len", message, f"data.seq_len={row_len}, or up.pack.data.row_len={seq_len}"
+
+
+@contract(
+    "C-DATA-004",
+    "Rows, tokenizer and model speak of the same tokens",
+    formula="the SHA-256 of the tokenizer is the same in all inputs that name it",
+    stages=("pretrain", "eval"),
+)
+def same_tokenizer(case: Case) -> Iterator[Found]:
+    named = {k: f["tokenizer_sha256"] for k, f in case.inputs.items() if k != "init_from" and "tokenizer_sha256" in f}
+    if len(set(named.values())) > 1:
+        message = f"the inputs {' and '.join(sorted(named))} were made with different tokenizers"
+        yield "error", "inputs", message, "give inputs that belong together, or let them be built"
+
+
+@contract(
+    "C-DATA-005",
+    "Some documents are held out",
+    formula="0 < val_fraction < 1",
+    history="Without them no perplexity means anything.",
+    stages=("prepare",),
+)
+def held_out(case: Case) -> Iterator[Found]:
+    if not 0 < case.cfg.data.val_fraction < 1:
+        message = f"a val_fraction of {case.cfg.data.val_fraction:g} leaves nothing to validate or nothing to train on"
+        yield "error", "data.val_fraction", message, "data.val_fraction=0.08"
 
 
 @contract(

@@ -50,7 +50,8 @@ def step_budget(case: Case) -> Iterator[Found]:
             f"{human_count(b.total_tokens)} tokens are {b.total_tokens / parameters:.2g} per parameter; below 10 the "
             f"model is undertrained (Chinchilla: 20)"
         )
-        yield "warning", "trainer", message, "trainer.tokens_per_param=20, with the data for it"
+        given = next((k for k in BUDGETS if getattr(case.cfg.trainer, k) is not None), "max_steps")
+        yield "warning", f"trainer.{given}", message, "trainer.tokens_per_param=20, with the data for it"
 
 
 @contract(

@@ -62,11 +62,13 @@ def prepare(
         raise DataError(_nothing_left(read, rejected), help="point data.source at Python files, or loosen data.filters")
 
     ordered = sorted(kept.values(), key=lambda document: document.path)
+    alone = len({document.package for document in ordered}) == 1
     sizes: Counter[str] = Counter()
     for document in ordered:
-        sizes[document.package] += len(document.text.encode())
+        sizes[document.path if alone else document.package] += len(document.text.encode())
     held_out = choose_validation(sizes, fraction=val_fraction, seed=seed)
-    parts = {split: [d for d in ordered if (d.package in held_out) == (split == "val")] for split in SPLITS}
+    val = [d for d in ordered if (d.path if alone else d.package) in held_out]
+    parts = {"train": [d for d in ordered if d not in val], "val": val}
     for split, part in parts.items():
         documents.write(out / f"{split}.parquet", part)
     return {

@@ -22,7 +22,7 @@ from albor.plan.nodes import External, Node, Plan
 from albor.runs import manifest
 from albor.runs.lineage import chain
 from albor.runs.manifest import InputRef, Manifest
-from albor.runs.store import ARTIFACT, disk_error, writable
+from albor.runs.store import ARTIFACT, Store, disk_error, exclusive, writable
 
 INTERRUPTED = 75
 Announce = Callable[[Path, Manifest], None]
@@ -37,13 +37,19 @@ def prepare(plan: Plan) -> None:
 
 
 def check_machine(plan: Plan) -> None:
-    """Raises AlborError when a run to be made here trains on a GPU and there is none; costs no import of torch."""
+    """Raises AlborError when a run to be made here needs a device or source directories that are not here."""
     for node in plan.nodes:
         trainer = node.config.trainer
-        if node.state == "done" or not node.stage.distributed or trainer.accelerator != "cuda":
+        if node.state != "done" and node.identity.get("listing") == "missing":
+            cause = f"{node.name} reads data.source.roots, and not all of them are directories here"
+            place = node.origins.find("data.source.roots")
+            raise AlborError(cause, "name directories that exist", place=place, code="E-DATA")
+        if node.state == "done" or not node.stage.distributed:
             continue
-        if not (Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi")):
-            cause = f"{node.name} trains on cuda, and this machine has no NVIDIA GPU"
+        nvidia = Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi") is not None
+        has = {"cpu": True, "cuda": nvidia, "mps": sys.platform == "darwin"}
+        if not has[trainer.accelerator]:
+            cause = f"{node.name} trains on {trainer.accelerator}, which this machine does not have"
             fix = "run it where there is one, or add trainer=cpu hardware=cpu"
             raise AlborError(cause, fix, place=node.origins.find("trainer.accelerator"), code="E-DEVICE")
 
@@ -68,8 +74,11 @@ def write_manifest(node: Node, plan: Plan) -> None:
         created=before.created if before else time.time(),
     )
     try:
-        node.directory.mkdir(parents=True, exist_ok=True)
-        manifest.save(node.directory, planned)
+        with exclusive(node.directory):
+            now = Store(node.directory.parent).get(node.directory)
+            finished_meanwhile = now and now.manifest.status == "done" and (before is None or before.status != "done")
+            if not finished_meanwhile:
+                manifest.save(node.directory, planned)
     except OSError as error:
         raise disk_error(error, node.directory) from None
 
@@ -90,7 +99,7 @@ def command(texts: Sequence[str]) -> str:
 
 def build(directory: Path, announce: Announce, finished: Announce) -> int:
     """Runs what is not done of a run's chain; returns the first exit code that is not 0, else 0."""
-    for place, run in chain(directory):
+    for place, run in chain(directory, unfinished=True):
         if run.status == "done":
             continue
         announce(place, run)
@@ -132,7 +141,14 @@ def execute(directory: Path, run: Manifest) -> int:
             signal.signal(number, handler)
     if code and "torch.distributed.run" in command and manifest.load(directory).status == "interrupted":
         return INTERRUPTED  # torchrun makes 1 of every rank's exit code
-    return code if code >= 0 else 1
+    if code in (-signal.SIGTERM, -signal.SIGINT):
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    if code < 0:
+        killed = "; the machine may have run out of memory" if code == -signal.SIGKILL else ""
+        print(f"{run.stage} was killed by {signal.Signals(-code).name}{killed}", file=sys.stderr)
+        return 1
+    return code
 
 
 def environment(run: Manifest) -> dict[str, str]:

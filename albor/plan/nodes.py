@@ -72,10 +72,11 @@ class Node:
                 return "stale", damage
             if upstream:
                 return "stale", f"its input {upstream[0]} is built again"
-            for name, ref in manifest.inputs.items():
-                if name in self.inputs and ref.digest != digest(self.inputs[name]):
-                    return "stale", f"its input {name} has changed since"
+            if changed := self._changed_input():
+                return "stale", f"its input {changed} has changed since"
             return "done", "nothing it depends on has changed"
+        if manifest.status in ("interrupted", "running") and not upstream and (changed := self._changed_input()):
+            return "new", f"its input {changed} has changed: starts again"
         if manifest.status == "interrupted" and self.stage.resumable and not upstream:
             return "interrupted", "resumes from its last checkpoint"
         if manifest.status == "running":
@@ -83,6 +84,12 @@ class Node:
         if manifest.status == "failed":
             return "failed", manifest.error or "failed"
         return "new", "planned, not started" if manifest.status == "planned" else "was interrupted; starts again"
+
+    def _changed_input(self) -> str | None:
+        """The input whose bytes are not those that the run was made from, or is being made from."""
+        assert self.run is not None
+        recorded = {name: ref.digest for name, ref in self.run.manifest.inputs.items() if ref.digest}
+        return next((n for n, d in recorded.items() if n in self.inputs and d != digest(self.inputs[n])), None)
 
     @property
     def facts(self) -> Facts:
@@ -141,7 +148,7 @@ class Planner:
     _stores: dict[str, Store] = field(default_factory=dict)
     _nodes: dict[Any, Node] = field(default_factory=dict)
     _json: dict[tuple[int, str], tuple[Any, str]] = field(default_factory=dict)
-    _identities: dict[tuple[str, int], tuple[Any, Mapping[str, str]]] = field(default_factory=dict)
+    _identities: dict[tuple[str, int, int], tuple[Any, Mapping[str, str]]] = field(default_factory=dict)
 
     def plan(self, texts: tuple[str, ...]) -> Plan:
         """Raises ConfigRefused with every problem of the config; contracts are findings of the plan's nodes."""
@@ -166,9 +173,16 @@ class Planner:
         for key, upstream in stage.inputs(config).items():
             given = config.inputs.get(key)
             path = (*below, name)
-            inputs[key] = self._external(config, given) if given else self._node(target, upstream, ordered, path)
+            if not given and stages.find(upstream).makes != key:
+                cause = f"{upstream} makes {stages.find(upstream).makes}, and {name} needs a {key}"
+                makers = ", ".join(s for s in stages.names() if stages.find(s).makes == key)
+                raise ConfigRefused([Problem("E-VALUE", "stage.of", cause, f"name a stage that does: {makers}")])
+            if given:
+                inputs[key] = self._external(config, given, key)
+            else:
+                inputs[key] = self._node(target, upstream, ordered, path)
         if config.init_from and stage.reads_key("init_from"):
-            inputs["init_from"] = self._external(config, config.init_from)
+            inputs["init_from"] = self._external(config, config.init_from, "model")
         ids = {k: i.id for k, i in inputs.items()}
         memo = (name, id(config), tuple(sorted(ids.items())))
         node = self._nodes.get(memo)
@@ -194,9 +208,9 @@ class Planner:
         return Node(stage, config, chosen.choices, chosen.origins, inputs, identity, made, directory, run)
 
     def _identity(self, stage: stages.Stage, config: Config) -> Mapping[str, str]:
-        key = (stage.name, id(config.data))
+        key = (stage.name, id(config.data), id(config.tokenizer))
         if key not in self._identities:
-            self._identities[key] = (config.data, stage.identity(config))
+            self._identities[key] = (config, stage.identity(config))
         return self._identities[key][1]
 
     def _fields(self, stage: stages.Stage, config: Config) -> str:
@@ -218,19 +232,27 @@ class Planner:
     def store(self, outputs: str) -> Store:
         return self._stores.setdefault(outputs, Store(Path(outputs)))
 
-    def _external(self, config: Config, given: str) -> External:
+    def _external(self, config: Config, given: str, kind: str) -> External:
         """A run by name, or a directory of files, known by their names, sizes and times. Raises AlborError."""
         path = Path(given.removeprefix("file://"))
         if path.is_dir() and not (path / "manifest.yaml").exists():
             names = sorted(str(p.relative_to(path)) for p in path.rglob("*") if p.is_file())
             return External(f"files:{listing_digest(path, names)[:12]}", path.absolute(), shape(path), None, "files")
         if given.startswith("hf:"):
-            return External(given, path, {}, None, "hub")
+            if kind != "model":
+                raise AlborError(f"{given}: only weights are taken from the Hub by name", "give a run or a directory")
+            return External(given, Path(given.removeprefix("hf:")), {}, None, "hub")
         run = self.store(config.outputs).find(given)
         manifest: Manifest = run.manifest
         if manifest.status != "done":
             raise AlborError(
                 f"the run {given} is {manifest.status}, not done", "finish it first", place=str(run.directory)
+            )
+        makes = stages.find(manifest.stage).makes if manifest.stage in stages.names() else manifest.stage
+        if makes != kind:
+            fix = f"choose a run that made a {kind}; `albor runs` lists them"
+            raise AlborError(
+                f"{given} is a run of {manifest.stage}, which makes {makes}", fix, place=str(run.directory)
             )
         facts = {**manifest.facts, **shape(run.artifact)}
         return External(manifest.id, run.artifact, facts, manifest.digest, manifest.stage)
@@ -242,4 +264,7 @@ def shape(directory: Path) -> dict[str, Any]:
         config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return {"model_config": config} if isinstance(config, dict) else {}
+    if not isinstance(config, dict):
+        return {}
+    nested = config.get("rope_parameters")
+    return {"model_config": (nested if isinstance(nested, dict) else {}) | config}

@@ -107,6 +107,11 @@ def explain(problem: Problem, stage: str, origins: Origins) -> Problem:
         if head in origins.composer.groups and not hasattr(Config, head) and head not in hints(Config):
             # A file of a group that is no section of the config sets its keys from the top.
             return replace(problem, help="begin the file with `# @package _global_`", origin=origins.find(problem.path))
+        if problem.path in valid_keys(stage):
+            section = problem.path.rpartition(".")[0]
+            cause = f"`{problem.path}` is a key of another {section} than the chosen one"
+            return replace(problem, cause=cause, help=f"choose the one that has it (`albor ls {head}`)",
+                           origin=origins.find(problem.path))  # fmt: skip
         groups = [] if "." in problem.path else list(origins.composer.groups)
         guess = nearest_key(problem.path, [*valid_keys(stage), *groups])
         fix = f"did you mean `{guess}`?" if guess else "`albor explain` lists the keys"

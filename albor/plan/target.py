@@ -105,7 +105,7 @@ class Target:
         shared = {i for i, key in values.items() if key.partition(".")[0] in EVERYWHERE or key in ASIDE}
         left = {i: key for i, key in values.items() if i not in shared}
         groups = [g for g in self.choices if g not in (*CHAIN, "stage", "experiment")]
-        levels, seen = [[self.stage]], {self.stage}
+        levels, seen, heard = [[self.stage]], {self.stage}, set[int]()
         while levels[-1]:
             level = levels[-1]
             taken = {i for i, key in left.items() if any(reads(s, key) for s in level)}
@@ -113,12 +113,13 @@ class Target:
             for stage in level:
                 self._received[stage] = shared | {i for i in taken if reads(stage, left[i])}
                 self._stage_choices[stage] = {g: c for g, c in chosen.items() if reads(stage, g)}
-            taken |= self._replace_inputs(level, left)
+            heard |= self._replace_inputs(level, left)
             left = {i: key for i, key in left.items() if i not in taken}
             groups = [g for g in groups if g not in chosen]
             wanted = dict.fromkeys(upstream for stage in level for upstream in self._upstream_of(stage))
             levels.append([s for s in wanted if s not in seen])
             seen.update(wanted)
+        left = {i: key for i, key in left.items() if i not in heard}
         self._received[self.stage] |= left.keys()
         self._stage_choices[self.stage] |= {g: self.choices[g] for g in groups}
         self._known.pop(self.stage, None)
@@ -126,7 +127,8 @@ class Target:
         return levels[:-1]
 
     def _replace_inputs(self, level: list[str], left: dict[int, str]) -> set[int]:
-        """Hands ``inputs.NAME=…`` to the stages of the level that have such an input."""
+        """Hands ``inputs.NAME=…`` to the stages of the level that have such an input. In the end every stage of the
+        target has it, so that no two of them work on different artifacts."""
         taken = set()
         for i, key in left.items():
             head, _, name = key.partition(".")

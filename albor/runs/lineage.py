@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from albor.runs.manifest import EXTERNAL, InputRef, Manifest, load
+from albor.runs.manifest import EXTERNAL, NAME, InputRef, Manifest, load
 
 
 def input_path(directory: Path, ref: InputRef) -> Path:
@@ -13,8 +13,9 @@ def input_path(directory: Path, ref: InputRef) -> Path:
     return Path(ref.path) if ref.stage in EXTERNAL else (directory / ref.path).resolve()
 
 
-def chain(directory: Path) -> Iterator[tuple[Path, Manifest]]:
-    """The runs that ``directory`` depends on and itself, inputs first, each once. Raises AlborError."""
+def chain(directory: Path, *, unfinished: bool = False) -> Iterator[tuple[Path, Manifest]]:
+    """The runs that ``directory`` depends on and itself, inputs first, each once; with ``unfinished`` only as far up as
+    there is something to do. What a finished run was made from may be gone. Raises AlborError."""
     seen: set[Path] = set()
 
     def visit(place: Path) -> Iterator[tuple[Path, Manifest]]:
@@ -22,9 +23,11 @@ def chain(directory: Path) -> Iterator[tuple[Path, Manifest]]:
             return
         seen.add(place)
         run = load(place)
-        for ref in run.inputs.values():
-            if ref.stage not in EXTERNAL:
-                yield from visit(input_path(place, ref).parent)
+        done = run.status == "done"
+        above = [input_path(place, ref).parent for ref in run.inputs.values() if ref.stage not in EXTERNAL]
+        for upstream in above:
+            if not (done and (unfinished or not (upstream / NAME).exists())):
+                yield from visit(upstream)
         yield place, run
 
     yield from visit(directory.resolve())

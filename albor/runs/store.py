@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,7 +69,12 @@ class Store:
 
     def runs(self) -> list[Run]:
         """Every run, oldest first."""
-        found = [Run(p.parent, load(p.parent)) for p in self.root.glob(f"*/*/{NAME}")]
+        found = []
+        for path in self.root.glob(f"*/*/{NAME}"):
+            try:
+                found.append(Run(path.parent, load(path.parent)))
+            except AlborError as error:
+                print(f"left out: {path.parent}: {error.cause}", file=sys.stderr)
         return sorted(found, key=lambda r: r.manifest.created)
 
     def find(self, name: str) -> Run:
@@ -87,7 +93,8 @@ class Store:
 
         guess = nearest(name, [p.name for p in paths])
         fix = f"did you mean {guess}? `albor runs` lists them" if guess else "`albor runs` lists them"
-        raise AlborError(f"there is no run '{name}'", fix, place=str(self.root))
+        what = "run or directory" if "/" in name else "run"
+        raise AlborError(f"there is no {what} '{name}'", fix, place=str(self.root))
 
 
 def outputs_of(overrides: Sequence[str]) -> Path:
@@ -114,7 +121,7 @@ def writable(root: Path) -> None:
 
 def disk_error(error: OSError, place: Path) -> AlborError:
     """An I/O failure as a message; exit code 1, because the config is not at fault."""
-    wrapped = AlborError(f"cannot write: {error.strerror or error}", place=str(error.filename or place))
+    wrapped = AlborError(f"cannot read or write: {error.strerror or error}", place=str(error.filename or place))
     wrapped.exit_code = 1
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         wrapped.help = "free some space, or choose another directory: outputs=DIR; finished work is kept"

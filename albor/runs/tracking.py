@@ -5,11 +5,12 @@ from __future__ import annotations
 import netrc
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from albor.runs.manifest import Manifest
+from albor.runs.metrics import NAME as METRICS
 
 
 class Tracker(Protocol):
@@ -79,6 +80,28 @@ class WandbTracker:
         self._run.finish(exit_code=exit_code)
 
 
+class Mirror:
+    """Keeps a tracker's failures out of the run: the first is told, after that nothing is mirrored any more."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self._tracker: Tracker | None = tracker
+
+    def log(self, metrics: Mapping[str, float | int]) -> None:
+        self._try(lambda tracker: tracker.log(metrics))
+
+    def finish(self, manifest: Manifest, exit_code: int) -> None:
+        self._try(lambda tracker: tracker.finish(manifest, exit_code))
+
+    def _try(self, call: Callable[[Tracker], None]) -> None:
+        if self._tracker is None:
+            return
+        try:
+            call(self._tracker)
+        except Exception as error:  # whatever W&B raises, the run goes on
+            self._tracker = None
+            print(f"W&B failed ({error}); {METRICS} goes on without it", file=sys.stderr)
+
+
 def start(directory: Path, manifest: Manifest) -> Tracker:
     """The tracker that the run's config asks for; never prompts, and offline needs no network."""
     tracking = manifest.config["tracking"]
@@ -92,9 +115,9 @@ def start(directory: Path, manifest: Manifest) -> Tracker:
         from wandb.errors import Error
 
         try:
-            return WandbTracker(directory, manifest, tracking, "online")
+            return Mirror(WandbTracker(directory, manifest, tracking, "online"))
         except Error as error:
             first = str(error).splitlines()[0]
             print(f"W&B cannot be reached ({first}); this run is kept offline, `wandb sync` sends it", file=sys.stderr)
             wandb.teardown()  # its service still holds the run's id
-    return WandbTracker(directory, manifest, tracking, "offline")
+    return Mirror(WandbTracker(directory, manifest, tracking, "offline"))

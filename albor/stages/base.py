@@ -46,7 +46,6 @@ class Context(Protocol):
     out: Path
     """Where the artifact's files go."""
     inputs: Mapping[str, Input]
-    resumed: bool
 
     def log(self, metrics: Mapping[str, float | int]) -> None: ...
     def progress(self, done: float, total: float, text: str = "") -> None: ...
@@ -78,6 +77,8 @@ class Stage:
     name: str
     version: int
     """Raised when the same config would give another result."""
+    makes: str
+    """What its artifact is; an input of this name takes it."""
     config: type
     """Schema of ``stage.*``."""
     reads: tuple[str, ...]

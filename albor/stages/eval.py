@@ -59,6 +59,7 @@ def run(cfg: Whole, context: Context) -> Facts:
 STAGE = Stage(
     name="eval",
     version=1,
+    makes="evaluation",
     config=Config,
     reads=("eval", "seed"),
     label=lambda cfg: f"{cfg.model.name}-{cfg.eval.name}",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from albor.config.schema.config import Config as Whole
+from albor.runs.files import sha256_file
 from albor.stages.base import Context, Facts, Stage
 
 
@@ -21,9 +22,10 @@ def run(cfg: Whole, context: Context) -> Facts:
     from albor.data.pack import pack
     from albor.data.tokenizer import Codec
 
-    return pack(
+    tokenizer = context.inputs["tokenizer"].path
+    facts = pack(
         context.inputs["documents"].path,
-        Codec.load(context.inputs["tokenizer"].path),
+        Codec.load(tokenizer),
         row_len=cfg.data.packed_len,
         fim_rate=cfg.data.fim_rate,
         fim_spm_rate=cfg.data.fim_spm_rate,
@@ -31,11 +33,13 @@ def run(cfg: Whole, context: Context) -> Facts:
         out=context.out,
         progress=lambda n: context.progress(n, 0, "documents"),
     )
+    return facts | {"tokenizer_sha256": sha256_file(tokenizer / "tokenizer.json")}
 
 
 STAGE = Stage(
     name="pack",
     version=1,
+    makes="rows",
     config=Config,
     reads=("data.packed_len", "data.fim_rate", "data.fim_spm_rate", "seed"),
     label=lambda cfg: f"{cfg.data.name}-{cfg.tokenizer.name}",

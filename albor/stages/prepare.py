@@ -41,6 +41,7 @@ def run(cfg: Whole, context: Context) -> Facts:
 STAGE = Stage(
     name="prepare",
     version=1,
+    makes="documents",
     config=Config,
     reads=("data.source", "data.filters", "data.val_fraction", "data.max_documents", "seed"),
     label=lambda cfg: cfg.data.name,

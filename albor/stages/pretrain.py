@@ -8,8 +8,11 @@ from typing import Literal
 
 from albor.config.budget import budget
 from albor.config.schema.config import Config as Whole
-from albor.contracts.base import Case
+from albor.config.schema.model import Model
+from albor.contracts import CONTRACTS, Case
 from albor.contracts.memory import checkpoint_bytes, training_bytes
+from albor.errors import AlborError
+from albor.runs.files import sha256_file
 from albor.stages.base import Context, Cost, Facts, Interrupted, Stage
 
 
@@ -43,6 +46,7 @@ def run(cfg: Whole, context: Context) -> Facts:
     from albor.data.tokenizer import Codec
     from albor.models.checkpoint import load_weights, save_model
     from albor.models.hub import fetch
+    from albor.models.llama_config import read_config
     from albor.training import pretrain
     from albor.training.job import Job
 
@@ -78,13 +82,27 @@ def run(cfg: Whole, context: Context) -> Facts:
     given = context.inputs.get("init_from")
     start = None
     if given is not None:
-        start = load_weights(fetch(str(given.path)) if given.id.startswith("hf:") else given.path, cfg.model)
+        place = fetch(str(given.path)) if given.id.startswith("hf:") else given.path
+        refuse_other_shape(cfg, read_config(place))
+        start = load_weights(place, cfg.model)
     trained = pretrain.fit(cfg.model, job, start)
     if trained.result["interrupted"]:
         raise Interrupted
     save_model(trained.model, context.out, eos_token_id=codec.eos_id, pad_token_id=codec.pad_id)
     codec.save(context.out)
-    return {"parameters": cfg.model.num_parameters, "vocab_size": cfg.model.vocab_size, **trained.result}
+    return {
+        "parameters": cfg.model.num_parameters,
+        "vocab_size": cfg.model.vocab_size,
+        "tokenizer_sha256": sha256_file(context.out / "tokenizer.json"),
+        **trained.result,
+    }
+
+
+def refuse_other_shape(cfg: Whole, theirs: Model) -> None:
+    """C-MODEL-004 on the checkpoint itself: weights from the Hub are seen only now. Raises AlborError."""
+    case = Case(cfg, "pretrain", {"init_from": {"model_config": vars(theirs)}})
+    for finding in CONTRACTS["C-MODEL-004"].findings(case):
+        raise AlborError(finding.message, finding.help, place=finding.path, code=finding.id)
 
 
 def bytes_per_token(facts: Facts) -> float | None:
@@ -107,6 +125,7 @@ def summary(metrics: Mapping[str, float | int]) -> str:
 STAGE = Stage(
     name="pretrain",
     version=1,
+    makes="model",
     config=Config,
     reads=("model", "data.seq_len", "optim", "trainer", "seed", "init_from"),
     label=lambda cfg: cfg.model.name,

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from albor.config.schema.config import Config as Whole
-from albor.config.types import Text
+from albor.errors import AlborError
 from albor.runs.files import write_text
-from albor.runs.lineage import chain
-from albor.runs.manifest import load
+from albor.runs.lineage import chain, input_path
+from albor.runs.manifest import EXTERNAL, load
 from albor.runs.metrics import NAME as METRICS
 from albor.stages.base import Context, Facts, Input, Stage
 
@@ -29,24 +29,29 @@ class Config:
 
     name: Literal["report"] = "report"
     """The stage's name."""
-    of: Text = "pretrain"
-    """The stage whose training is shown."""
 
 
 def run(cfg: Whole, context: Context) -> Facts:
     from albor.report.page import render
 
-    page = render(collect(context.inputs["model"], context.inputs["evaluation"]))
+    page = render(collect(context.inputs["evaluation"]))
     write_text(context.out / PAGE, page)
     return {"page": PAGE, "bytes": len(page.encode())}
 
 
-def collect(model: Input, evaluation: Input) -> Report:
-    """The report's data, read off the manifests, logs and files of the runs it is about."""
+def collect(evaluation: Input) -> Report:
+    """The report's data: the evaluation's, and of the run that made the evaluated model its manifest, log and config.
+
+    Raises AlborError when that model was given as a plain directory: nothing is known of its training.
+    """
     from albor.report.metrics import read_metrics
     from albor.report.model import Headline, Report
 
-    directory = model.path.parent
+    measured = evaluation.path.parent
+    ref = load(measured).inputs["model"]
+    if ref.stage in EXTERNAL:
+        raise AlborError("the evaluated model is no run of albor's, so there is no training to report", "stage=eval")
+    directory = input_path(measured, ref).parent
     run = load(directory)
     facts, samples = run.facts, evaluation.path / "samples.jsonl"
     initial = facts.get("initial_val_loss")
@@ -67,13 +72,12 @@ def collect(model: Input, evaluation: Input) -> Report:
             tokens_per_second=facts.get("tokens_per_second"),
             seconds=facts.get("seconds"),
             vocab_size=facts.get("vocab_size"),
-            planned_steps=facts.get("steps"),
         ),
         metrics=read_metrics(directory / METRICS),
         samples=[(s["prompt"], s["completion"]) for s in map(json.loads, lines(samples))],
         evaluation={k: v for k, v in evaluation.facts.items() if k.startswith("val_")},
         config=run.config,
-        lineage=lineage(directory, evaluation.path.parent),
+        lineage=lineage(measured),
         environment={k: str(v) for k, v in run.environment.items() if v is not None},
         command=run.command,
     )
@@ -119,9 +123,10 @@ def moment(seconds: float | None) -> str | None:
 STAGE = Stage(
     name="report",
     version=1,
+    makes="page",
     config=Config,
     reads=(),
     label=lambda cfg: cfg.model.name,
-    inputs=lambda cfg: {"evaluation": "eval", "model": cfg.stage.of},
+    inputs=lambda cfg: {"evaluation": "eval"},
     run=run,
 )

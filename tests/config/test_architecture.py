@@ -31,12 +31,13 @@ MAY_ENTER: dict[str, tuple[str, ...]] = {
     "serve": ("inference",),
     "report": ("runs",),
     "stages": ("config", "contracts", "runs"),
-    "exec": ("config", "contracts", "runs", "stages"),
+    "exec": ("worker",),
+    "worker": ("config", "contracts", "runs", "stages"),
     "plan": ("config", "contracts", "runs", "stages"),
     "cli": ("config", "contracts", "runs", "stages", "plan"),
     "__main__": ("cli",),
 }
-LAZILY: dict[str, tuple[str, ...]] = {"stages": WORKSHOPS, "cli": WORKSHOPS, "exec": ("cli",)}
+LAZILY: dict[str, tuple[str, ...]] = {"stages": WORKSHOPS, "cli": WORKSHOPS, "exec": ("worker",), "worker": ("cli",)}
 """Rooms that may be entered inside a function, or for types only."""
 HYDRA = tuple(f"albor/config/{f}.py" for f in ("compose", "overrides", "origins", "tree", "yaml_files"))
 HEAVY = ("torch", "lightning", "wandb", "transformers", "pyarrow", "numpy")

@@ -58,7 +58,7 @@ def run(arguments: Arguments) -> int:
 
 
 def show_finished(directory: Path, run: Manifest) -> None:
-    facts = ", ".join(f"{k} {_short(run.facts[k])}" for k in HEADLINES if k in run.facts and k != "page")
+    facts = ", ".join(f"{k} {_short(run.facts[k])}" for k in HEADLINES if run.facts.get(k) is not None and k != "page")
     took = human_seconds(run.seconds or 0)
     print(f"      {took}" + (f"; {facts}" if facts else ""), file=sys.stderr, flush=True)
 

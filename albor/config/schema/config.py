@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Interval
 
 from albor.config.schema.data import Data
 from albor.config.schema.model import Model
@@ -11,7 +13,7 @@ from albor.config.schema.optim import AdamW
 from albor.config.schema.run import Eval, Hardware, LocalExecutor, Tracking
 from albor.config.schema.tokenizer import BpeTokenizer, HfTokenizer
 from albor.config.schema.trainer import Trainer
-from albor.config.types import Label, NonNegative, Text
+from albor.config.types import Label, Text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +40,7 @@ class Config:
     """Where data tasks run."""
     hardware: Hardware
     """The device that a plan is made for."""
-    seed: NonNegative = 42
+    seed: Annotated[int, Interval(ge=0, lt=2**63)] = 42
     """Seed of everything random; reaches every stage upstream."""
     name: Label | None = None
     """Label of the run's directory; null takes the model's, corpus's or tokenizer's name."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Gt
+from annotated_types import Gt, Le
 
-from albor.config.types import Count, NonNegative, Positive, PositiveFloat, Recorded
+from albor.config.types import Count, NonNegative, Positive, Recorded
 
 Precision = Literal["float32", "bf16", "fp8"]
 
@@ -20,7 +20,7 @@ class Trainer:
     """Optimizer steps."""
     tokens: Count | None = None
     """Training tokens instead of steps ("1B"); rounded down to whole steps."""
-    tokens_per_param: PositiveFloat | None = None
+    tokens_per_param: Annotated[float, Gt(0), Le(1e6)] | None = None
     """Training tokens per model parameter instead of steps (Chinchilla: 20)."""
     epochs: Positive = 1
     """Passes over the data that are allowed; C-TRAINCFG-001 refuses a run that needs more."""
@@ -40,7 +40,7 @@ class Trainer:
     """Arithmetic of the matrix products; weights and optimizer state are float32 in every case."""
     deterministic: bool = False
     """Bit-exact repetition on the same device, at some cost in speed."""
-    compile: Annotated[bool, Recorded()] = False
+    compile: bool = False
     """torch.compile the model and its loss."""
     profile: Annotated[bool, Recorded()] = False
     """Write a kernel table of a few steps."""

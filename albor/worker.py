@@ -1,0 +1,230 @@
+"""Runs one planned run directory.
+
+The same command on a laptop, under torchrun and in a Slurm job: everything is in the manifest, nothing is composed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+from albor.config.schema.config import Config
+from albor.config.sections import Structurer
+from albor.contracts import Case, check_all
+from albor.errors import AlborError
+from albor.runs import environment, manifest, tracking
+from albor.runs.files import fsync_directory, sha256_file, write_text
+from albor.runs.lineage import input_path
+from albor.runs.manifest import FileRef, Manifest
+from albor.runs.metrics import NAME as METRICS
+from albor.runs.metrics import MetricsLog
+from albor.runs.progress import Progress
+from albor.runs.store import ARTIFACT, disk_error, exclusive
+from albor.stages import base as stages
+from albor.stages.base import view
+
+INTERRUPTED = 75
+BASIS = "basis.json"
+"""Digests of the inputs that the work in a run directory was done from."""
+
+
+class RunContext:
+    """What a stage sees of its run."""
+
+    def __init__(
+        self,
+        directory: Path,
+        inputs: Mapping[str, stages.Input],
+        log: MetricsLog,
+        tracker: tracking.Tracker,
+        bar: Progress,
+    ) -> None:
+        self.directory = directory
+        self.out = directory / f"{ARTIFACT}.partial"
+        self.inputs = inputs
+        self._log, self._tracker, self._bar = log, tracker, bar
+
+    def log(self, metrics: Mapping[str, float | int]) -> None:
+        self._log(metrics)
+        self._tracker.log(metrics)
+
+    def progress(self, done: float, total: float, text: str = "") -> None:
+        self._bar(done, total, text)
+
+
+def load_input(directory: Path, name: str, ref: manifest.InputRef) -> stages.Input:
+    """An input, its files verified against the hashes of the run that made it."""
+    path = input_path(directory, ref)
+    if ref.stage in manifest.EXTERNAL:
+        return stages.Input(name, ref.id, path, {}, {}, None)
+    made = manifest.load(path.parent)
+    if made.status != "done":
+        raise AlborError(f"its input {name} is {made.status}, not done", "build that first", place=str(path.parent))
+    for file, known in made.files.items():
+        verify(path / file, known)
+    return stages.Input(name, ref.id, path, made.facts, made.config, made.digest)
+
+
+def verify(path: Path, known: FileRef) -> None:
+    if not path.exists() or sha256_file(path) != known.sha256:
+        cause = "the file is missing" if not path.exists() else "its bytes are not those that were written"
+        raise AlborError(cause, "remove that run's directory to build it again", place=str(path))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code: 0 done, 1 failed, 2 the user must change something, 75 interrupted and resumable."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    directory = Path((arguments or sys.argv[1:])[0])
+    if int(os.environ.get("RANK", "0")) > 0:
+        return follow(directory)
+    try:
+        manifest.load(directory)  # what is no run directory is not made one
+        with exclusive(directory):
+            return lead(directory)
+    except AlborError as error:
+        report(error)
+        return error.exit_code
+    except OSError as error:
+        report(disk_error(error, directory))
+        return 1
+
+
+def structured(run: Manifest, stage: stages.Stage) -> Config:
+    config, problems = Structurer()(run.config, stage.config)
+    if config is None:
+        cause = "; ".join(f"{p.path}: {p.cause}" for p in problems)
+        raise AlborError(f"the manifest's config is not valid: {cause}", "plan the run again")
+    return config
+
+
+def refuse(run: Manifest, config: Config, stage: stages.Stage, inputs: Mapping[str, stages.Input]) -> None:
+    """Contracts once more, now that every input is there to say what it is. Raises AlborError."""
+    made = {
+        name: Structurer()(inputs[name].config, stages.find(ref.stage).config)[0]
+        for name, ref in run.inputs.items()
+        if ref.stage not in manifest.EXTERNAL
+    }
+    facts = {name: i.facts for name, i in inputs.items()}
+    case = Case(config, stage.name, facts, {name: c for name, c in made.items() if c is not None})
+    for finding in check_all(case):
+        if finding.severity == "error":
+            error = AlborError(finding.message, finding.help, place=finding.path)
+            error.code = finding.id
+            raise error
+
+
+def lead(directory: Path) -> int:
+    run = manifest.load(directory)
+    if run.status == "done":
+        return 0  # another process finished it while this one waited for its turn
+    stage = stages.find(run.stage)
+    config = structured(run, stage)
+    inputs = {name: load_input(directory, name, ref) for name, ref in run.inputs.items()}
+    refuse(run, config, stage, inputs)
+    clear(directory, stage, {name: i.digest or i.id for name, i in inputs.items()})
+    (directory / f"{ARTIFACT}.partial").mkdir(exist_ok=True)
+    running = run.to(
+        "running",
+        inputs={name: replace(ref, digest=inputs[name].digest) for name, ref in run.inputs.items()},
+        environment=environment.describe(),
+        started=time.time(),
+        finished=None,
+        error=None,
+    )
+    manifest.save(directory, running)
+    with recorded(directory, running) as outcome:
+        tracker = tracking.start(directory, running)
+        try:
+            with MetricsLog(directory) as log, Progress(stage.name) as bar:
+                context = RunContext(directory, inputs, log, tracker, bar)
+                facts = stage.run(view(config, stage.reads), context)
+            outcome.append(publish(directory, running, facts))
+        finally:
+            tracker.finish(outcome[0] if outcome else running, exit_code=0 if outcome else 1)
+    if outcome[0].status == "interrupted":
+        print("interrupted, and saved; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def clear(directory: Path, stage: stages.Stage, basis: Mapping[str, str]) -> None:
+    """Removes what an earlier attempt left, unless it was made from the same inputs and can be gone on from."""
+    path = directory / BASIS
+    if stage.resumable and path.exists() and json.loads(path.read_text(encoding="utf-8")) == basis:
+        return
+    for name in (BASIS, METRICS, "profile.txt", "traceback.txt"):
+        (directory / name).unlink(missing_ok=True)
+    for name in ("checkpoints", f"{ARTIFACT}.partial"):
+        shutil.rmtree(directory / name, ignore_errors=True)
+    write_text(path, json.dumps(basis))
+
+
+@contextmanager
+def recorded(directory: Path, running: Manifest) -> Iterator[list[Manifest]]:
+    """Writes how the run ended into its manifest, whatever happens."""
+    outcome: list[Manifest] = []
+    try:
+        yield outcome
+    except stages.Interrupted:
+        outcome.append(running.to("interrupted", finished=time.time()))
+        manifest.save(directory, outcome[0])
+    except BaseException as error:
+        wrapped = disk_error(error, directory) if isinstance(error, OSError) and error.errno else error
+        cause = wrapped.cause if isinstance(wrapped, AlborError) else f"{type(error).__name__}: {error}"
+        status: manifest.Status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        with suppress(OSError):  # a full disk keeps the old manifest, whose status says that the run did not end
+            manifest.save(directory, running.to(status, finished=time.time(), error=cause))
+        if isinstance(error, KeyboardInterrupt):
+            stopped = AlborError("interrupted", "the same command goes on from here; finished stages are kept")
+            stopped.exit_code = INTERRUPTED
+            raise stopped from None
+        if isinstance(wrapped, AlborError):
+            raise wrapped from None
+        (directory / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        raise
+
+
+def publish(directory: Path, running: Manifest, facts: stages.Facts) -> Manifest:
+    """Moves the artifact into place and marks the run done: the manifest is written last."""
+    partial, final = directory / f"{ARTIFACT}.partial", directory / ARTIFACT
+    files = manifest.artifact_files(partial)
+    if final.exists():
+        shutil.rmtree(final)
+    partial.replace(final)
+    fsync_directory(directory)
+    digest = manifest.artifact_digest(files)
+    done = running.to("done", files=files, digest=digest, facts=dict(facts), finished=time.time())
+    manifest.save(directory, done)
+    return done
+
+
+def follow(directory: Path) -> int:
+    """A rank other than the first: the same stage, no logging and no manifest of its own."""
+    run = manifest.load(directory)
+    stage = stages.find(run.stage)
+
+    class Silent:
+        def __call__(self, *args: object) -> None: ...
+
+    inputs = {name: load_input(directory, name, ref) for name, ref in run.inputs.items()}
+    context = RunContext(directory, inputs, Silent(), tracking.NoTracker(), Silent())  # type: ignore[arg-type]
+    try:
+        stage.run(view(structured(run, stage), stage.reads), context)
+    except stages.Interrupted:
+        return INTERRUPTED
+    return 0
+
+
+def report(error: AlborError) -> None:
+    from albor.cli.render import show_error
+
+    show_error(error)
