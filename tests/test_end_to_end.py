@@ -140,18 +140,19 @@ def test_a_lost_artifact_is_exported_again_from_the_last_checkpoint(built: Path,
 @pytest.mark.xdist_group("built")
 def test_one_model_is_reported_whatever_stage_it_is_given_to(built: Path) -> None:
     run = run_of(built, "pretrain")
-    plan = json.loads(albor("plan", "--json", *SMALL, f"inputs.model={run.id}", "seed=7", cwd=built).stdout)
+    small = tuple(t for t in SMALL if not t.startswith("model."))  # nothing left to train reads it
+    plan = json.loads(albor("plan", "--json", *small, f"inputs.model={run.id}", "seed=7", cwd=built).stdout)
     inputs = {n["stage"]: n["inputs"] for n in plan["nodes"]}
     assert "pretrain" not in inputs
     assert inputs["eval"]["model"] == run.id
     for wrong, kind in ((run_of(built, "tokenizer").id, "tokenizer"), (run_of(built, "pack").id, "rows")):
-        refused = albor("plan", *SMALL, "stage=eval", f"inputs.model={wrong}", cwd=built)
+        refused = albor("plan", *small, "stage=eval", f"inputs.model={wrong}", cwd=built)
         assert refused.returncode == 2
         assert f"which makes {kind}" in refused.stderr
-    other = albor(*SMALL, "stage=tokenizer", "tokenizer.vocab_size=512", "seed=3", cwd=built)
+    other = albor(*small, "stage=tokenizer", "tokenizer.vocab_size=512", "seed=3", cwd=built)
     assert other.returncode == 0
     newest = Store(built / "outputs").runs()[-1].manifest.id
-    mixed = albor("plan", *SMALL, "stage=eval", f"inputs.model={run.id}", f"inputs.tokenizer={newest}", cwd=built)
+    mixed = albor("plan", *small[:3], "stage=eval", f"inputs.model={run.id}", f"inputs.tokenizer={newest}", cwd=built)
     assert mixed.returncode == 2
     assert "C-DATA-004" in mixed.stdout
 

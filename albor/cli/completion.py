@@ -41,7 +41,7 @@ def answers(line: str) -> list[str]:
     elif verb == "explain":
         from albor.contracts import CONTRACTS
 
-        found = [*_keys(), *CONTRACTS]
+        found = [*_keys(), *sorted(CONTRACTS)]
     else:
         found = _overrides(begun, groups) + (list(VERBS) if len(words) == 2 else [])
     return [f for f in found if f.startswith(begun)]

@@ -20,8 +20,8 @@ CODES: dict[str, str] = {
     "E-RUN": "A run that is not there, not ready, or not of the kind that is needed.",
     "E-DATA": "A corpus, tokenizer or dataset that cannot be used as asked.",
     "E-MODEL": "A checkpoint that is missing, damaged, or not one the decoder computes.",
-    "E-TRAIN": "Training that had to stop.",
-    "E-DEVICE": "A device that this machine does not have.",
+    "E-TRAIN": "Training that had to stop: a loss that is not finite, checkpoints that are damaged.",
+    "E-DEVICE": "A device that the config names and this machine does not have.",
     "E-PATH": "A directory that is not there or cannot be used.",
 }
 

@@ -117,14 +117,25 @@ class Target:
             left = {i: key for i, key in left.items() if i not in taken}
             groups = [g for g in groups if g not in chosen]
             wanted = dict.fromkeys(upstream for stage in level for upstream in self._upstream_of(stage))
-            levels.append([s for s in wanted if s not in seen])
-            seen.update(wanted)
+            above = {s: self._ancestors(s) for s in wanted}
+            # A stage that another of the level is made from is farther away: it comes again, above that one.
+            levels.append([s for s in wanted if s not in seen and not any(s in above[t] for t in wanted)])
+            seen.update(levels[-1])
         left = {i: key for i, key in left.items() if i not in heard}
         self._received[self.stage] |= left.keys()
         self._stage_choices[self.stage] |= {g: self.choices[g] for g in groups}
         self._known.pop(self.stage, None)
         self._unread = [self.overrides.values[i] for i, key in left.items() if key not in OWN]
         return levels[:-1]
+
+    def _ancestors(self, stage: str, below: tuple[str, ...] = ()) -> set[str]:
+        """Every stage upstream of this one, as far as the choices tell."""
+        known = stage in self._known
+        draft = self._draft(stage) if stage in stages.names() and stage not in below else None
+        if not known:
+            self._known.pop(stage, None)
+        direct = set(stages.find(stage).inputs(draft).values()) if draft else set()
+        return direct.union(*(self._ancestors(s, (*below, stage)) for s in direct))
 
     def _replace_inputs(self, level: list[str], left: dict[int, str]) -> set[int]:
         """Hands ``inputs.NAME=…`` to the stages of the level that have such an input. In the end every stage of the
@@ -166,7 +177,7 @@ class Target:
         try:
             return self.config(stage).config
         except ConfigRefused:
-            received, self._received[stage] = self._received[stage], set()
+            received, self._received[stage] = self._received.get(stage, set()), set()
             own = self._own.pop(stage, None)
         try:
             return self.config(stage).config

@@ -22,7 +22,8 @@ BREAKS = [
     ("C-TRAINCFG-001", "warning", "trainer.warmup_steps",
      ("trainer.max_steps=100", "trainer.warmup_steps=11"),
      ("trainer.max_steps=100", "trainer.warmup_steps=10")),
-    ("C-TRAINCFG-001", "warning", "trainer", ("trainer.tokens_per_param=9.9",), ("trainer.tokens_per_param=10.1",)),
+    ("C-TRAINCFG-001", "warning", "trainer.tokens_per_param",
+     ("trainer.tokens_per_param=9.9",), ("trainer.tokens_per_param=10.1",)),
     ("C-TRAINCFG-002", "warning", "optim.schedule", ("optim.schedule=constant",), ("optim.schedule=wsd",)),
     ("C-TRAINCFG-003", "error", "trainer.grad_accum",
      (*GPU, "data.seq_len=1024", "trainer.micro_batch_size=63", "trainer.grad_accum=1"),
@@ -58,8 +59,11 @@ BREAKS = [
     ("C-HW-001", "error", "trainer.precision",
      (*GPU, "hardware.peak_flops.bf16=null"), (*GPU, "hardware.peak_flops.bf16=1e12")),
     ("C-HW-002", "warning", "hardware", ("hardware=h200",), ("hardware=cpu",)),
+    ("C-HW-003", "error", "trainer.nodes", ("trainer.nodes=2",), ("trainer.nodes=1",)),
+    ("C-DATA-005", "error", "data.val_fraction", ("data.val_fraction=0",), ("data.val_fraction=0.01",)),
+    ("C-DATA-005", "error", "data.val_fraction", ("data.val_fraction=1",), ("data.val_fraction=0.99",)),
 ]  # fmt: skip
-STAGE = {"C-DATA-002": "pack", "C-DATA-003": "tokenizer"}
+STAGE = {"C-DATA-002": "pack", "C-DATA-003": "tokenizer", "C-DATA-005": "prepare"}
 
 
 def found(case, contract: str, texts) -> list[tuple[str, str]]:
@@ -79,7 +83,7 @@ def test_fires_and_does_not(entry, case) -> None:
 
 
 def test_every_contract_is_tried() -> None:
-    assert {*(entry[0] for entry in BREAKS), "C-MODEL-004"} == CONTRACTS.keys()
+    assert {*(entry[0] for entry in BREAKS), "C-MODEL-004", "C-DATA-004"} == CONTRACTS.keys()
 
 
 @pytest.mark.parametrize("entry", [e for e in BREAKS if e[1] == "error"], ids=row)

@@ -27,7 +27,6 @@ FREE = (
     "hardware.mfu=0.123",
     "allow=[C-FIT-001]",
     "refused_by=[C-FIT-001]",
-    "trainer.compile=true",
     "trainer.profile=true",
     "trainer.log_every=3",
     "model.name=other",
@@ -39,6 +38,7 @@ FREE = (
 )
 """Recorded in the manifest, never part of an id."""
 DETERMINING = {
+    "trainer.compile=true": "pretrain",
     # override → the first stage that it changes; all after it change too
     "seed=7": "prepare",
     "data.max_documents=99": "prepare",
