@@ -36,6 +36,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_of(place: Path, stage: str) -> manifest.Manifest:
+    """The manifest of the first run of a stage: in ``built`` the fixture's."""
     return next(r.manifest for r in Store(place / "outputs").runs() if r.manifest.stage == stage)
 
 
@@ -170,7 +171,8 @@ def test_sample_continues_a_prompt_from_any_run_that_has_a_model_upstream(built:
 
 @pytest.mark.xdist_group("built")
 def test_a_tokenizer_that_exists_can_take_the_place_of_a_trained_one(built: Path) -> None:
-    path = next((built / "outputs/tokenizer").glob("*/artifact"))
+    runs = Store(built / "outputs").runs()
+    path = next(r.artifact for r in runs if r.manifest.stage == "tokenizer")  # the first: that of the fixture
     fim = [f"tokenizer.fim_{part}='<|fim_{part}|>'" for part in ("prefix", "suffix", "middle")]
     chosen = ("tokenizer=hf", f"tokenizer.path={path}", *fim)
     done = albor("debug=default", "tracking=none", "data.max_documents=60", "stage=pack", *chosen,
