@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def report(setup: float, first: float, second: float, runs: dict[str, dict[str, float]]) -> None:
-    initial, final = runs["pretrain"]["initial_val_loss"], runs["eval"]["val_ppl"]
+    initial, final = runs["pretrain"]["initial_val_loss"], runs["pretrain"]["val_ppl"]
     off = initial / math.log(VOCABULARY) - 1
     print(machine())
     print("\n| measure | target | reached |\n|---|---|---|")

@@ -67,8 +67,8 @@ def collect(evaluation: Input) -> Report:
             tokens=facts.get("tokens"),
             steps=facts.get("steps"),
             val_ppl_before=math.exp(initial) if initial else None,
-            val_ppl_after=evaluation.facts.get("val_ppl", facts.get("val_ppl")),
-            bits_per_byte=evaluation.facts.get("val_bits_per_byte", facts.get("val_bits_per_byte")),
+            val_ppl_after=facts.get("val_ppl"),  # on the rows of val_ppl_before; the evaluation may take others
+            bits_per_byte=facts.get("val_bits_per_byte"),
             tokens_per_second=facts.get("tokens_per_second"),
             seconds=facts.get("seconds"),
             vocab_size=facts.get("vocab_size"),

@@ -49,7 +49,7 @@ class Trainer:
     val_every: Positive = 100
     """Steps between validations; step 0 and the last step are always validated."""
     val_rows: Count = 256
-    """Validation rows used by these validations (the eval stage uses all)."""
+    """Validation rows used by these validations; the eval stage has its own number, eval.max_rows."""
     save_every: Positive = 200
     """Steps between checkpoints."""
 
