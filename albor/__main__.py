@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from albor.errors import INTERRUPTED
+
 
 def main() -> None:
     try:
@@ -11,7 +13,7 @@ def main() -> None:
 
         code = run(sys.argv[1:])
     except KeyboardInterrupt:  # while the imports above were under way
-        code = 75
+        code = INTERRUPTED
     sys.exit(code)
 
 

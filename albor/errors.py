@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+INTERRUPTED = 75
+"""Exit code of what was stopped and goes on when the same command is given again (EX_TEMPFAIL)."""
+
 
 class AlborError(Exception):
     """Something the user can change. Shown as one message without a traceback.

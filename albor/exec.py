@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 
-INTERRUPTED = 75
+from albor.errors import INTERRUPTED
 
 
 def run() -> None:

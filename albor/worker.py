@@ -20,7 +20,7 @@ from pathlib import Path
 from albor.config.schema.config import Config
 from albor.config.sections import Structurer
 from albor.contracts import Case, check_all
-from albor.errors import AlborError
+from albor.errors import INTERRUPTED, AlborError
 from albor.runs import environment, manifest, tracking
 from albor.runs.files import fsync_directory, sha256_file, write_text
 from albor.runs.lineage import input_path
@@ -32,7 +32,6 @@ from albor.runs.store import ARTIFACT, disk_error, exclusive
 from albor.stages import base as stages
 from albor.stages.base import view
 
-INTERRUPTED = 75
 BASIS = "basis.json"
 """Digests of the inputs that the work in a run directory was done from."""
 

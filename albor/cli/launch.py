@@ -17,13 +17,12 @@ from albor.cli.render import paint, plural, show_findings_of, show_problems
 from albor.config.location import conf_directory
 from albor.config.overrides import is_hydra
 from albor.config.problems import ConfigRefused, Problem
+from albor.errors import INTERRUPTED
 from albor.plan import sweep
 from albor.plan.apply import build, check_machine, prepare
 from albor.plan.nodes import Node, Plan, Planner
 from albor.runs import manifest
 from albor.runs.manifest import Manifest
-
-INTERRUPTED = 75
 
 
 def call_hydra(job: Callable[[Any], Any], config_name: str, argv: Sequence[str]) -> None:

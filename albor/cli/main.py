@@ -8,11 +8,10 @@ import sys
 from pathlib import Path
 
 from albor.config.problems import ConfigRefused
-from albor.errors import AlborError
+from albor.errors import INTERRUPTED, AlborError
 
 HYDRA_FLAGS = ("--info", "-i", "--hydra-help", "--experimental-rerun")
 REFUSED = 2
-INTERRUPTED = 75
 
 
 def run(argv: list[str]) -> int:

@@ -11,6 +11,8 @@ from albor.config.schema.config import Config
 from albor.config.schema.tokenizer import BpeTokenizer, HfTokenizer
 
 Severity = Literal["error", "warning"]
+TRAINING = ("pretrain",)
+"""Stages that train."""
 
 
 @dataclass(frozen=True, slots=True)

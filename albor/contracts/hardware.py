@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from albor.config.units import human_bytes
-from albor.contracts.base import Case, Found, contract
+from albor.contracts.base import TRAINING, Case, Found, contract
 from albor.contracts.memory import checkpoint_bytes, largest_micro_batch, training_bytes
 
-TRAINING = ("pretrain",)
 FP8_CAPABILITY = 8.9
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from albor.config.schema.trainer import BUDGETS
 from albor.config.units import human_count
-from albor.contracts.base import Case, Found, contract
+from albor.contracts.base import TRAINING, Case, Found, contract
 
-TRAINING = ("pretrain",)
 MIN_TOKENS_PER_STEP = 65_536
 LARGE_MODEL = 100_000_000
-BUDGETS = ("max_steps", "tokens", "tokens_per_param")
 
 
 @contract(

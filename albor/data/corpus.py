@@ -67,8 +67,8 @@ def prepare(
     for document in ordered:
         sizes[document.path if alone else document.package] += len(document.text.encode())
     held_out = choose_validation(sizes, fraction=val_fraction, seed=seed)
-    val = [d for d in ordered if (d.path if alone else d.package) in held_out]
-    parts = {"train": [d for d in ordered if d not in val], "val": val}
+    in_val = [(document.path if alone else document.package) in held_out for document in ordered]
+    parts = {split: [d for d, v in zip(ordered, in_val, strict=True) if v == (split == "val")] for split in SPLITS}
     for split, part in parts.items():
         documents.write(out / f"{split}.parquet", part)
     return {

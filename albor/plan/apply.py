@@ -17,14 +17,13 @@ from pathlib import Path
 from types import FrameType
 
 from albor.config.structure import plain
-from albor.errors import AlborError
+from albor.errors import INTERRUPTED, AlborError
 from albor.plan.nodes import External, Node, Plan
 from albor.runs import manifest
 from albor.runs.lineage import chain
 from albor.runs.manifest import InputRef, Manifest
 from albor.runs.store import ARTIFACT, Store, disk_error, exclusive, writable
 
-INTERRUPTED = 75
 Announce = Callable[[Path, Manifest], None]
 
 

@@ -13,6 +13,7 @@ from albor.config.origins import Origins
 from albor.config.overrides import plain_value
 from albor.config.problems import ConfigRefused, Problem
 from albor.config.schema.config import Config
+from albor.config.schema.trainer import BUDGETS
 from albor.config.sections import Structurer
 from albor.config.structure import MISSING, hints
 from albor.config.suggest import nearest_key
@@ -20,7 +21,7 @@ from albor.config.tree import delete, has_interpolation, leaves, resolve, set_va
 from albor.plan.keys import valid_keys
 from albor.stages import base as stages
 
-BUDGETS = tuple(f"trainer.{k}" for k in ("max_steps", "tokens", "tokens_per_param"))
+BUDGET_KEYS = tuple(f"trainer.{k}" for k in BUDGETS)
 Values = Sequence[tuple[str, Override]]
 
 
@@ -82,8 +83,8 @@ def apply_values(tree: dict[str, Any], values: Values, problems: list[Problem]) 
                 else:
                     tree = rest
                 continue
-            if key in BUDGETS and value is not None:
-                for other in BUDGETS:
+            if key in BUDGET_KEYS and value is not None:
+                for other in BUDGET_KEYS:
                     tree = tree if other in given else set_value(tree, other, None)
             tree = set_value(tree, key, value)
         except KeyError:

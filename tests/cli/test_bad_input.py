@@ -204,7 +204,7 @@ def test_all_mistakes_arrive_together(albor) -> None:
         "inputs.nothing=x",
         "eval.prompts=[x]",
     )
-    refused(outcome, messages=8)
+    assert len(refused(outcome, messages=8)) == 8
 
 
 def user(tmp_path: Path, name: str, text: str | bytes) -> str:
@@ -216,6 +216,9 @@ def user(tmp_path: Path, name: str, text: str | bytes) -> str:
 
 
 BOMB = "a: &a [x, x]\n" + "".join(f"{c}: &{c} [{', '.join([f'*{chr(ord(c) - 1)}'] * 9)}]\n" for c in "bcdefghij")
+SMALL_BOMB = "a: &a [x, x]\n" + "".join(
+    f"{c}: &{c} [{', '.join([f'*{chr(ord(c) - 1)}'] * 3)}]\n" for c in "bcdefghijklmnop"
+)
 G = "# @package _global_\n"
 FILES: dict[str, tuple[str | bytes, str, str]] = {
     "unknown key": (f"{G}optim:\n  lr: 1\n  lrr: 2\n", "x.yaml:4", "`optim.lr`"),
@@ -242,6 +245,8 @@ FILES: dict[str, tuple[str | bytes, str, str]] = {
     "duplicate key": (f"{G}optim:\n  lr: 1\n  lr: 2\n", "x.yaml:4", "keep one"),
     "duplicate section": (f"{G}optim: {{lr: 1}}\nseed: 1\noptim: {{eps: 1}}\n", "x.yaml:4", "keep one"),
     "alias bomb": (BOMB, "x.yaml", ""),
+    "alias bomb of few aliases": (SMALL_BOMB, "x.yaml", ""),
+    "alias of itself": (f"{G}name: &a [*a]\n", "x.yaml:2", ""),
     "merge key": (f"{G}x: &x {{lr: 1}}\noptim:\n  <<: *x\n", "x.yaml", ""),
     "deep": ("a: " + "[" * 2000 + "]" * 2000 + "\n", "x.yaml", ""),
     "deep mapping": ("".join(f"{' ' * i}a:\n" for i in range(2000)), "x.yaml", ""),

@@ -169,7 +169,8 @@ def test_what_is_completed_is_accepted(planner) -> None:
             if key.path not in ("stage.name", "data.source.kind", "tokenizer.kind") and value:
                 stage = next(s for s in stages.names() if stages.find(s).reads_key(key.path) or s == "report")
                 text = f"eval.tasks=[{value}]" if key.path == "eval.tasks" else f"{key.path}={value}"
-                planner.plan((text,) if stage == "report" else (f"stage={stage}", text))
+                plan = planner.plan((text,) if stage == "report" else (f"stage={stage}", text))
+                assert plan.target.stage.name == stage, text
 
 
 @pytest.mark.parametrize("hardware", ["cpu", "mps", "rtx4090", "a100", "h100", "h200"])

@@ -148,3 +148,15 @@ def test_a_foreign_or_truncated_file_is_refused(tree: Path, tmp_path: Path) -> N
             list(documents.read(path))
         assert path.name in str(refused.value)
         assert refused.value.help
+
+
+def test_one_package_alone_is_split_by_file(tmp_path: Path) -> None:
+    package = tmp_path / "tree" / "only"
+    package.mkdir(parents=True)
+    for number in range(12):
+        (package / f"m{number}.py").write_text(CODE.format(number), encoding="utf-8")
+    facts = run(tmp_path / "tree", tmp_path / "out")
+    assert facts["documents"]["train"] > facts["documents"]["val"] > 0
+    assert sum(facts["documents"].values()) == 12
+    split = {k: {d.path for d in v} for k, v in contents(tmp_path / "out").items()}
+    assert not split["train"] & split["val"]

@@ -49,6 +49,8 @@ BROKEN = {
     "experiment/unpackaged.yaml": ("optim: {lr: 1}\n", "# @package _global_"),
     "model/target.yaml": ("name: x\n_target_: os.system\n", "_target_"),
     "nogroup/x.yaml": ("a: 1\n", "nogroup"),
+    "data/empty.yaml": ("name: empty\n", "data.source"),
+    "model/lacking.yaml": (f"{G}model: {{name: lacking, hidden_size: 64}}\n", "model.num_hidden_layers"),
     "model/_base.yaml": ("name: base\n", "never composed"),
     "stray.yaml": ("a: 1\n", "never composed"),
     "model/other.yml": ("name: other\n", "never composed"),

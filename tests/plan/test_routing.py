@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from albor.config.schema.config import Config
-from albor.plan.nodes import Plan, Planner
+from albor.errors import AlborError
+from albor.plan.nodes import External, Plan, Planner
 
 CHAIN = ["prepare", "tokenizer", "pack", "pretrain", "eval", "report"]
 
@@ -198,3 +199,11 @@ def test_what_is_replaced_takes_no_values(albor, tmp_path: Path) -> None:
 def test_another_stage_to_report_on(planner: Planner) -> None:
     assert configs(planner.plan(("stage=eval", "stage.of=pretrain"))).keys() == {*CHAIN} - {"report"}
     assert planner.plan(("up.eval.stage.of=pretrain",)).target.id == planner.plan(()).target.id
+
+
+def test_weights_from_the_hub_are_named_without_their_prefix(planner: Planner) -> None:
+    given = planner.plan(("stage=pretrain", "init_from=hf:org/name")).target.inputs["init_from"]
+    assert isinstance(given, External)
+    assert (given.id, str(given.path), given.stage) == ("hf:org/name", "org/name", "hub")
+    with pytest.raises(AlborError, match="only weights"):
+        planner.plan(("stage=pretrain", "inputs.rows=hf:org/name"))

@@ -10,6 +10,8 @@ from annotated_types import Gt, Le
 from albor.config.types import Count, NonNegative, Positive, Recorded
 
 Precision = Literal["float32", "bf16", "fp8"]
+BUDGETS = ("max_steps", "tokens", "tokens_per_param")
+"""The keys that may say how long training runs; one of them does."""
 
 
 @dataclass(frozen=True, kw_only=True)
