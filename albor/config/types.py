@@ -37,6 +37,8 @@ Positive = Annotated[int, Gt(0)]
 NonNegative = Annotated[int, Ge(0)]
 PositiveFloat = Annotated[float, Gt(0)]
 NonNegativeFloat = Annotated[float, Ge(0)]
+PositiveFraction = Annotated[float, Interval(gt=0, le=1)]
+"""A share above 0 and up to 1."""
 Fraction = Annotated[float, Interval(ge=0, le=1)]
 """A share between 0 and 1, ends included."""
 Text = Annotated[str, MinLen(1)]

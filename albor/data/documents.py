@@ -12,8 +12,11 @@ import pyarrow as pa
 
 from albor.data.parquet import open_file, refusing, write_file
 
+_TEXT = ("text", "source", "package", "version", "path", "licence", "sha256")
+_NUMBERS = ("tier", "copies")
 SCHEMA = pa.schema(
-    [pa.field(name, pa.string(), nullable=False) for name in ("text", "source", "package", "path", "licence", "sha256")]
+    [pa.field(name, pa.string(), nullable=False) for name in _TEXT]
+    + [pa.field(name, pa.int32(), nullable=False) for name in _NUMBERS]
 )
 GROUP = 256
 """Documents per row group: what is held in memory at a time, a few megabytes."""
@@ -26,13 +29,19 @@ class Document:
     text: str
     """The file, decoded; line ends are as they were."""
     source: str
-    """The kind of source it came from."""
+    """The source it came from: its kind, or its name in a mix."""
     package: str
     """What it belongs to; a package is never split between training and validation."""
+    version: str
+    """Version of the package, or "" where there is none."""
     path: str
     """Its path inside the source, with forward slashes."""
     licence: str
-    """SPDX identifier."""
+    """SPDX identifier, or "unknown"."""
+    tier: int = 0
+    """Place of its source in the mix; of two similar documents the one of the lower tier is kept."""
+    copies: int = 1
+    """How often it is repeated when it is packed for training."""
 
     @property
     def sha256(self) -> str:
@@ -68,5 +77,5 @@ def count(path: Path) -> int:
 def _tables(documents: Iterable[Document]) -> Iterator[pa.Table]:
     stream = iter(documents)
     while batch := list(islice(stream, GROUP)):
-        columns = [[getattr(document, name) for document in batch] for name in SCHEMA.names]
-        yield pa.table([pa.array(column, pa.string()) for column in columns], schema=SCHEMA)
+        columns = [pa.array([getattr(d, f.name) for d in batch], f.type) for f in SCHEMA]
+        yield pa.table(columns, schema=SCHEMA)

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 from annotated_types import Interval
 
-from albor.config.schema.data import Data
+from albor.config.schema.data import Benchmarks, Data
 from albor.config.schema.model import Model
 from albor.config.schema.optim import AdamW
-from albor.config.schema.run import Eval, Hardware, LocalExecutor, Tracking
+from albor.config.schema.run import Eval, Hardware, LocalExecutor, RayExecutor, SlurmExecutor, Tracking
 from albor.config.schema.tokenizer import BpeTokenizer, HfTokenizer
 from albor.config.schema.trainer import Trainer
 from albor.config.types import Label, Text
@@ -34,9 +34,11 @@ class Config:
     """Length, batch, device and intervals of training."""
     eval: Eval
     """What a model is measured by."""
+    evals: Benchmarks = field(default_factory=Benchmarks)
+    """The benchmark files that training data is kept free of."""
     tracking: Tracking
     """Where metrics are mirrored to."""
-    executor: LocalExecutor
+    executor: LocalExecutor | SlurmExecutor | RayExecutor
     """Where data tasks run."""
     hardware: Hardware
     """The device that a plan is made for."""

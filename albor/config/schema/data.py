@@ -1,37 +1,42 @@
-"""Where text comes from, which of it is kept, and how it becomes rows of tokens."""
+"""Which of a corpus's documents are kept, and how they become rows of tokens."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
-from albor.config.types import Count, Fraction, Label, NonNegativeFloat, Positive, Text
+from albor.config.schema.sources import (
+    FilesSource,
+    HubSource,
+    LocalSource,
+    MixSource,
+    PypiSource,
+    StdlibSource,
+)
+from albor.config.types import Count, Fraction, Label, NonNegativeFloat, Positive, PositiveFraction, Text
 
-
-@dataclass(frozen=True, kw_only=True)
-class StdlibSource:
-    """The running interpreter's own standard library: real code that is always there."""
-
-    kind: Literal["stdlib"] = "stdlib"
-    """The source's kind."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LocalSource:
-    """Directories of Python files on this machine; each directory directly below a root is one package."""
-
-    kind: Literal["local"] = "local"
-    """The source's kind."""
-    roots: tuple[Text, ...]
-    """Directories to read: relative to the working directory, absolute, or below ~ (quoted)."""
-    licence: Text
-    """SPDX identifier of the licence of everything under the roots."""
+PERMISSIVE = (
+    "MIT",
+    "MIT-0",
+    "Apache-2.0",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "ISC",
+    "0BSD",
+    "Unlicense",
+    "CC0-1.0",
+    "Zlib",
+    "PSF-2.0",
+    "BSL-1.0",
+)
+"""Licences (SPDX) that ask for no more than attribution."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Filters:
-    """Basic document filters; the constants are StarCoder's."""
+    """What a document must be, judged alone; the constants are StarCoder's."""
 
+    licences: tuple[Text, ...] = PERMISSIVE
+    """SPDX licences that may be trained on; documents of any other, or of none that is known, are dropped."""
     min_characters: Positive = 50
     """Shorter documents are dropped."""
     max_characters: Positive = 100_000
@@ -42,6 +47,37 @@ class Filters:
     """Documents whose lines are longer on average are dropped."""
     min_alphanumeric: Fraction = 0.25
     """Documents with a smaller share of letters and digits are dropped."""
+    syntax: bool = True
+    """Drop what the running Python cannot parse; false for text that is not Python."""
+    secrets: bool = True
+    """Drop documents that hold what looks like a private key or an access token."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dedup:
+    """Near duplicates: MinHash finds candidates, the exact Jaccard similarity of their shingles decides.
+
+    A pair of similarity J is found with probability 1 - (1 - J^rows)^bands. Exact duplicates go in any case.
+    """
+
+    near: bool = True
+    """Drop near duplicates too."""
+    threshold: PositiveFraction = 0.7
+    """Jaccard similarity of two documents' shingles from which on one of them is dropped."""
+    shingle: Positive = 5
+    """Words per shingle; a document of fewer words has no near duplicates."""
+    bands: Positive = 32
+    """Bands of the MinHash signature; two documents that agree in one are compared."""
+    rows: Positive = 8
+    """Hashes per band."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmarks:
+    """The files that models are evaluated on; no training document may hold a part of them."""
+
+    data_dir: Text | None = None
+    """Directory of benchmark files (JSON, JSONL, text; plain, gzip or bzip2), searched at any depth; null knows none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,14 +86,20 @@ class Data:
 
     name: Label
     """What runs on this corpus are called."""
-    source: StdlibSource | LocalSource
+    source: StdlibSource | LocalSource | PypiSource | FilesSource | HubSource | MixSource
     """Where the documents come from."""
     filters: Filters = field(default_factory=Filters)
     """Which documents are kept."""
+    dedup: Dedup = field(default_factory=Dedup)
+    """Which of several similar documents are kept."""
     max_documents: Count | None = None
     """Read at most so many documents (in the source's order); null reads all."""
+    max_words: Count | None = None
+    """Refuse a corpus of more words (runs without white space) in its training split; null sets no limit."""
     val_fraction: Fraction = 0.08
-    """Share of the packages held out, whole, for validation."""
+    """Share of the packages held out, whole, for validation; not used when held_out names them."""
+    held_out: tuple[Text, ...] = ()
+    """Packages held out for validation, by name; what they share with others is dropped from training."""
     seq_len: Positive = 1024
     """Tokens per training sequence."""
     row_len: Positive | None = None

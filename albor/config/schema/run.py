@@ -7,7 +7,18 @@ from typing import Annotated, Literal
 
 from annotated_types import Interval, MinLen
 
-from albor.config.types import Bytes, Count, Fraction, Label, NonNegative, NonNegativeFloat, PositiveFloat, Text
+from albor.config.types import (
+    Bytes,
+    Count,
+    Fraction,
+    Label,
+    NonNegative,
+    NonNegativeFloat,
+    Positive,
+    PositiveFloat,
+    Seconds,
+    Text,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +75,38 @@ class LocalExecutor:
     """The executor's kind."""
     workers: NonNegative = 0
     """Processes; 0 takes one per core."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlurmExecutor:
+    """Data tasks as an array of Slurm jobs, by submitit. The outputs directory must be on a shared file system."""
+
+    kind: Literal["slurm"] = "slurm"
+    """The executor's kind."""
+    workers: Positive = 16
+    """Jobs that run at the same time; each works through its share of the tasks."""
+    partition: Text | None = None
+    """Slurm partition; null takes the cluster's default."""
+    account: Text | None = None
+    """Account to charge; null takes the user's default."""
+    time: Seconds = 4 * 3600.0
+    """Time limit of one job."""
+    memory: Bytes = 8 * 2**30
+    """Memory of one job."""
+    cpus: Positive = 1
+    """Cores of one job."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RayExecutor:
+    """Data tasks on a Ray cluster. The outputs directory must be on a shared file system."""
+
+    kind: Literal["ray"] = "ray"
+    """The executor's kind."""
+    address: Text | None = None
+    """Address of a running cluster, "auto" to find it; null starts one on this machine."""
+    workers: NonNegative = 0
+    """Tasks at the same time; 0 takes every core of the cluster."""
 
 
 @dataclass(frozen=True, kw_only=True)
