@@ -12,8 +12,8 @@ from albor.config.schema.sources import Leaf
 if TYPE_CHECKING:
     from albor.data.documents import Document
 
-TASK_BYTES = 16 << 20
-"""Source bytes that a task aims at: some seconds of work."""
+TASK_BYTES = 8 << 20
+"""Source bytes that a task aims at: a few seconds of work."""
 
 Progress = Callable[[float, float, str], None]
 """(done, total or 0, what is counted)."""
@@ -30,7 +30,7 @@ class Rejected:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A part of a source that one process reads alone: picklable, and the same wherever and however often it is planned."""
+    """A part of a source that one process reads alone: picklable, and the same wherever it is planned."""
 
     source: Leaf
     name: str
