@@ -1,0 +1,74 @@
+"""Hashes of a text's words, without a Python object per word: what near-duplicate search and decontamination count in.
+
+A word is a run of ASCII letters, digits and underscores, ``[A-Za-z_0-9]+``; everything else only separates words.
+"""
+
+from __future__ import annotations
+
+import string
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+Hashes = NDArray[np.uint64]
+
+_WORD = (string.ascii_letters + string.digits + "_").encode()
+_EXACT = bytes(byte if byte in _WORD else 0 for byte in range(256))
+_FOLDED = _EXACT.lower()
+_BASE = 0x9E3779B97F4A7C15
+"""Odd, so that it has an inverse modulo 2^64."""
+_USUAL_BITS = 17
+"""One table of powers serves all texts of up to 2^17 bytes; a longer one asks for its own."""
+
+
+def word_hashes(text: str, *, fold: bool) -> Hashes:
+    """64-bit hash of every word of ``text`` in order, shape [words]; with ``fold`` case does not count.
+
+    Equal words have equal hashes, in any text; of n different words two share one with probability about n^2 / 2^65.
+    Lone surrogates are as good as any other separator.
+    """
+    # Zeros around the text make every word begin and end inside it; every other byte that is in no word is zero too.
+    codes = (b"\0" + text.encode("utf-8", "surrogatepass") + b"\0").translate(_FOLDED if fold else _EXACT)
+    values = np.frombuffer(codes, dtype=np.uint8)
+    inside = values != 0
+    edges = np.flatnonzero(inside[1:] != inside[:-1])
+    return _spans(values, edges[::2] + 1, edges[1::2] + 1)
+
+
+def rolling(hashes: Hashes, n: int) -> Hashes:
+    """Hash of every run of ``n`` consecutive ``hashes``, order-sensitive, shape [max(0, len(hashes) - n + 1)]."""
+    count = len(hashes) - n + 1
+    if count <= 0:
+        return np.empty(0, dtype=np.uint64)
+    starts = np.arange(count)
+    return _spans(hashes, starts, starts + n)
+
+
+def _spans(values: NDArray[np.uint8] | Hashes, starts: NDArray[np.intp], ends: NDArray[np.intp]) -> Hashes:
+    """Hash of ``values[s:e]`` for every s and e: Rabin's polynomial by differences of prefix sums, then mixed."""
+    powers, inverses = _powers(max(_USUAL_BITS, len(values).bit_length()))
+    sums = np.empty(len(values) + 1, dtype=np.uint64)
+    sums[0] = 0
+    np.cumsum(values * powers[: len(values)], out=sums[1:])
+    return _mix((sums[ends] - sums[starts]) * inverses[starts])
+
+
+@lru_cache(maxsize=2)
+def _powers(bits: int) -> tuple[Hashes, Hashes]:
+    """The first 2^``bits`` powers of the base, and their inverses, modulo 2^64."""
+    tables = np.empty((2, 1 << bits), dtype=np.uint64)
+    tables[0], tables[1] = _BASE, pow(_BASE, -1, 1 << 64)
+    tables[:, 0] = 1
+    np.multiply.accumulate(tables, axis=1, out=tables)
+    return tables[0], tables[1]
+
+
+def _mix(x: Hashes) -> Hashes:
+    """The finalizer of SplitMix64 (Steele, Lea and Flood 2014), a bijection; ``x`` is overwritten."""
+    x ^= x >> np.uint64(30)
+    x *= np.uint64(0xBF58476D1CE4E5B9)
+    x ^= x >> np.uint64(27)
+    x *= np.uint64(0x94D049BB133111EB)
+    x ^= x >> np.uint64(31)
+    return x
