@@ -51,7 +51,7 @@ def _spans(values: NDArray[np.uint8] | Hashes, starts: NDArray[np.intp], ends: N
     sums = np.empty(len(values) + 1, dtype=np.uint64)
     sums[0] = 0
     np.cumsum(values * powers[: len(values)], out=sums[1:])
-    return _mix((sums[ends] - sums[starts]) * inverses[starts])
+    return mix((sums[ends] - sums[starts]) * inverses[starts])
 
 
 @lru_cache(maxsize=2)
@@ -64,7 +64,7 @@ def _powers(bits: int) -> tuple[Hashes, Hashes]:
     return tables[0], tables[1]
 
 
-def _mix(x: Hashes) -> Hashes:
+def mix(x: Hashes) -> Hashes:
     """The finalizer of SplitMix64 (Steele, Lea and Flood 2014), a bijection; ``x`` is overwritten."""
     x ^= x >> np.uint64(30)
     x *= np.uint64(0xBF58476D1CE4E5B9)
