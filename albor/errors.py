@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copyreg
+from typing import Any
+
 INTERRUPTED = 75
 """Exit code of what was stopped and goes on when the same command is given again (EX_TEMPFAIL)."""
 
@@ -29,3 +32,7 @@ class AlborError(Exception):
         self.help = help
         self.place = place
         self.code = code or self.code
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Its attributes are all there is to it, so it is copied without asking a subclass's own constructor."""
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]

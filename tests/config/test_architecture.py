@@ -22,6 +22,7 @@ MAY_ENTER: dict[str, tuple[str, ...]] = {
     "config": (),
     "contracts": ("config",),
     "runs": ("config",),
+    "executors": (),
     "data": ("runs",),
     "models": ("runs",),  # for atomic files
     "training": ("models", "data", "runs"),
@@ -37,7 +38,13 @@ MAY_ENTER: dict[str, tuple[str, ...]] = {
     "cli": ("config", "contracts", "runs", "stages", "plan"),
     "__main__": ("cli",),
 }
-LAZILY: dict[str, tuple[str, ...]] = {"stages": WORKSHOPS, "cli": WORKSHOPS, "exec": ("worker",), "worker": ("cli",)}
+LAZILY: dict[str, tuple[str, ...]] = {
+    "data": ("executors",),  # for types: a stage hands it one
+    "stages": (*WORKSHOPS, "executors"),
+    "cli": WORKSHOPS,
+    "exec": ("worker",),
+    "worker": ("cli",),
+}
 """Rooms that may be entered inside a function, or for types only."""
 HYDRA = tuple(f"albor/config/{f}.py" for f in ("compose", "overrides", "origins", "tree", "yaml_files"))
 HEAVY = ("torch", "lightning", "wandb", "transformers", "pyarrow", "numpy")
@@ -107,6 +114,9 @@ def test_who_knows_hydra_and_wandb(path: Path) -> None:
             assert name in HYDRA or name.startswith(("albor/plan/", "albor/cli/")), f"{name} imports {module}"
         if known == "wandb":
             assert name == "albor/runs/tracking.py"
+        assert known not in ("ray", "submitit"), (
+            "optional: executors import them by name"
+        )
 
 
 def test_the_tops_of_stages_are_light() -> None:

@@ -1,0 +1,102 @@
+"""Tasks on a Ray cluster, or on one that is started on this machine for the purpose."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from albor.config.schema.run import RayExecutor
+from albor.errors import AlborError
+from albor.executors.tasks import Outcome, attempt, cores, died, extra, settle, threads, unwatched
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class RayTasks:
+    """Each task asks for one core. A lost node fails the map like any dead process: Ray's retries would hide it."""
+
+    def __init__(self, config: RayExecutor) -> None:
+        """Connects to the cluster, or starts one. Raises AlborError when that fails."""
+        self._ray = extra("ray")
+        self._ours = not self._ray.is_initialized()
+        if self._ours:
+            self._connect(config)
+        self.workers = config.workers or max(1, int(self._ray.cluster_resources().get("CPU", 1)))
+
+    def _connect(self, config: RayExecutor) -> None:
+        new = {"num_cpus": config.workers or cores(), "include_dashboard": False} if config.address is None else {}
+        # "local" never finds a cluster by the environment: that is what an address is for.
+        with _environment(RAY_USAGE_STATS_ENABLED="0"):
+            try:
+                self._ray.init(
+                    address=config.address or "local",
+                    runtime_env={"env_vars": threads(1)},
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    **new,
+                )
+            except (ConnectionError, ValueError, RuntimeError) as error:
+                cause = f"no Ray cluster at executor.address={config.address}: {str(error).splitlines()[0]}"
+                if config.address is None:
+                    cause = f"Ray does not start here: {str(error).splitlines()[0]}"
+                raise AlborError(cause, "check the address, or leave executor.address=null to start one here") from None
+
+    def map(
+        self, function: Callable[[T], R], tasks: Sequence[T], done: Callable[[int, R], None] = unwatched
+    ) -> list[R]:
+        """See ``Executor.map``. The function travels once to each process, not once with each task."""
+
+        def work(task: T) -> Outcome:
+            return attempt(function, task)
+
+        remote = self._ray.remote(num_cpus=1, max_retries=0)(work)
+        queue = deque(enumerate(tasks))
+        running: dict[Any, int] = {}
+        results: dict[int, R] = {}
+        try:
+            while queue or running:
+                while queue and len(running) < self.workers:
+                    index, task = queue.popleft()
+                    running[remote.remote(task)] = index
+                (ended, *_), _ = self._ray.wait(list(running), num_returns=1)
+                index = running.pop(ended)
+                results[index] = settle(self._fetch(ended, index))
+                done(index, results[index])
+        except BaseException:
+            for task in running:
+                self._ray.cancel(task, force=True)
+            raise
+        return [results[index] for index in range(len(tasks))]
+
+    def _fetch(self, reference: Any, index: int) -> Outcome:
+        try:
+            outcome: Outcome = self._ray.get(reference)
+        except self._ray.exceptions.RayError as error:
+            why = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            raise died(f"Ray lost the process of task {index}: {why}", self.workers) from error
+        return outcome
+
+    def close(self) -> None:
+        """Leaves the cluster, and stops it if it was started here."""
+        if self._ours:
+            self._ray.shutdown()
+
+
+@contextmanager
+def _environment(**changes: str) -> Iterator[None]:
+    """Variables of the environment while something is started."""
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

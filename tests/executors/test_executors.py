@@ -1,0 +1,146 @@
+"""What every executor owes: the results in order, every failure, nothing hidden."""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+
+import pytest
+
+from albor.config.schema.run import LocalExecutor, RayExecutor, SlurmExecutor
+from albor.data.errors import DataError
+from albor.errors import AlborError
+from albor.executors import Executor, open_executor
+from albor.executors.slurm import SlurmJobs
+from tests.executors import work
+from tests.executors.conftest import RAY, needs
+
+
+def test_results_come_in_the_order_of_the_tasks(executor: Executor) -> None:
+    seen: dict[int, int] = {}
+    assert executor.map(work.square, range(11), seen.__setitem__) == [n * n for n in range(11)]
+    assert seen == {n: n * n for n in range(11)}
+    assert executor.map(functools.partial(work.power, 3), [5, 4]) == [125, 64]
+    assert executor.map(work.square, []) == []
+    assert executor.map(work.square, [7]) == [49]
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "words"),
+    [
+        (3, DataError, "no. 3 is empty"),
+        (4, ZeroDivisionError, "no. 4"),
+    ],
+)
+def test_a_failing_task_fails_the_map(executor: Executor, number: int, kind: type[Exception], words: str) -> None:
+    with pytest.raises(kind, match=words) as caught:
+        executor.map(work.fail, [1, 2, number])
+    if isinstance(caught.value, AlborError):
+        assert (caught.value.code, caught.value.help) == ("E-DATA", "fill it")
+    if executor.workers > 1:
+        assert "in fail" in str(caught.value.__cause__)
+    assert executor.map(work.square, [2, 3]) == [4, 9], "an executor can be used again"
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(5, "Fussy: because of no. 5"), (6, "SystemExit: 6"), (7, "local object.*lambda")]
+)
+def test_what_cannot_be_sent_is_told(executor: Executor, number: int, words: str) -> None:
+    if executor.workers > 1:
+        with pytest.raises((RuntimeError, AttributeError), match=words) as caught:
+            executor.map(work.fail, [1, number])
+        assert "Traceback" in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize(
+    ("how", "words"), [("exit", "exit code 3"), ("kill", "SIGKILL.*memory"), ("segfault", "SIGSEGV")]
+)
+def test_a_process_that_dies_is_an_error(how: str, words: str, tmp_path: Path) -> None:
+    with open_executor(LocalExecutor(workers=2), directory=tmp_path) as pool:
+        with pytest.raises(AlborError, match=f"the process of task 1 .*{words}") as caught:
+            pool.map(work.die, ["", how, ""])
+        assert caught.value.exit_code == 1 and "executor.workers=1" in str(caught.value.help)
+        assert pool.map(work.square, [2, 3]) == [4, 9]
+
+
+@pytest.mark.parametrize("task", [pytest.param("ray", marks=RAY)])
+def test_a_process_that_dies_on_ray_is_an_error(task: str, ray_executor: Executor) -> None:
+    with pytest.raises(AlborError, match="Ray lost the process of task 0") as caught:
+        ray_executor.map(work.die, ["exit", ""])
+    assert caught.value.exit_code == 1 and "executor.workers=1" in str(caught.value.help)
+
+
+@needs("submitit")
+def test_a_job_that_dies_is_an_error_with_the_end_of_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("submitit.core.core.Job._results_timeout_s", 0)  # for slow shared file systems
+    jobs = SlurmJobs(SlurmExecutor(workers=2), tmp_path, cluster="local")
+    with pytest.raises(AlborError, match="ended without a result") as caught:
+        jobs.map(work.die, ["exit", ""])
+    assert Path(str(caught.value.place)).is_file()
+
+
+@needs("submitit")
+def test_many_tasks_are_few_jobs(tmp_path: Path) -> None:
+    jobs = SlurmJobs(SlurmExecutor(workers=1), tmp_path, cluster="local")
+    assert jobs.map(work.square, range(50)) == [n * n for n in range(50)]
+    assert len(list(tmp_path.glob("map-*/*_log.out"))) == 4
+    assert not list(tmp_path.glob("map-*/*.pkl")), "logs stay, data do not"
+
+
+@needs("submitit")
+def test_slurm_that_is_not_here_or_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(AlborError, match="sbatch") as caught, open_executor(SlurmExecutor(), directory=tmp_path):
+        raise AssertionError
+    assert "executor=local" in str(caught.value.help)
+    for name in ("sbatch", "srun"):
+        (tmp_path / name).write_text("#!/bin/sh\necho 'sbatch: error: invalid partition specified: gold' >&2\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+    config = SlurmExecutor(partition="gold", account="a", time=90.0, memory=3 * 2**29)
+    with (
+        open_executor(config, directory=tmp_path) as jobs,
+        pytest.raises(AlborError, match="partition specified: gold"),
+    ):
+        jobs.map(work.square, [1, 2])
+    (script,) = tmp_path.glob("slurm/map-*/*.sh")
+    asked = script.read_text()
+    for words in ("--array=0-1%2", "--time=2", "--mem=1536MB", "--cpus-per-task=1", "--partition=gold"):  # fmt: skip
+        assert words in asked
+
+
+@pytest.mark.parametrize("module", ["ray", "submitit"])
+def test_a_missing_extra_is_named(module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, module, None)
+    config = RayExecutor() if module == "ray" else SlurmExecutor()
+    with pytest.raises(AlborError, match=f"needs {module}") as caught, open_executor(config, directory=tmp_path):
+        raise AssertionError
+    assert caught.value.help == 'pip install "albor[cluster]"'
+
+
+@pytest.mark.parametrize("kind", [pytest.param("ray", marks=RAY)])
+def test_a_ray_cluster_that_does_not_answer(kind: str, ray_executor: Executor, tmp_path: Path) -> None:
+    with open_executor(RayExecutor(workers=3), directory=tmp_path) as joined:
+        assert joined.workers == 3 and joined.map(work.square, [3]) == [9]
+    assert ray_executor.map(work.square, [3]) == [9], "what was not started is not stopped"
+
+
+def test_threads_are_set_in_processes_and_not_here(executor: Executor) -> None:
+    before = os.environ.get("RAYON_NUM_THREADS")
+    results = executor.map(work.environment, ["RAYON_NUM_THREADS"] * 3)
+    assert os.environ.get("RAYON_NUM_THREADS") == before
+    if executor.workers == 1:
+        assert results == [(os.getpid(), before)] * 3
+    else:
+        assert all(pid != os.getpid() and value == "1" for pid, value in results)
+        assert executor.map(work.arrow, [0, 0])[0][1] == 1
+
+
+def test_a_pool_starts_nothing_before_it_must(tmp_path: Path) -> None:
+    with open_executor(LocalExecutor(workers=2), directory=tmp_path) as pool:
+        assert pool.map(work.environment, ["HOME"])[0][0] == os.getpid()
+        first = {pid for pid, _ in pool.map(work.environment, ["HOME"] * 40)}
+        second = {pid for pid, _ in pool.map(work.environment, ["HOME"] * 40)}
+        assert os.getpid() not in first and second <= first | second and len(first | second) == 2
+    with open_executor(LocalExecutor(workers=0), directory=tmp_path) as pool:
+        assert pool.workers >= 1
