@@ -114,9 +114,7 @@ def test_who_knows_hydra_and_wandb(path: Path) -> None:
             assert name in HYDRA or name.startswith(("albor/plan/", "albor/cli/")), f"{name} imports {module}"
         if known == "wandb":
             assert name == "albor/runs/tracking.py"
-        assert known not in ("ray", "submitit"), (
-            "optional: executors import them by name"
-        )
+        assert known not in ("ray", "submitit"), "optional: executors import them by name"
 
 
 def test_the_tops_of_stages_are_light() -> None:
