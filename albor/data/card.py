@@ -1,45 +1,66 @@
-"""What a corpus is made of, counted: the data behind its card, its provenance page and its statistics."""
+"""What a corpus is made of and what became of it, as plain data; what shows it is elsewhere."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
 
-SPLITS = ("train", "val")
+from albor.data.errors import DataError
+
+
+class Plain:
+    """A dataclass of plain values that is written as JSON."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Mappings, lists, text and numbers only."""
+        return asdict(self)  # type: ignore[call-overload,no-any-return]
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        """What ``to_json`` gave. Raises DataError when it is no such thing, or one of another albor."""
+        known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+        if not isinstance(value, Mapping) or set(value) != known:
+            found = ", ".join(map(str, value)) if isinstance(value, Mapping) else type(value).__name__
+            cause = f"a {cls.__name__} has the fields {', '.join(sorted(known))}; found: {found}"
+            raise DataError(cause, help="build the run again with this albor, or read it with the one that made it")
+        return cls(**value)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SourceRow:
-    """The documents of one package in one split."""
+class SourceRow(Plain):
+    """What one version of a package gave to one split, under one licence."""
 
     source: str
     package: str
     version: str
     licence: str
     split: str
+    """train or val."""
     documents: int
     bytes: int
-    """UTF-8, of the text as it is, without copies."""
-    tokens: int = 0
-    """As packed: copies, sentinels and EOS counted; 0 before packing."""
+    """UTF-8 of the text."""
+    tokens: int
+    """As packed: copies, sentinels and EOS counted. 0 while nothing is packed."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepRow:
-    """What one step did; taken = kept + the sum of rejected."""
+class StepRow(Plain):
+    """One step of the pipeline: ``taken == kept + sum(rejected.values())``."""
 
     name: str
     taken: int
+    """Documents that the step saw."""
     kept: int
     rejected: dict[str, int]
-    """Documents by reason."""
+    """Reason to documents."""
     bytes_taken: int
     bytes_kept: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shard:
-    """One file of packed rows."""
+class Shard(Plain):
+    """One file of rows."""
 
     file: str
     sha256: str
@@ -47,45 +68,45 @@ class Shard:
     tokens: int
     """Padding not counted."""
     bytes: int
+    """Size of the file."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lengths:
-    """Documents by length in characters."""
+class Lengths(Plain):
+    """Documents by their length in characters, per split."""
 
     edges: list[int]
-    """Lower edges of the bins, powers of two; the last bin is open."""
+    """Lower edge of each bin, ascending; the first bin also holds what is shorter, the last what is longer."""
     train: list[int]
+    """Documents in each bin."""
     val: list[int]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataCard:
-    """Everything that is known about a packed corpus."""
+class DataCard(Plain):
+    """Everything there is to say about a packed corpus."""
 
     name: str
     tokenizer: str
     inputs: dict[str, str]
-    """Input name to the id of the run that made it."""
+    """Input name to run id."""
     sources: list[SourceRow]
     steps: list[StepRow]
+    """In the order of the pipeline."""
     shards: list[Shard]
     lengths: Lengths
     facts: dict[str, Any]
-    """What the pack stage says of its rows."""
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+    """The pack run's: num_sequences, tokens, val_tokens, val_bytes, fill, row_len, vocab_size, pieces, …"""
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> DataCard:
-        """Raises KeyError or TypeError when ``data`` is not a card."""
+    def from_json(cls, value: object) -> Self:
+        card = super().from_json(value)
         return cls(
-            **data
-            | {
-                "sources": [SourceRow(**row) for row in data["sources"]],
-                "steps": [StepRow(**row) for row in data["steps"]],
-                "shards": [Shard(**row) for row in data["shards"]],
-                "lengths": Lengths(**data["lengths"]),
+            **{
+                **vars(card),
+                "sources": [SourceRow.from_json(row) for row in card.sources],
+                "steps": [StepRow.from_json(row) for row in card.steps],
+                "shards": [Shard.from_json(row) for row in card.shards],
+                "lengths": Lengths.from_json(card.lengths),
             }
         )
