@@ -32,6 +32,8 @@ from albor.runs.store import ARTIFACT, disk_error, exclusive
 from albor.stages import base as stages
 from albor.stages.base import view
 
+WORK = "work"
+"""Finished parts of an artifact that is not whole yet."""
 BASIS = "basis.json"
 """Digests of the inputs that the work in a run directory was done from."""
 
@@ -49,6 +51,7 @@ class RunContext:
     ) -> None:
         self.directory = directory
         self.out = directory / f"{ARTIFACT}.partial"
+        self.work = directory / WORK
         self.inputs = inputs
         self._log, self._tracker, self._bar = log, tracker, bar
 
@@ -162,7 +165,7 @@ def clear(directory: Path, stage: stages.Stage, basis: Mapping[str, str]) -> Non
         return
     for name in (BASIS, METRICS, "profile.txt", "traceback.txt"):
         (directory / name).unlink(missing_ok=True)
-    for name in ("checkpoints", f"{ARTIFACT}.partial"):
+    for name in ("checkpoints", WORK, f"{ARTIFACT}.partial"):
         shutil.rmtree(directory / name, ignore_errors=True)
     write_text(path, json.dumps(basis))
 
@@ -203,6 +206,7 @@ def publish(directory: Path, running: Manifest, facts: stages.Facts) -> Manifest
     digest = manifest.artifact_digest(files)
     done = running.to("done", files=files, digest=digest, facts=dict(facts), finished=time.time())
     manifest.save(directory, done)
+    shutil.rmtree(directory / WORK, ignore_errors=True)
     return done
 
 

@@ -1,5 +1,6 @@
 """Contracts: what must hold before compute is spent. One list, used by the plan, the gate and the docs."""
 
+import albor.contracts.corpus
 import albor.contracts.hardware
 import albor.contracts.shapes
 import albor.contracts.training  # noqa: F401

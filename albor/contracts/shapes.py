@@ -123,19 +123,6 @@ def same_tokenizer(case: Case) -> Iterator[Found]:
 
 
 @contract(
-    "C-DATA-005",
-    "Some documents are held out",
-    formula="0 < val_fraction < 1",
-    history="Without them no perplexity means anything.",
-    stages=("prepare",),
-)
-def held_out(case: Case) -> Iterator[Found]:
-    if not 0 < case.cfg.data.val_fraction < 1:
-        message = f"a val_fraction of {case.cfg.data.val_fraction:g} leaves nothing to validate or nothing to train on"
-        yield "error", "data.val_fraction", message, "data.val_fraction=0.08"
-
-
-@contract(
     "C-DATA-002",
     "Fill-in-the-middle needs its tokens",
     formula="fim_rate > 0 ⇒ the tokenizer has prefix, suffix and middle tokens",

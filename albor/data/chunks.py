@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
-import numpy as np
-from numpy.typing import NDArray
-from tokenizers import Encoding
-
-from albor.data.documents import Document
+from albor.data.encoded import Encoded
 from albor.data.fim import OVERHEAD, Draw, assemble, draw, split
 from albor.data.tokenizer import Codec
 
@@ -41,19 +36,20 @@ class Chunker:
     fim_spm_rate: float
     seed: int
 
-    def pieces(self, document: Document, encoding: Encoding) -> Iterator[Piece]:
-        """The pieces of ``document``, whose whole text is ``encoding``. Put back together they are the whole text."""
-        text = _Text(document.text, encoding)
-        sha256 = document.sha256
+    def pieces(self, text: Encoded, *, sha256: str, copy: int = 0) -> Iterator[Piece]:
+        """The pieces of a document. Put back together they are the whole text.
+
+        ``sha256`` is the document's and ``copy`` counts its repetitions: with the seed they determine every chance.
+        """
         start = chunk = 0
         while start < len(text):
-            chances = draw(seed=self.seed, sha256=sha256, copy=0, chunk=chunk)
+            chances = draw(seed=self.seed, sha256=sha256, copy=copy, chunk=chunk)
             made = self._transformed(text, start, chances) if chances.transform < self.fim_rate else None
             start, piece = made or self._plain(text, start)
             chunk += 1
             yield piece
 
-    def _plain(self, text: _Text, start: int) -> tuple[int, Piece]:
+    def _plain(self, text: Encoded, start: int) -> tuple[int, Piece]:
         left = len(text) - start
         if left < self.row_len:
             return len(text), Piece([*text.ids[start:], self.codec.eos_id], False)
@@ -62,7 +58,7 @@ class Chunker:
         end = (text.cut(start, limit) if self.fim_rate else None) or limit
         return end, Piece(text.ids[start:end], False)
 
-    def _transformed(self, text: _Text, start: int, chances: Draw) -> tuple[int, Piece] | None:
+    def _transformed(self, text: Encoded, start: int, chances: Draw) -> tuple[int, Piece] | None:
         """None when no whole character fits, or ``start`` lies inside one."""
         fim = self.codec.fim
         assert fim is not None, "pack() has checked it"
@@ -79,43 +75,3 @@ class Chunker:
                 return end, Piece(tokens, True)
             size -= excess
         return None
-
-
-class _Text:
-    """A text, its tokens, and where it may be cut between two tokens without splitting a character."""
-
-    def __init__(self, text: str, encoding: Encoding) -> None:
-        self.ids: list[int] = encoding.ids
-        self._text = text
-        self._encoding = encoding
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def cut(self, start: int, limit: int) -> int | None:
-        """The last cut in (start, limit], in tokens; None when there is none or ``start`` is not a cut itself."""
-        if start == 0 and limit == len(self):
-            return limit
-        cuts = self._cuts
-        last = int(cuts[np.searchsorted(cuts, limit, side="right") - 1])
-        return last if last > start and cuts[np.searchsorted(cuts, start)] == start else None
-
-    def between(self, start: int, end: int) -> str:
-        """The text from cut to cut. Neighbouring slices join without loss."""
-        if start == 0 and end == len(self):
-            return self._text
-        return self._text[self._character(start) : self._character(end)]
-
-    def _character(self, cut: int) -> int:
-        if cut == 0:
-            return 0
-        return int(self._offsets[cut, 0]) if cut < len(self) else len(self._text)
-
-    @cached_property
-    def _offsets(self) -> NDArray[np.int64]:
-        return np.array(self._encoding.offsets, dtype=np.int64)
-
-    @cached_property
-    def _cuts(self) -> NDArray[np.int64]:
-        apart = self._offsets[1:, 0] >= self._offsets[:-1, 1]
-        return np.concatenate([[0], np.flatnonzero(apart) + 1, [len(self)]])

@@ -1,114 +1,261 @@
-"""From a source to a filtered, deduplicated corpus that is split by package."""
+"""From a source to documents that are fit to train on, in two splits: ingest each alone, select among all, publish."""
 
 from __future__ import annotations
 
-import hashlib
+import json
+import os
+import time
 from collections import Counter
-from collections.abc import Callable
-from itertools import islice
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from albor.config.schema.data import Filters, LocalSource, StdlibSource
-from albor.data import documents, sources
-from albor.data.documents import Document
-from albor.data.errors import DataError
-from albor.data.filters import basic, syntax
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-SPLITS = ("train", "val")
-OVERSHOOT = 2.0
-"""A package that would take validation beyond so many times its target stays in training."""
+from albor.config.schema.data import Data
+from albor.config.schema.sources import MixSource
+from albor.config.structure import plain
+from albor.data import documents, ingest, sources
+from albor.data.card import SPLITS, Lengths, SourceRow, StepRow
+from albor.data.decontaminate import Index
+from albor.data.decontaminate import fingerprint as benchmarks_fingerprint
+from albor.data.errors import DataError
+from albor.data.funnel import add, total_seconds
+from albor.data.parquet import shard, write_file
+from albor.data.select import DROPPED, Selection, select
+from albor.data.sources.base import Progress, Task
+from albor.data.steps import Mapper, Output, Step, perform
+from albor.runs.files import atomic_path, write_text
+
+STEPS, SOURCES, LENGTHS = "steps.json", "sources.json", "lengths.json"
+PUBLISH_VERSION = 1
+EDGES = [2**power for power in range(5, 18)]
+"""Characters: where the bins of document lengths begin."""
+NAMED_PACKAGES = 200
+"""Packages held out by chance that the facts name; beyond that they are only counted."""
 
 
 def prepare(
-    source: StdlibSource | LocalSource,
+    data: Data,
     *,
-    filters: Filters,
-    val_fraction: float,
+    benchmarks: Path | None,
     seed: int,
-    max_documents: int | None,
     out: Path,
-    progress: Callable[[int], None] = lambda read: None,
+    work: Path,
+    executor: Mapper,
+    progress: Progress = lambda done, total, text: None,
+    log: Callable[[Mapping[str, float]], None] = lambda metrics: None,
 ) -> dict[str, Any]:
-    """Write ``out/train.parquet`` and ``out/val.parquet`` and return the facts about them.
+    """Write ``out/{train,val}-NNNNN.parquet`` and what is known about them; ``work`` keeps finished parts for a rerun.
 
-    The two files depend on the set of documents, the filters, ``val_fraction`` and ``seed``, not on the order in
-    which the source gives them. ``progress`` is called with the number of files read so far.
+    The documents depend on the set of the source's documents and on the settings; neither the number of workers nor
+    the place they run at matters. ``log`` is given MB/s by step, per core.
 
     Returns:
-        ``documents`` and ``bytes`` (UTF-8) per split, ``packages`` (how many train, which validate), ``read``, and
-        ``rejected`` by reason; read = documents + rejected.
+        ``documents``, ``bytes`` (UTF-8) and ``words`` by split, ``packages`` (how many train, how many validate),
+        ``held_out`` (those that validate, by name), ``read`` and ``rejected`` by reason; read = documents + rejected.
 
     Raises:
-        DataError: nothing is left, or the source cannot be read.
+        DataError: nothing is left, there is too much of it (``max_words``), or the source cannot be read.
     """
-    rejected: Counter[str] = Counter()
-    kept: dict[str, Document] = {}
-    read = 0
-    for item in islice(sources.read(source), max_documents):
-        read += 1
-        progress(read)
-        if reason := _reason(item, filters):
-            rejected[reason] += 1
-            continue
-        assert isinstance(item, Document)
-        sha256 = item.sha256
-        rejected["duplicate"] += sha256 in kept
-        # The smallest path survives, so the order of arrival does not matter.
-        kept[sha256] = min(item, kept.get(sha256, item), key=lambda document: document.path)
-    rejected = +rejected
-    assert read == len(kept) + rejected.total(), "a document was lost or counted twice"
-    if not kept:
-        raise DataError(_nothing_left(read, rejected), help="point data.source at Python files, or loosen data.filters")
+    work.mkdir(parents=True, exist_ok=True)
+    sources.fetch(data.source, progress)
+    tasks = sources.tasks(data.source, limit=data.max_documents, max_characters=data.filters.max_characters)
+    if not tasks:
+        raise DataError("the source holds no file to read", help="point data.source at files of the kind it names")
+    ingested = perform(
+        _ingest_step(data, benchmarks, work),
+        tasks,
+        directory=work,
+        executor=executor,
+        progress=lambda done, total: progress(done, total, "parts of the source"),
+    )
+    read = add([[StepRow(**row) for row in output.facts["steps"]] for output in ingested])
+    if not read[-1].kept:
+        raise DataError(_nothing_left(read), help="point data.source at other files, or loosen data.filters")
+    progress(0, 0, "documents are compared")
+    selection = select(
+        [output.path for output in ingested],
+        dedup=data.dedup,
+        held_out=data.held_out,
+        val_fraction=data.val_fraction,
+        seed=seed,
+        weights=_weights(data),
+    )
+    steps = read + selection.steps
+    _check(data, steps, selection)
+    published = perform(
+        Step(name="publish", version=PUBLISH_VERSION, settings={}, identity=_Part.identity, run=_publish),
+        _parts(ingested, selection),
+        directory=work,
+        executor=executor,
+        progress=lambda done, total: progress(done, total, "shards"),
+    )
+    _link(published, out)
+    facts = _facts(steps, selection, published)
+    if data.max_words is not None and facts["words"]["train"] > data.max_words:
+        raise DataError(
+            f"the training split has {facts['words']['train']:,} words, data.max_words allows {data.max_words:,}",
+            help="lower data.max_documents, or take a smaller source",
+        )
+    _write_statistics(out, steps, published)
+    log(_rates(read[0].bytes_taken, [*ingested, *published]))
+    return facts
 
-    ordered = sorted(kept.values(), key=lambda document: document.path)
-    alone = len({document.package for document in ordered}) == 1
-    sizes: Counter[str] = Counter()
-    for document in ordered:
-        sizes[document.path if alone else document.package] += len(document.text.encode())
-    held_out = choose_validation(sizes, fraction=val_fraction, seed=seed)
-    in_val = [(document.path if alone else document.package) in held_out for document in ordered]
-    parts = {split: [d for d, v in zip(ordered, in_val, strict=True) if v == (split == "val")] for split in SPLITS}
-    for split, part in parts.items():
-        documents.write(out / f"{split}.parquet", part)
-    return {
-        "documents": {split: len(part) for split, part in parts.items()},
-        "bytes": {split: sum(len(d.text.encode()) for d in part) for split, part in parts.items()},
-        "packages": {"train": len(sizes) - len(held_out), "val": sorted(held_out)},
-        "read": read,
+
+def _ingest_step(data: Data, benchmarks: Path | None, work: Path) -> Step[Task]:
+    index = None
+    if benchmarks is not None:
+        index = work / "benchmarks.npz"
+        with atomic_path(index) as temporary:
+            Index.build(benchmarks).save(temporary)
+    count_words = data.max_words is not None
+    return Step(
+        name="ingest",
+        version=ingest.VERSION,
+        settings={
+            "filters": plain(data.filters),
+            "dedup": plain(data.dedup),
+            "benchmarks": benchmarks_fingerprint(str(benchmarks) if benchmarks else None),
+            "count_words": count_words,
+        },
+        identity=plain,
+        run=partial(ingest.ingest, filters=data.filters, dedup=data.dedup, benchmarks=index, count_words=count_words),
+    )
+
+
+def _weights(data: Data) -> dict[str, float]:
+    if not isinstance(data.source, MixSource):
+        return {}
+    return {name: part.weight for name, part in data.source.parts.items() if part.weight is not None}
+
+
+def _check(data: Data, steps: Sequence[StepRow], selection: Selection) -> None:
+    for before, after in zip(steps, steps[1:], strict=False):
+        assert before.kept == after.taken, f"a document was lost or counted twice before {after.name}"
+    absent = sorted(set(data.held_out) - set(selection.held_out))
+    # A bounded look at a corpus need not reach every package.
+    if absent and data.max_documents is None:
+        raise DataError(
+            f"data.held_out names packages of which nothing is left for validation: {', '.join(absent)}",
+            help="use the names that the source gives its packages; `albor data stats` lists them",
+        )
+    if not (selection.assigned != DROPPED).any():
+        raise DataError(_nothing_left(steps), help="loosen data.dedup, or take a larger source")
+
+
+def _nothing_left(steps: Sequence[StepRow]) -> str:
+    if not steps[0].taken:
+        return "the source holds no document"
+    reasons = ", ".join(f"{reason} {count}" for step in steps for reason, count in step.rejected.items())
+    return f"none of the {steps[0].taken} documents read is left: {reasons}"
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The documents of one ingested part, and the decision about each."""
+
+    ingested: Output
+    assigned: bytes
+    """One byte a document: the number of its split, or DROPPED."""
+
+    def identity(self) -> dict[str, str]:
+        return {"ingested": self.ingested.digest, "assigned": self.assigned.hex()}
+
+
+def _parts(ingested: Sequence[Output], selection: Selection) -> list[_Part]:
+    sizes = [output.facts["steps"][-1]["kept"] for output in ingested]
+    pieces = np.split(selection.assigned, np.cumsum(sizes)[:-1])
+    return [
+        _Part(output, piece.tobytes())
+        for output, piece in zip(ingested, pieces, strict=True)
+        if (piece != DROPPED).any()
+    ]
+
+
+def _publish(part: _Part, directory: Path) -> tuple[dict[str, Any], dict[str, float]]:
+    start = time.perf_counter()
+    assigned = np.frombuffer(part.assigned, np.int8)
+    index = pq.read_table(part.ingested.path / ingest.INDEX)
+    sizes = {name: index.column(name).to_numpy() for name in ("bytes", "words", "characters")}
+    facts: dict[str, Any] = {"documents": {}, "bytes": {}, "words": {}, "lengths": {}, "sources": []}
+    for number, split in enumerate(SPLITS):
+        mask = assigned == number
+        facts["documents"][split] = int(mask.sum())
+        facts["bytes"][split], facts["words"][split] = (int(sizes[name][mask].sum()) for name in ("bytes", "words"))
+        bins = np.searchsorted(EDGES, sizes["characters"][mask], side="right") - 1
+        facts["lengths"][split] = np.bincount(np.maximum(bins, 0), minlength=len(EDGES)).tolist()
+        if mask.any():
+            tables = documents.filtered(part.ingested.path / ingest.DOCUMENTS, mask)
+            write_file(directory / f"{split}.parquet", documents.SCHEMA, tables, compression="zstd")
+            facts["sources"] += _count_sources(directory / f"{split}.parquet", sizes["bytes"][mask], split)
+    return facts, {"publish": time.perf_counter() - start}
+
+
+def _count_sources(path: Path, sizes: Any, split: str) -> list[dict[str, Any]]:
+    keys = ["source", "package", "version", "licence"]
+    table = pq.read_table(path, columns=keys).append_column("bytes", pa.array(sizes))
+    grouped = (
+        table.group_by(keys).aggregate([("bytes", "sum"), ("bytes", "count")]).sort_by([(k, "ascending") for k in keys])
+    )
+    return [
+        {k: row[k] for k in keys} | {"split": split, "documents": row["bytes_count"], "bytes": row["bytes_sum"]}
+        for row in grouped.to_pylist()
+    ]
+
+
+def _link(published: Sequence[Output], out: Path) -> None:
+    """Number the shards of each split through. They stay where they were made as well, until the run is done."""
+    for split in SPLITS:
+        made = [output.path / f"{split}.parquet" for output in published if f"{split}.parquet" in output.files]
+        for number, file in enumerate(made):
+            target = shard(out, split, number)
+            target.unlink(missing_ok=True)
+            os.link(file, target)
+
+
+def _facts(steps: Sequence[StepRow], selection: Selection, published: Sequence[Output]) -> dict[str, Any]:
+    rejected: Counter[str] = Counter()
+    for step in steps:
+        rejected.update(step.rejected)
+    facts: dict[str, Any] = {
+        what: {split: sum(output.facts[what][split] for output in published) for split in SPLITS}
+        for what in ("documents", "bytes", "words")
+    }
+    assert steps[0].taken == sum(facts["documents"].values()) + rejected.total(), "a document was lost or counted twice"
+    return facts | {
+        "packages": selection.packages,
+        "held_out": selection.held_out if len(selection.held_out) <= NAMED_PACKAGES else [],
+        "read": steps[0].taken,
         "rejected": dict(sorted(rejected.items())),
     }
 
 
-def choose_validation(sizes: dict[str, int], *, fraction: float, seed: int) -> set[str]:
-    """The packages (name → bytes) to hold out: about ``fraction`` of the bytes, taken in the order of hash(seed, name).
-
-    Training keeps at least one package. With two or more, and ``fraction`` above 0, validation gets at least one: the
-    smallest when every package overshoots.
-    """
-    order = sorted(sizes, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
-    if fraction == 0 or len(order) < 2:
-        return set()
-    target = fraction * sum(sizes.values())
-    chosen: set[str] = set()
-    filled = 0
-    for name in order:
-        if filled >= target or len(chosen) == len(order) - 1:
-            break
-        if filled + sizes[name] <= OVERSHOOT * target:
-            chosen.add(name)
-            filled += sizes[name]
-    return chosen or {min(order, key=lambda name: sizes[name])}
+def _write_statistics(out: Path, steps: Sequence[StepRow], published: Sequence[Output]) -> None:
+    totals: dict[tuple[str, ...], list[int]] = {}
+    for row in (row for output in published for row in output.facts["sources"]):
+        counts = totals.setdefault(tuple(row[k] for k in ("source", "package", "version", "licence", "split")), [0, 0])
+        counts[0] += row["documents"]
+        counts[1] += row["bytes"]
+    rows = [
+        SourceRow(source=s, package=p, version=v, licence=li, split=sp, documents=n, bytes=size)
+        for (s, p, v, li, sp), (n, size) in sorted(totals.items())
+    ]
+    counted = {
+        split: np.sum([output.facts["lengths"][split] for output in published], axis=0).tolist() for split in SPLITS
+    }
+    write_text(out / STEPS, json.dumps([asdict(step) for step in steps], indent=1))
+    write_text(out / SOURCES, json.dumps([asdict(row) for row in rows], indent=1))
+    write_text(out / LENGTHS, json.dumps(asdict(Lengths(edges=EDGES, **counted)), indent=1))
 
 
-def _reason(item: Document | sources.Rejected, limits: Filters) -> str | None:
-    if isinstance(item, sources.Rejected):
-        return item.reason
-    return basic(item.text, limits) or syntax(item.text)
-
-
-def _nothing_left(read: int, rejected: Counter[str]) -> str:
-    if not read:
-        return "the source holds no Python file"
-    reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(rejected.items()))
-    return f"none of the {read} files read is left: {reasons}"
+def _rates(size: int, outputs: Sequence[Output]) -> dict[str, float]:
+    """MB/s of each kind of work on one core, over the bytes that were read; nothing for parts that were there already."""
+    if not all(output.seconds for output in outputs):
+        return {}
+    seconds = total_seconds(output.seconds for output in outputs)
+    return {f"mb_per_second/{name}": size / 1e6 / spent for name, spent in seconds.items() if spent}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from albor.data.parquet import open_file, refusing, write_file
 
@@ -60,18 +62,42 @@ def read(path: Path) -> Iterator[Document]:
     Raises:
         DataError: the file is missing, damaged or not a file of documents.
     """
-    file = open_file(path, columns={field.name: field.type for field in SCHEMA})
     names = [name for name in SCHEMA.names if name != "sha256"]
-    for group in range(file.num_row_groups):
-        with refusing(path):
-            rows = file.read_row_group(group, columns=names).to_pylist()
-        for row in rows:
+    for table in _groups(path, names):
+        for row in table.to_pylist():
             yield Document(**row)
 
 
-def count(path: Path) -> int:
-    """How many documents ``path`` holds, from its footer."""
-    return int(open_file(path, columns={field.name: field.type for field in SCHEMA}).metadata.num_rows)
+def sample(paths: Sequence[Path], size: int) -> Iterator[Document]:
+    """About ``size`` bytes of the documents in ``paths``, chosen by their hash: the same ones in any order of files."""
+    total = sum(_text_bytes(path) for path in paths)
+    limit = min(1.0, size / max(total, 1)) * 2**64
+    for path in paths:
+        yield from (document for document in read(path) if int(document.sha256[:16], 16) < limit)
+
+
+def _text_bytes(path: Path) -> int:
+    """Bytes of all texts, from the footer, with the few that Parquet adds."""
+    metadata = open_file(path, columns={field.name: field.type for field in SCHEMA}).metadata
+    return sum(metadata.row_group(group).column(0).total_uncompressed_size for group in range(metadata.num_row_groups))
+
+
+def filtered(path: Path, mask: NDArray[np.bool_]) -> Iterator[pa.Table]:
+    """The documents of ``path`` that ``mask`` keeps, as tables of SCHEMA; none of them is empty."""
+    start = 0
+    for table in _groups(path, SCHEMA.names):
+        kept = table.filter(pa.array(mask[start : start + len(table)]))
+        start += len(table)
+        if len(kept):
+            yield kept
+
+
+def _groups(path: Path, columns: list[str]) -> Iterator[pa.Table]:
+    file = open_file(path, columns={field.name: field.type for field in SCHEMA})
+    for group in range(file.num_row_groups):
+        with refusing(path):
+            table = file.read_row_group(group, columns=columns)
+        yield table
 
 
 def _tables(documents: Iterable[Document]) -> Iterator[pa.Table]:

@@ -103,7 +103,7 @@ class Stopwatch:
                 item = next(stream, _END)
             if item is _END:
                 return
-            yield item  # type: ignore[misc]
+            yield item
 
 
 def total_seconds(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:

@@ -145,7 +145,9 @@ class _Ingest:
         pending.clear()
 
     def save(self, directory: Path) -> None:
-        write_file(directory / INDEX, INDEX_SCHEMA, [pa.Table.from_pylist(self.records, INDEX_SCHEMA)], compression="zstd")
+        write_file(
+            directory / INDEX, INDEX_SCHEMA, [pa.Table.from_pylist(self.records, INDEX_SCHEMA)], compression="zstd"
+        )
         # A row per band: comparing reads one band of all documents at a time.
         keys = np.concatenate(self.bands) if self.bands else np.empty((0, self.dedup.bands), np.uint64)
         np.save(directory / BANDS, np.ascontiguousarray(keys.T))

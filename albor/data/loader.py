@@ -21,6 +21,7 @@ Batch = tuple[NDArray[np.int64], NDArray[np.int64]]
 class Position(TypedDict):
     """Where a run of batches stands, and what it is a position in."""
 
+    dataset: str
     seed: int
     epoch: int
     batches: int
@@ -46,9 +47,18 @@ class Batches:
     """
 
     def __init__(
-        self, rows: Rows, *, batch_size: int, seq_len: int, seed: int, rank: int = 0, world_size: int = 1
+        self,
+        rows: Rows,
+        *,
+        batch_size: int,
+        seq_len: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        dataset: str = "",
     ) -> None:
-        """``batch_size`` is global, in rows; ``seq_len`` tokens are cut from the start of each row.
+        """``batch_size`` is global, in rows; ``seq_len`` tokens are cut from the start of each row; ``dataset`` is the
+        digest of the files that the rows lie in.
 
         Raises:
             DataError: there are fewer rows than a batch, they are shorter than ``seq_len``, or ``world_size`` does not
@@ -65,7 +75,7 @@ class Batches:
                 f"a global batch of {batch_size} rows does not divide among {world_size} ranks",
                 help="make it trainer.micro_batch_size times the number of ranks",
             )
-        self.rows, self.batch_size, self.seq_len, self.seed = rows, batch_size, seq_len, seed
+        self.rows, self.batch_size, self.seq_len, self.seed, self.dataset = rows, batch_size, seq_len, seed, dataset
         self._mine = slice(rank * batch_size // world_size, (rank + 1) * batch_size // world_size)
         self._epoch = 0
         self._batches = 0
@@ -88,6 +98,7 @@ class Batches:
     def state_dict(self) -> Position:
         """The position after the last batch handed out."""
         return Position(
+            dataset=self.dataset,
             seed=self.seed,
             epoch=self._epoch,
             batches=self._batches,
@@ -102,7 +113,7 @@ class Batches:
             DataError: the state belongs to other rows, another batch size or another seed.
         """
         here = self.state_dict()
-        for key in ("rows", "batch_size", "seed"):
+        for key in ("dataset", "rows", "batch_size", "seed"):
             if state[key] != here[key]:
                 raise DataError(
                     f"the saved position has {key} {state[key]}, this run has {here[key]}",

@@ -1,57 +1,82 @@
-"""From documents to shuffled rows of tokens, for training and for validation."""
+"""From documents to shuffled rows of tokens, for training and for validation: tokenize, pack, write shards."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from itertools import islice
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from albor.data import documents as document_files
 from albor.data import rows as row_files
-from albor.data.chunks import Chunker
+from albor.data.card import SPLITS, Shard
 from albor.data.errors import DataError
+from albor.data.funnel import total_seconds
 from albor.data.loader import order
 from albor.data.packing import Packing, best_fit
+from albor.data.parquet import shard, shards
+from albor.data.sources.base import Progress
+from albor.data.steps import Mapper, Output, Step, perform
+from albor.data.tokenize import TOKENS, Settings, Shards, load_codec, tokenize
 from albor.data.tokenizer import Codec
+from albor.runs.files import sha256_file
 
-BATCH = 64
-"""Documents tokenized at a time."""
+TOKENIZE_VERSION, ROWS_VERSION = 1, 1
 MIN_ROW_LEN = 16
 """A row holds the sentinels, EOS and some text."""
+SHARD_BYTES = 64 << 20
+"""Tokens of one file of rows."""
 STORED_ORDER = -1
-"""The epoch whose order the file has; training's epochs count from 0."""
+"""The epoch whose order the files have; training's epochs count from 0."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What was packed."""
+
+    facts: dict[str, Any]
+    tokens: list[dict[str, Any]]
+    """Packed tokens by source, package, version, licence and split."""
+    shards: list[Shard]
 
 
 def pack(
     documents: Path,
-    codec: Codec,
+    tokenizer: Path,
     *,
     row_len: int,
     fim_rate: float,
     fim_spm_rate: float,
     seed: int,
     out: Path,
-    progress: Callable[[int], None] = lambda done: None,
-) -> dict[str, Any]:
-    """Turn ``documents/{train,val}.parquet`` into ``out/{train,val}.parquet``; validation is never transformed.
+    work: Path,
+    executor: Mapper,
+    progress: Progress = lambda done, total, text: None,
+    log: Callable[[Mapping[str, float]], None] = lambda metrics: None,
+) -> Packed:
+    """Turn ``documents/{train,val}-*.parquet`` into ``out/{train,val}-*.parquet``; validation is never transformed.
 
-    ``progress`` is called with the number of documents tokenized so far. Two runs write the same bytes.
+    ``tokenizer`` is the directory of a saved codec; ``work`` keeps finished parts for a rerun. Two runs write the
+    same bytes, whatever the number of workers.
 
     Returns:
-        ``num_sequences`` and ``val_sequences`` (rows), ``tokens`` and ``val_tokens`` (EOS and sentinels counted,
-        padding not), ``val_bytes`` (UTF-8, of the text that the val_tokens stand for: bits per byte is the mean loss
-        in nats times val_tokens / val_bytes / ln 2), ``fill`` (of the training rows), ``row_len``, ``token_bytes``,
-        ``vocab_size``, ``eos_id``, ``pad_id``, ``pieces`` and of those ``fim_pieces``, and ``fim_documents``
-        (training documents with at least one transformed piece).
+        As facts: ``num_sequences`` and ``val_sequences`` (rows), ``tokens`` and ``val_tokens`` (EOS and sentinels
+        counted, padding not), ``val_bytes`` (UTF-8, of the text that the val_tokens stand for: bits per byte is the
+        mean loss in nats times val_tokens / val_bytes / ln 2), ``fill`` (of the training rows), ``row_len``,
+        ``token_bytes``, ``vocab_size``, ``eos_id``, ``pad_id``, ``pieces`` and of those ``fim_pieces``,
+        ``documents`` (training, copies counted) and of those ``fim_documents`` (with at least one transformed piece).
 
     Raises:
         DataError: FIM is asked of a tokenizer without its tokens, rows are too short, or a file cannot be read.
     """
+    codec = Codec.load(tokenizer)
     if fim_rate > 0 and codec.fim is None:
         raise DataError(
             f"data.fim_rate={fim_rate} needs fill-in-the-middle tokens, which the tokenizer does not name",
@@ -59,72 +84,140 @@ def pack(
         )
     if row_len < MIN_ROW_LEN:
         raise DataError(f"rows of {row_len} tokens are too short", help=f"set data.row_len to {MIN_ROW_LEN} or more")
-    chunker = Chunker(codec=codec, row_len=row_len, fim_rate=fim_rate, fim_spm_rate=fim_spm_rate, seed=seed)
     width = row_files.token_bytes(codec.vocab_size)
-    train = _tokenize(documents / "train.parquet", chunker, width, progress)
-    val = _tokenize(
-        documents / "val.parquet", replace(chunker, fim_rate=0.0), width, lambda done: progress(train.documents + done)
+    settings = Settings(row_len=row_len, fim_rate=fim_rate, fim_spm_rate=fim_spm_rate, seed=seed, width=width)
+    work.mkdir(parents=True, exist_ok=True)
+    tasks = [(split, path, sha256_file(path)) for split in SPLITS for path in shards(documents, split)]
+    tokenized = perform(
+        Step(
+            name="tokenize",
+            version=TOKENIZE_VERSION,
+            settings=settings.to_json() | {"tokenizer": codec.digest},
+            identity=lambda task: {"split": task[0], "documents": task[2]},
+            run=partial(_tokenize, tokenizer, codec.digest, settings),
+        ),
+        tasks,
+        directory=work,
+        executor=executor,
+        progress=lambda done, total: progress(done, total, "shards tokenized"),
     )
-    packings = {}
-    for split, part in (("train", train), ("val", val)):
-        packing = packings[split] = best_fit(part.lengths, row_len)
-        rows = _rows(part, packing, order(len(packing), seed=seed, epoch=STORED_ORDER), row_len, codec.pad_id)
-        row_files.write(out / f"{split}.parquet", rows, row_len=row_len, token_bytes=width)
-    return {
+    parts = {
+        split: Shards([output for task, output in zip(tasks, tokenized, strict=True) if task[0] == split])
+        for split in SPLITS
+    }
+    start = time.perf_counter()
+    packings = {split: best_fit(part.lengths, row_len) for split, part in parts.items()}
+    seconds = {"best fit": time.perf_counter() - start}
+    row_tasks = [t for split in SPLITS for t in _row_tasks(split, parts[split], packings[split], settings)]
+    written = perform(
+        Step(
+            name="rows",
+            version=ROWS_VERSION,
+            settings={"row_len": row_len, "width": width, "pad_id": codec.pad_id},
+            identity=_RowTask.identity,
+            run=partial(_write_rows, row_len, width, codec.pad_id),
+        ),
+        row_tasks,
+        directory=work,
+        executor=executor,
+        progress=lambda done, total: progress(done, total, "shards of rows"),
+    )
+    row_shards = list(_link(row_tasks, written, out))
+    if all(output.seconds for output in (*tokenized, *written)):
+        size = sum(part.total("bytes") for part in parts.values())
+        spent = total_seconds([seconds, *(output.seconds for output in (*tokenized, *written))])
+        log({f"mb_per_second/{name}": size / 1e6 / value for name, value in spent.items() if value})
+    train, val = parts["train"], parts["val"]
+    facts = {
         "num_sequences": len(packings["train"]),
         "val_sequences": len(packings["val"]),
         "tokens": int(train.lengths.sum()),
         "val_tokens": int(val.lengths.sum()),
-        "val_bytes": val.text_bytes,
+        "val_bytes": val.total("bytes"),
         "fill": packings["train"].fill,
         "row_len": row_len,
         "token_bytes": width,
         "vocab_size": codec.vocab_size,
         "eos_id": codec.eos_id,
         "pad_id": codec.pad_id,
-        "pieces": len(train.pieces),
-        "fim_pieces": train.fim_pieces,
-        "fim_documents": train.fim_documents,
+        "pieces": len(train.lengths),
+        "fim_pieces": train.total("fim_pieces"),
+        "documents": train.total("documents"),
+        "fim_documents": train.total("fim_documents"),
     }
+    return Packed(facts, [row for part in parts.values() for row in part.sources()], row_shards)
 
 
-@dataclass(slots=True)
-class _Tokenized:
-    """One split's pieces and what went into them."""
-
-    pieces: list[NDArray[np.unsignedinteger]] = field(default_factory=list)
-    documents: int = 0
-    text_bytes: int = 0
-    fim_pieces: int = 0
-    fim_documents: int = 0
-
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        return np.array([len(piece) for piece in self.pieces], dtype=np.int64)
+def _tokenize(
+    tokenizer: Path, digest: str, settings: Settings, task: tuple[str, Path, str], directory: Path
+) -> tuple[dict[str, Any], dict[str, float]]:
+    split, documents, _ = task
+    return tokenize(load_codec(tokenizer, digest), settings, split, documents, directory)
 
 
-def _tokenize(path: Path, chunker: Chunker, width: int, progress: Callable[[int], None]) -> _Tokenized:
-    result = _Tokenized()
-    stream = document_files.read(path)
-    while batch := list(islice(stream, BATCH)):
-        encodings = chunker.codec.encode_with_offsets([document.text for document in batch])
-        for document, encoding in zip(batch, encodings, strict=True):
-            pieces = list(chunker.pieces(document, encoding))
-            transformed = sum(piece.transformed for piece in pieces)
-            result.pieces += [np.array(piece.tokens, dtype=f"<u{width}") for piece in pieces]
-            result.documents += 1
-            result.text_bytes += len(document.text.encode())
-            result.fim_pieces += transformed
-            result.fim_documents += transformed > 0
-        progress(result.documents)
-    return result
+@dataclass(frozen=True)
+class _RowTask:
+    """The rows of one file."""
+
+    split: str
+    sources: tuple[tuple[Path, str], ...]
+    """Files of tokens, with their digests."""
+    pieces: NDArray[np.int64]
+    """[n, 3]: file, offset and length of every piece, row after row."""
+    counts: NDArray[np.int64]
+    """Pieces of each row."""
+
+    def identity(self) -> dict[str, Any]:
+        used = np.unique(self.pieces[:, 0]).tolist()
+        return {
+            "split": self.split,
+            "sources": {str(number): self.sources[number][1] for number in used},
+            "rows": hashlib.sha256(self.pieces.tobytes() + self.counts.tobytes()).hexdigest(),
+        }
 
 
-def _rows(
-    part: _Tokenized, packing: Packing, stored_order: NDArray[np.int64], row_len: int, pad_id: int
-) -> Iterator[row_files.Row]:
-    for row in stored_order.tolist():
-        pieces = [part.pieces[piece] for piece in packing.row(row)]
-        doc_ends = np.cumsum([len(piece) for piece in pieces], dtype=np.int32)
-        padding = np.full(row_len - doc_ends[-1], pad_id, dtype=pieces[0].dtype)
-        yield np.concatenate([*pieces, padding]), doc_ends
+def _row_tasks(split: str, part: Shards, packing: Packing, settings: Settings) -> Iterator[_RowTask]:
+    """Rows in a random order, so that neighbours come from everywhere, cut into files of SHARD_BYTES."""
+    sources = tuple((output.path / TOKENS, output.files[TOKENS]["sha256"]) for output in part.outputs)
+    stored = order(len(packing), seed=settings.seed, epoch=STORED_ORDER)
+    rows_per_shard = max(1, SHARD_BYTES // (settings.row_len * settings.width))
+    # A split without a row still has a file, which says so.
+    for first in range(0, max(1, len(stored)), rows_per_shard):
+        rows = [packing.row(row) for row in stored[first : first + rows_per_shard].tolist()]
+        pieces = np.concatenate([np.empty(0, np.int64), *rows])
+        where = np.stack([part.files[pieces], part.offsets[pieces], part.lengths[pieces]], axis=1)
+        yield _RowTask(split, sources, where, np.array([len(row) for row in rows], dtype=np.int64))
+
+
+def _write_rows(
+    row_len: int, width: int, pad_id: int, task: _RowTask, directory: Path
+) -> tuple[dict[str, Any], dict[str, float]]:
+    start = time.perf_counter()
+    padding = np.full(row_len, pad_id, dtype=f"<u{width}").tobytes()
+    with ExitStack() as stack:
+        # Read where they lie, not mapped: what is mapped and touched counts as this process's memory.
+        files = lru_cache(maxsize=None)(lambda number: stack.enter_context(task.sources[number][0].open("rb")).fileno())
+
+        def rows() -> Iterator[row_files.Row]:
+            pieces = iter(task.pieces.tolist())
+            for count in task.counts.tolist():
+                row = [next(pieces) for _ in range(count)]
+                tokens = b"".join(os.pread(files(file), n * width, offset * width) for file, offset, n in row)
+                whole = tokens + padding[len(tokens) :]
+                yield np.frombuffer(whole, f"<u{width}"), np.cumsum([n for _, _, n in row], dtype=np.int32)
+
+        row_files.write(directory / "rows.parquet", rows(), row_len=row_len, token_bytes=width)
+    facts = {"rows": len(task.counts), "tokens": int(task.pieces[:, 2].sum())}
+    return facts, {"rows": time.perf_counter() - start}
+
+
+def _link(tasks: Sequence[_RowTask], written: Sequence[Output], out: Path) -> Iterator[Shard]:
+    """Numbers the files of each split through. They stay where they were made as well, until the run is done."""
+    for split in SPLITS:
+        made = [output for task, output in zip(tasks, written, strict=True) if task.split == split]
+        for number, output in enumerate(made):
+            target = shard(out, split, number)
+            target.unlink(missing_ok=True)
+            os.link(output.path / "rows.parquet", target)
+            file = output.files["rows.parquet"]
+            yield Shard(file=target.name, sha256=file["sha256"], bytes=file["bytes"], **output.facts)

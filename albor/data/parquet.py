@@ -13,6 +13,20 @@ from albor.data.errors import DataError
 from albor.runs.files import atomic_path
 
 
+PAGE_BYTES = 1 << 30
+"""More than any row group has."""
+
+
+def shard(directory: Path, split: str, number: int) -> Path:
+    """A file of a split, of documents or of rows."""
+    return directory / f"{split}-{number:05d}.parquet"
+
+
+def shards(directory: Path, split: str) -> list[Path]:
+    """The files of a split, in order; none when there is nothing in it."""
+    return sorted(directory.glob(f"{split}-*.parquet"))
+
+
 def open_file(path: Path, *, columns: dict[str, pa.DataType | None]) -> pq.ParquetFile:
     """A memory-mapped Parquet file that has exactly ``columns`` (type None: any).
 
@@ -35,12 +49,17 @@ def open_file(path: Path, *, columns: dict[str, pa.DataType | None]) -> pq.Parqu
 def write_file(path: Path, schema: pa.Schema, tables: Iterable[pa.Table], *, compression: str) -> None:
     """One row group per table, written beside ``path`` and renamed when whole.
 
-    Neither statistics nor dictionaries: they cost time on long values and nothing here asks for them.
+    A column of a row group is one page, so that values of a fixed size can be addressed. Neither statistics nor dictionaries: they cost time on long values and nothing here asks for them.
     """
     with (
         atomic_path(path) as temporary,
         pq.ParquetWriter(
-            temporary, schema, compression=compression, use_dictionary=False, write_statistics=False
+            temporary,
+            schema,
+            compression=compression,
+            use_dictionary=False,
+            write_statistics=False,
+            data_page_size=PAGE_BYTES,
         ) as writer,
     ):
         for table in tables:

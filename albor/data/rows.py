@@ -6,10 +6,12 @@ where the pieces of documents in the row end, so the last one is the number of t
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
-from itertools import islice
+from functools import cached_property
+from itertools import accumulate, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,9 +21,7 @@ from albor.data.errors import DataError
 from albor.data.parquet import open_file, refusing, write_file
 
 GROUP = 64
-"""Rows per row group: what a random read costs."""
-CACHE_BYTES = 64 << 20
-"""Tokens of the row groups used last that stay in memory; a small corpus stays whole."""
+"""Rows per row group."""
 TOKEN_BYTES = b"albor.token_bytes"
 DOC_ENDS = pa.list_(pa.field("item", pa.int32(), nullable=False))
 
@@ -53,30 +53,26 @@ class Rows:
         """Open ``paths``; only their footers are read.
 
         Raises:
-            DataError: a file is missing, damaged, not a file of rows, or its rows differ from the first file's.
+            DataError: there is no file, or one is missing, damaged, not a file of rows, or unlike the first.
         """
-        self._paths = [paths] if isinstance(paths, Path) else list(paths)
-        self._files = [open_file(path, columns={"tokens": None, "doc_ends": DOC_ENDS}) for path in self._paths]
-        layouts = [_layout(path, file.schema_arrow) for path, file in zip(self._paths, self._files, strict=True)]
-        if len(set(layouts)) != 1:
+        self._files = [_File(path) for path in ([paths] if isinstance(paths, Path) else paths)]
+        if not self._files:
+            raise DataError("there are no rows here", help="point to the output of the pack stage, or build it")
+        layouts = {(file.row_len, file.token_bytes) for file in self._files}
+        if len(layouts) != 1:
             raise DataError(
-                f"the rows of {', '.join(map(str, self._paths))} differ in length or token width",
+                f"the rows of {', '.join(str(file.path) for file in self._files)} differ in length or token width",
                 help="read together only files that one tokenizer and one row_len made",
             )
-        self.row_len, self.token_bytes = layouts[0]
+        self.row_len, self.token_bytes = layouts.pop()
         self.dtype = np.dtype(f"<u{self.token_bytes}")
-        counts = [file.num_row_groups for file in self._files]
-        self._groups = [(file, group) for file, count in enumerate(counts) for group in range(count)]
-        sizes = [self._files[file].metadata.row_group(group).num_rows for file, group in self._groups]
-        self._starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
-        group_bytes = max(sizes, default=1) * self.row_len * self.token_bytes
-        self._group = lru_cache(maxsize=max(1, CACHE_BYTES // group_bytes))(self._load)
+        self._starts = np.cumsum([0, *(len(file) for file in self._files)])
 
     def __len__(self) -> int:
         return int(self._starts[-1])
 
     def read(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.unsignedinteger], list[NDArray[np.int32]]]:
-        """Tokens [len(indices), row_len] in the stored type, and each row's document ends.
+        """Tokens [len(indices), row_len] in the stored type, and each row's document ends. Threads may share it.
 
         Raises:
             IndexError: an index is out of range.
@@ -85,24 +81,73 @@ class Rows:
         if len(indices) and not 0 <= indices.min() <= indices.max() < len(self):
             raise IndexError(f"rows {indices.min()} to {indices.max()} of {len(self)}")
         tokens = np.empty((len(indices), self.row_len), self.dtype)
-        doc_ends = [np.empty(0, np.int32)] * len(indices)
-        groups = (np.searchsorted(self._starts, indices, side="right") - 1).tolist()
-        # In the order of the file: neighbours share a row group.
-        for position in np.argsort(indices, kind="stable").tolist():
-            group = groups[position]
-            stored, offsets, ends = self._group(group)
-            row = indices[position] - self._starts[group]
-            tokens[position] = stored[row]
-            doc_ends[position] = ends[offsets[row] : offsets[row + 1]]
+        doc_ends = []
+        numbers = np.searchsorted(self._starts, indices, side="right") - 1
+        places = indices - self._starts[numbers]
+        for position, (number, row) in enumerate(zip(numbers.tolist(), places.tolist(), strict=True)):
+            tokens[position] = self._files[number].tokens(row)
+            doc_ends.append(self._files[number].doc_ends(row))
         return tokens, doc_ends
 
-    def _load(self, number: int) -> tuple[NDArray[np.unsignedinteger], NDArray[np.int32], NDArray[np.int32]]:
-        file, group = self._groups[number]
-        with refusing(self._paths[file]):
-            table = self._files[file].read_row_group(group, use_threads=False)
-        tokens, doc_ends = (table.column(name).chunk(0) for name in ("tokens", "doc_ends"))
-        stored = np.frombuffer(tokens.buffers()[1], self.dtype).reshape(-1, self.row_len)
-        return stored, doc_ends.offsets.to_numpy(), doc_ends.values.to_numpy()
+
+class _File:
+    """One file of rows, mapped.
+
+    A row group's tokens are one page of fixed-size values as they are, so a row lies where arithmetic says, and reading
+    it costs no more than its bytes: decoding the whole group for one row of it takes ten times as long.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._parquet = open_file(path, columns={"tokens": None, "doc_ends": DOC_ENDS})
+        self.row_len, self.token_bytes = _layout(path, self._parquet.schema_arrow)
+        self._dtype = np.dtype(f"<u{self.token_bytes}")
+        self._bytes = np.memmap(path, np.uint8, mode="r")
+        metadata = self._parquet.metadata
+        groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+        self._first = list(accumulate((group.num_rows for group in groups), initial=0))
+        self._places = [self._place(group.column(0), group.num_rows) for group in groups]
+
+    def __len__(self) -> int:
+        return self._first[-1]
+
+    def tokens(self, row: int) -> NDArray[np.unsignedinteger]:
+        group = bisect_right(self._first, row) - 1
+        size = self.row_len * self.token_bytes
+        start = self._places[group] + (row - self._first[group]) * size
+        return self._bytes[start : start + size].view(self._dtype)
+
+    def doc_ends(self, row: int) -> NDArray[np.int32]:
+        offsets, values = self._ends
+        return values[offsets[row] : offsets[row + 1]]
+
+    @cached_property
+    def _ends(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        with refusing(self.path):
+            column = self._parquet.read(columns=["doc_ends"], use_threads=False).column(0).combine_chunks()
+        return column.offsets.to_numpy(), column.values.to_numpy()
+
+    def _place(self, column: Any, rows: int) -> int:
+        """Where the first row's tokens lie in the file."""
+        size = rows * self.row_len * self.token_bytes
+        start, length = column.data_page_offset, column.total_compressed_size
+        # PageHeader in Thrift's compact form: field 1, the type, is DATA_PAGE; field 2 is the page's size.
+        expected = bytes([0x15, 0x00, 0x15]) + _varint(2 * size)
+        head = self._bytes[start : start + len(expected)].tobytes()
+        if column.compression != "UNCOMPRESSED" or head != expected or start + length > len(self._bytes):
+            raise DataError(
+                f"{self.path} is not laid out as albor writes rows: its pages cannot be addressed",
+                help="pack the rows again; another program has rewritten the file",
+            )
+        return int(start + length - size)
+
+
+def _varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*out, number])
 
 
 def _tables(rows: Iterable[Row], schema: pa.Schema, dtype: str) -> Iterator[pa.Table]:

@@ -163,7 +163,8 @@ def _near_duplicates(
         shingles=shingles,
         threshold=dedup.threshold,
     )
-    return stands_for != np.arange(len(index))
+    duplicate: NDArray[np.bool_] = stands_for != np.arange(len(index))
+    return duplicate
 
 
 def _choose(index: _Index, alive: NDArray[np.bool_], *, fraction: float, seed: int) -> NDArray[np.bool_]:

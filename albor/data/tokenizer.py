@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken, Encoding, Tokenizer, decoders, models, pre_tokenizers, trainers
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from albor.config.schema.tokenizer import MIN_BPE_VOCAB, SPECIAL_TOKENS, HfTokenizer
+from albor.data.encoded import Encoded
 from albor.data.errors import DataError
 from albor.data.fim import FimIds
 from albor.runs.files import write_text
@@ -88,6 +92,7 @@ class Codec:
         self._saved = tokenizer.to_str(pretty=True)
         self._roles = {"eos": eos, "pad": pad, "fim": list(fim) if fim else None}
         self._tokenizer = _text_only(tokenizer)
+        self._token_bytes = _token_bytes(self._tokenizer, self.vocab_size)
 
     @classmethod
     def load(cls, directory: Path) -> Codec:
@@ -130,6 +135,11 @@ class Codec:
             )
         return codec
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything that is saved."""
+        return hashlib.sha256((self._saved + json.dumps(self._roles)).encode()).hexdigest()
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         # A tokenizer loses this switch when it is pickled.
@@ -143,12 +153,15 @@ class Codec:
         """``encode`` of many texts, on all cores."""
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
-    def encode_with_offsets(self, texts: Sequence[str]) -> list[Encoding]:
-        """As ``encode_batch``, with ``ids`` and, per token, ``offsets`` (first and last + 1 character it stands for).
-
-        Tokens that share one character's bytes all carry that character's offsets.
-        """
-        return list(self._tokenizer.encode_batch(texts, add_special_tokens=False))
+    def encode_documents(self, texts: Sequence[str]) -> list[Encoded]:
+        """``encode_batch`` that also knows where each token stands in its text."""
+        if self._token_bytes is None:
+            encodings = self._tokenizer.encode_batch(texts, add_special_tokens=False)
+            return [Encoded(text, e.ids, e) for text, e in zip(texts, encodings, strict=True)]
+        return [
+            Encoded(text, ids, self._token_bytes[ids])
+            for text, ids in zip(texts, self.encode_batch(texts), strict=True)
+        ]
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
         """The text of ``ids``; bytes that are not UTF-8 become U+FFFD."""
@@ -174,6 +187,24 @@ def _text_only(tokenizer: Tokenizer) -> Tokenizer:
     copy = Tokenizer.from_str(json.dumps(layout))
     copy.encode_special_tokens = True
     return copy
+
+
+def _token_bytes(tokenizer: Tokenizer, vocab_size: int) -> NDArray[np.int64] | None:
+    """The number of bytes each id stands for [vocab_size]; None when tokens are not the text's own bytes.
+
+    A byte-level vocabulary spells every byte as one character, and the tokens of a text are its bytes without gap.
+    """
+    layout = json.loads(tokenizer.to_str())
+    steps = layout["pre_tokenizer"] or {}
+    byte_level = [step for step in steps.get("pretokenizers", [steps]) if step.get("type") == "ByteLevel"]
+    if layout["normalizer"] is not None or not byte_level or any(step["add_prefix_space"] for step in byte_level):
+        return None
+    sizes = np.zeros(vocab_size, dtype=np.int64)
+    for token, number in tokenizer.get_vocab(with_added_tokens=False).items():
+        sizes[number] = len(token)
+    for token in layout["added_tokens"]:
+        sizes[token["id"]] = len(token["content"].encode())
+    return sizes
 
 
 def _load(path: Path) -> Tokenizer:

@@ -78,7 +78,7 @@ class Node:
         if manifest.status in ("interrupted", "running") and not upstream and (changed := self._changed_input()):
             return "new", f"its input {changed} has changed: starts again"
         if manifest.status == "interrupted" and self.stage.resumable and not upstream:
-            return "interrupted", "resumes from its last checkpoint"
+            return "interrupted", "goes on from what it has finished"
         if manifest.status == "running":
             return "running", "was started; resumes if that process is gone"
         if manifest.status == "failed":

@@ -45,6 +45,8 @@ class Context(Protocol):
     """The run directory; work that can be resumed is kept here."""
     out: Path
     """Where the artifact's files go."""
+    work: Path
+    """Where finished parts are kept until the run is done; a rerun finds them."""
     inputs: Mapping[str, Input]
 
     def log(self, metrics: Mapping[str, float | int]) -> None: ...

@@ -24,6 +24,7 @@ class Config:
 
 
 def run(cfg: Whole, context: Context) -> Facts:
+    from albor.data.parquet import shards
     from albor.data.rows import Rows
     from albor.data.tokenizer import Codec
     from albor.evals.perplexity import perplexity
@@ -38,7 +39,7 @@ def run(cfg: Whole, context: Context) -> Facts:
     if "perplexity" in wanted.tasks:
         facts |= perplexity(
             engine,
-            Rows(rows.path / "val.parquet"),
+            Rows(shards(rows.path, "val")),
             batch_size=wanted.batch_size,
             limit=wanted.max_rows,
             bytes_per_token=bytes_per_token(rows.facts),

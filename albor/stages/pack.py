@@ -20,29 +20,34 @@ class Config:
 
 def run(cfg: Whole, context: Context) -> Facts:
     from albor.data.pack import pack
-    from albor.data.tokenizer import Codec
+    from albor.executors import open_executor
 
-    tokenizer = context.inputs["tokenizer"].path
-    facts = pack(
-        context.inputs["documents"].path,
-        Codec.load(tokenizer),
-        row_len=cfg.data.packed_len,
-        fim_rate=cfg.data.fim_rate,
-        fim_spm_rate=cfg.data.fim_spm_rate,
-        seed=cfg.seed,
-        out=context.out,
-        progress=lambda n: context.progress(n, 0, "documents"),
-    )
-    return facts | {"tokenizer_sha256": sha256_file(tokenizer / "tokenizer.json")}
+    documents, tokenizer = context.inputs["documents"], context.inputs["tokenizer"]
+    with open_executor(cfg.executor, directory=context.work) as executor:
+        packed = pack(
+            documents.path,
+            tokenizer.path,
+            row_len=cfg.data.packed_len,
+            fim_rate=cfg.data.fim_rate,
+            fim_spm_rate=cfg.data.fim_spm_rate,
+            seed=cfg.seed,
+            out=context.out,
+            work=context.work,
+            executor=executor,
+            progress=context.progress,
+            log=context.log,
+        )
+    return packed.facts | {"tokenizer_sha256": sha256_file(tokenizer.path / "tokenizer.json")}
 
 
 STAGE = Stage(
     name="pack",
-    version=1,
+    version=2,
     makes="rows",
     config=Config,
     reads=("data.packed_len", "data.fim_rate", "data.fim_spm_rate", "seed"),
     label=lambda cfg: f"{cfg.data.name}-{cfg.tokenizer.name}",
     inputs=lambda cfg: {"documents": "prepare", "tokenizer": "tokenizer"},
     run=run,
+    resumable=True,
 )

@@ -1,13 +1,19 @@
-"""Documents: read, filter, deduplicate, split by package."""
+"""Documents: read, filter, deduplicate, keep free of benchmarks, split by package."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from albor.config.schema.config import Config as Whole
 from albor.stages.base import Context, Facts, Stage
+
+CORPUS = tuple(
+    f"data.{key}" for key in ("source", "filters", "dedup", "max_documents", "max_words", "val_fraction", "held_out")
+)
+"""What determines the documents; the rest of the section is about rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,33 +25,39 @@ class Config:
 
 
 def identity(cfg: Whole) -> Mapping[str, str]:
+    from albor.data.decontaminate import fingerprint as benchmarks
     from albor.data.sources import fingerprint
 
-    return fingerprint(cfg.data.source)
+    return {**fingerprint(cfg.data.source), **benchmarks(cfg.evals.data_dir)}
 
 
 def run(cfg: Whole, context: Context) -> Facts:
     from albor.data.corpus import prepare
+    from albor.executors import open_executor
 
-    return prepare(
-        cfg.data.source,
-        filters=cfg.data.filters,
-        val_fraction=cfg.data.val_fraction,
-        seed=cfg.seed,
-        max_documents=cfg.data.max_documents,
-        out=context.out,
-        progress=lambda n: context.progress(n, 0, "documents"),
-    )
+    benchmarks = Path(cfg.evals.data_dir).expanduser() if cfg.evals.data_dir else None
+    with open_executor(cfg.executor, directory=context.work) as executor:
+        return prepare(
+            cfg.data,
+            benchmarks=benchmarks,
+            seed=cfg.seed,
+            out=context.out,
+            work=context.work,
+            executor=executor,
+            progress=context.progress,
+            log=context.log,
+        )
 
 
 STAGE = Stage(
     name="prepare",
-    version=1,
+    version=2,
     makes="documents",
     config=Config,
-    reads=("data.source", "data.filters", "data.val_fraction", "data.max_documents", "seed"),
+    reads=(*CORPUS, "evals", "seed"),
     label=lambda cfg: cfg.data.name,
     inputs=lambda cfg: {},
     identity=identity,
     run=run,
+    resumable=True,
 )

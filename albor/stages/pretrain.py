@@ -42,6 +42,7 @@ def cost(cfg: Whole, inputs: Mapping[str, Facts]) -> Cost:
 
 def run(cfg: Whole, context: Context) -> Facts:
     from albor.data.loader import Batches, sequential
+    from albor.data.parquet import shards
     from albor.data.rows import Rows
     from albor.data.tokenizer import Codec
     from albor.models.checkpoint import load_weights, save_model
@@ -52,7 +53,7 @@ def run(cfg: Whole, context: Context) -> Facts:
 
     rows = context.inputs["rows"]
     codec = Codec.load(context.inputs["tokenizer"].path)
-    train, val = Rows(rows.path / "train.parquet"), Rows(rows.path / "val.parquet")
+    train, val = (Rows(shards(rows.path, split)) for split in ("train", "val"))
     steps = budget(
         cfg.trainer,
         seq_len=cfg.data.seq_len,
@@ -72,6 +73,7 @@ def run(cfg: Whole, context: Context) -> Facts:
             seed=cfg.seed,
             rank=rank,
             world_size=world,
+            dataset=rows.digest or rows.id,
         ),
         validation=lambda: sequential(val, batch_size=cfg.trainer.micro_batch_size, seq_len=cfg.data.seq_len),
         directory=context.directory / "checkpoints",

@@ -22,18 +22,20 @@ class Config:
 
 
 def run(cfg: Whole, context: Context) -> Facts:
-    from albor.data.documents import read
+    from albor.data.documents import sample
+    from albor.data.parquet import shards
     from albor.data.tokenizer import MIDDLE, PREFIX, SUFFIX, Codec, train_bpe
 
     if isinstance(cfg.tokenizer, HfTokenizer):
         codec = Codec.hf(cfg.tokenizer)
         codec.save(context.out)
         return {"vocab_size": codec.vocab_size, "tokenizer_sha256": sha256_file(context.out / "tokenizer.json")}
-    documents = context.inputs["documents"].path / "train.parquet"
+    size = cfg.tokenizer.train_bytes
+    files = shards(context.inputs["documents"].path, "train")
     sizes = {"documents": 0, "bytes": 0}
 
     def texts() -> Iterator[str]:
-        for document in read(documents):
+        for document in sample(files, size):
             sizes["documents"] += 1
             sizes["bytes"] += len(document.text.encode())
             context.progress(sizes["documents"], 0, "documents")
@@ -56,7 +58,7 @@ def identity(cfg: Whole) -> Mapping[str, str]:
 
 STAGE = Stage(
     name="tokenizer",
-    version=1,
+    version=2,
     makes="tokenizer",
     config=Config,
     reads=("tokenizer",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from albor.config.types import Label, Positive, Text
+from albor.config.types import Bytes, Label, Positive, Text
 
 SPECIAL_TOKENS: tuple[str, ...] = (
     "<|endoftext|>",
@@ -35,6 +35,8 @@ class BpeTokenizer:
     """What runs of this tokenizer are called."""
     vocab_size: Positive
     """Exact size of the vocabulary, the sixteen specials included."""
+    train_bytes: Bytes = 32 * 2**20
+    """Text to learn it from: of a larger training split, a random part of about this size."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,98 @@
+"""The corpus: what is mixed, held out, compared and capped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from albor.config.schema.sources import MixSource, PypiSource
+from albor.contracts.base import Case, Found, contract
+
+CAUGHT = 0.8
+"""Share of the pairs just at the threshold that banding should make candidates."""
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@contract(
+    "C-DATA-005",
+    "Some documents are held out",
+    formula="0 < val_fraction < 1, or held_out names packages",
+    history="Without them no perplexity means anything.",
+    stages=("prepare",),
+)
+def held_out(case: Case) -> Iterator[Found]:
+    data = case.cfg.data
+    if not data.held_out and not 0 < data.val_fraction < 1:
+        message = f"a val_fraction of {data.val_fraction:g} leaves nothing to validate or nothing to train on"
+        yield "error", "data.val_fraction", message, "data.val_fraction=0.08, or name packages in data.held_out"
+
+
+@contract(
+    "C-DATA-006",
+    "A corpus keeps to its word cap",
+    formula="words of the training split ≤ data.max_words",
+    history="BabyLM's tracks are defined by what a model has read: 10M or 100M words. A corpus over the cap is "
+    "another task. Words are runs without white space.",
+    stages=("tokenizer", "pack"),
+)
+def word_cap(case: Case) -> Iterator[Found]:
+    words, cap = case.inputs.get("documents", {}).get("words"), case.cfg.data.max_words
+    if words and cap and words["train"] > cap:
+        message = f"the training split has {words['train']:,} words, the cap is {cap:,}"
+        yield "error", "data.max_words", message, "take a smaller source, or lower data.max_documents"
+
+
+@contract(
+    "C-DATA-007",
+    "A mix is weighted wholly or not at all",
+    formula="parts not empty; every part has a weight, or none has",
+    stages=("prepare",),
+)
+def weights(case: Case) -> Iterator[Found]:
+    source = case.cfg.data.source
+    if not isinstance(source, MixSource):
+        return
+    without = [name for name, part in source.parts.items() if part.weight is None]
+    if not source.parts:
+        yield "error", "data.source.parts", "the mix has no part", "name at least one: data.source.parts.NAME.source=…"
+    elif 0 < len(without) < len(source.parts):
+        message = f"some parts have a weight and {', '.join(without)} {'has' if len(without) == 1 else 'have'} none"
+        yield "error", f"data.source.parts.{without[0]}.weight", message, "give every part a weight, or no part"
+
+
+@contract(
+    "C-DATA-008",
+    "Near duplicates at the threshold are found",
+    formula=f"1 − (1 − threshold^rows)^bands ≥ {CAUGHT}",
+    history="25 bands of 10 rows, used elsewhere, miss half of the pairs whose similarity is 0.7; 32 of 8 find 85%.",
+    stages=("prepare",),
+)
+def banding(case: Case) -> Iterator[Found]:
+    dedup = case.cfg.data.dedup
+    found = 1 - (1 - dedup.threshold**dedup.rows) ** dedup.bands
+    if dedup.near and found < CAUGHT:
+        message = (
+            f"{dedup.bands} bands of {dedup.rows} rows find {found:.0%} of the pairs of similarity {dedup.threshold:g}"
+        )
+        yield "warning", "data.dedup.bands", message, "more bands or fewer rows: data.dedup.bands=32 data.dedup.rows=8"
+
+
+@contract(
+    "C-DATA-009",
+    "Archives are pinned",
+    formula="sha256 of every package is 64 hexadecimal digits",
+    history="A version can be uploaded again under another file; only the bytes say what was trained on.",
+    stages=("prepare",),
+)
+def pins(case: Case) -> Iterator[Found]:
+    data = case.cfg.data
+    sources = (
+        [part.source for part in data.source.parts.values()] if isinstance(data.source, MixSource) else [data.source]
+    )
+    for source in sources:
+        if isinstance(source, PypiSource):
+            for name, archive in source.packages.items():
+                if not SHA256.fullmatch(archive.sha256):
+                    message = f"'{archive.sha256}' is no SHA-256"
+                    fix = "copy it from the package index: 64 digits 0-9, a-f"
+                    yield "error", f"data.source.packages.{name}.sha256", message, fix
