@@ -3,9 +3,11 @@ from __future__ import annotations
 import warnings
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from albor.config.schema.data import Filters
-from albor.data.filters import basic, syntax
+from albor.data.filters import basic, licence, syntax
 
 GOOD = "def add(first, second):\n    return first + second\n\n\nprint(add(1, 2))\n"
 
@@ -32,6 +34,13 @@ def test_basic(text: str, reason: str | None) -> None:
     assert basic(text, Filters()) == reason
 
 
+@given(st.text(min_size=1, max_size=200), st.floats(0, 1))
+def test_every_letter_and_digit_of_any_script_counts(text: str, share: float) -> None:
+    filters = Filters(min_characters=1, max_mean_line_length=1_000.0, min_alphanumeric=share)
+    dropped = sum(map(str.isalnum, text)) < share * len(text)
+    assert (basic(text, filters) == "alphanumeric") == dropped
+
+
 @pytest.mark.parametrize("text", ["def f(:", "x = 1\0", "(" * 500 + ")" * 500, "-" * 200_000 + "1", "x = '\n"])
 def test_what_python_cannot_parse_is_rejected(text: str) -> None:
     assert syntax(text) == "syntax"
@@ -41,3 +50,20 @@ def test_old_escapes_parse_even_when_warnings_are_errors() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert syntax(r"pattern = '\d'" + "\nassert 1 is 1\n") is None
+
+
+@pytest.mark.parametrize("text", ["return 1", "def f(a, a):\n    pass", "nonlocal x", "def f():\n    from a import *"])
+def test_what_parses_is_kept_though_it_does_not_compile(text: str) -> None:
+    assert syntax(text) is None
+
+
+@pytest.mark.parametrize(
+    ("identifier", "reason"),
+    [("MIT", None), ("Apache-2.0", None), ("unknown", "licence"), ("GPL-3.0-only", "licence"), ("", "licence")],
+)
+def test_licence(identifier: str, reason: str | None) -> None:
+    assert licence(identifier, Filters()) == reason
+
+
+def test_unknown_licences_are_kept_only_where_they_are_asked_for() -> None:
+    assert licence("unknown", Filters(licences=("MIT", "unknown"))) is None
