@@ -40,8 +40,8 @@ class SourceRow(Plain):
     documents: int
     bytes: int
     """UTF-8 of the text."""
-    tokens: int
-    """As packed: copies, sentinels and EOS counted. 0 while nothing is packed."""
+    tokens: int = 0
+    """As packed: copies, sentinels and EOS counted; 0 while nothing is packed."""
 
 
 @dataclass(frozen=True, kw_only=True)
