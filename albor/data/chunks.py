@@ -67,7 +67,7 @@ class Chunker:
         size = left if left <= room else room - SLACK
         while (end := text.cut(start, start + size)) is not None:
             parts = split(text.between(start, end), chances.cuts)
-            prefix, middle, suffix = self.codec.encode_batch([parts.prefix, parts.middle, parts.suffix])
+            prefix, middle, suffix = self.codec.encode_parts(text, start, (parts.prefix, parts.middle, parts.suffix))
             excess = len(prefix) + len(middle) + len(suffix) - room
             if excess <= 0:
                 spm = chances.order < self.fim_spm_rate

@@ -20,12 +20,12 @@ from albor.config.schema.data import Data
 from albor.config.schema.sources import MixSource
 from albor.config.structure import plain
 from albor.data import documents, ingest, sources
-from albor.data.card import SPLITS, Lengths, SourceRow, StepRow
+from albor.data.card import Lengths, SourceRow, StepRow
 from albor.data.decontaminate import Index
 from albor.data.decontaminate import fingerprint as benchmarks_fingerprint
 from albor.data.errors import DataError
 from albor.data.funnel import add, total_seconds
-from albor.data.parquet import shard, write_file
+from albor.data.parquet import SPLITS, shard, write_file
 from albor.data.select import DROPPED, Selection, select
 from albor.data.sources.base import Progress, Task
 from albor.data.steps import Mapper, Output, Step, perform
@@ -242,7 +242,7 @@ def _write_statistics(out: Path, steps: Sequence[StepRow], published: Sequence[O
         counts[0] += row["documents"]
         counts[1] += row["bytes"]
     rows = [
-        SourceRow(source=s, package=p, version=v, licence=li, split=sp, documents=n, bytes=size)
+        SourceRow(source=s, package=p, version=v, licence=li, split=sp, documents=n, bytes=size, tokens=0)
         for (s, p, v, li, sp), (n, size) in sorted(totals.items())
     ]
     counted = {

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from albor.data import rows as row_files
-from albor.data.card import SPLITS, Shard
+from albor.data.card import Shard
 from albor.data.errors import DataError
 from albor.data.funnel import total_seconds
 from albor.data.loader import order
 from albor.data.packing import Packing, best_fit
-from albor.data.parquet import shard, shards
+from albor.data.parquet import SPLITS, shard, shards
 from albor.data.sources.base import Progress
 from albor.data.steps import Mapper, Output, Step, perform
 from albor.data.tokenize import TOKENS, Settings, Shards, load_codec, tokenize

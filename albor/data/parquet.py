@@ -13,6 +13,7 @@ from albor.data.errors import DataError
 from albor.runs.files import atomic_path
 
 
+SPLITS = ("train", "val")
 PAGE_BYTES = 1 << 30
 """More than any row group has."""
 

@@ -23,9 +23,9 @@ from albor.data.errors import DataError
 from albor.data.funnel import Funnel
 from albor.data.ingest import BANDS, INDEX, OFFSETS, SHINGLES
 from albor.data.near import representatives
+from albor.data.parquet import SPLITS
 
 STEPS = ("exact", "near", "benchmarks", "weights")
-SPLITS = ("train", "val")
 TRAIN, VAL, DROPPED = 0, 1, 2
 OVERSHOOT = 2.0
 """A package that would take validation beyond so many times its target stays in training."""

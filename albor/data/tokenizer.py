@@ -93,6 +93,10 @@ class Codec:
         self._roles = {"eos": eos, "pad": pad, "fim": list(fim) if fim else None}
         self._tokenizer = _text_only(tokenizer)
         self._token_bytes = _token_bytes(self._tokenizer, self.vocab_size)
+        self._gpt2_words = all(
+            step["type"] == "Digits" or (step["type"] == "ByteLevel" and step["use_regex"])
+            for step in _pre_tokenizers(self._tokenizer)
+        )
 
     @classmethod
     def load(cls, directory: Path) -> Codec:
@@ -163,6 +167,12 @@ class Codec:
             for text, ids in zip(texts, self.encode_batch(texts), strict=True)
         ]
 
+    def encode_parts(self, text: Encoded, start: int, parts: Sequence[str]) -> list[list[int]]:
+        """``encode_batch`` of texts that follow each other in ``text`` from the cut ``start`` on."""
+        if self._token_bytes is None or not self._gpt2_words:
+            return self.encode_batch(parts)
+        return text.encode_parts(start, parts, self.encode_batch)
+
     def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
         """The text of ``ids``; bytes that are not UTF-8 become U+FFFD."""
         return str(self._tokenizer.decode(ids, skip_special_tokens=skip_special))
@@ -195,8 +205,7 @@ def _token_bytes(tokenizer: Tokenizer, vocab_size: int) -> NDArray[np.int64] | N
     A byte-level vocabulary spells every byte as one character, and the tokens of a text are its bytes without gap.
     """
     layout = json.loads(tokenizer.to_str())
-    steps = layout["pre_tokenizer"] or {}
-    byte_level = [step for step in steps.get("pretokenizers", [steps]) if step.get("type") == "ByteLevel"]
+    byte_level = [step for step in _pre_tokenizers(tokenizer) if step["type"] == "ByteLevel"]
     if layout["normalizer"] is not None or not byte_level or any(step["add_prefix_space"] for step in byte_level):
         return None
     sizes = np.zeros(vocab_size, dtype=np.int64)
@@ -205,6 +214,14 @@ def _token_bytes(tokenizer: Tokenizer, vocab_size: int) -> NDArray[np.int64] | N
     for token in layout["added_tokens"]:
         sizes[token["id"]] = len(token["content"].encode())
     return sizes
+
+
+def _pre_tokenizers(tokenizer: Tokenizer) -> list[dict[str, Any]]:
+    """The steps that split a text into words, as the tokenizer's file spells them."""
+    outer = json.loads(tokenizer.to_str())["pre_tokenizer"]
+    if outer is None:
+        return []
+    return list(outer["pretokenizers"]) if outer["type"] == "Sequence" else [outer]
 
 
 def _load(path: Path) -> Tokenizer:
