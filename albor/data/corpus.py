@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,7 @@ def _weights(data: Data) -> dict[str, float]:
 
 
 def _check(data: Data, steps: Sequence[StepRow], selection: Selection) -> None:
-    for before, after in zip(steps, steps[1:], strict=False):
+    for before, after in pairwise(steps):
         assert before.kept == after.taken, f"a document was lost or counted twice before {after.name}"
     absent = sorted(set(data.held_out) - set(selection.held_out))
     # A bounded look at a corpus need not reach every package.
@@ -254,7 +255,7 @@ def _write_statistics(out: Path, steps: Sequence[StepRow], published: Sequence[O
 
 
 def _rates(size: int, outputs: Sequence[Output]) -> dict[str, float]:
-    """MB/s of each kind of work on one core, over the bytes that were read; nothing for parts that were there already."""
+    """MB/s of each kind of work on one core, over the bytes that were read; nothing when parts were there already."""
     if not all(output.seconds for output in outputs):
         return {}
     seconds = total_seconds(output.seconds for output in outputs)

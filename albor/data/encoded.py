@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +58,7 @@ class Encoded:
         bounds = np.cumsum([first, *(len(part.encode()) for part in parts)]).tolist()
         loose: list[str] = []
         shared: list[list[int]] = []
-        for begin, end in zip(bounds[:-1], bounds[1:], strict=True):
+        for begin, end in pairwise(bounds):
             left, right = self._seams(begin, end)
             loose += [self._raw[begin:left].decode(), self._raw[right:end].decode()]
             inner = np.searchsorted(self._starts, [left, right]).tolist()

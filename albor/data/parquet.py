@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 from albor.data.errors import DataError
 from albor.runs.files import atomic_path
 
-
 SPLITS = ("train", "val")
 PAGE_BYTES = 1 << 30
 """More than any row group has."""
@@ -50,7 +49,8 @@ def open_file(path: Path, *, columns: dict[str, pa.DataType | None]) -> pq.Parqu
 def write_file(path: Path, schema: pa.Schema, tables: Iterable[pa.Table], *, compression: str) -> None:
     """One row group per table, written beside ``path`` and renamed when whole.
 
-    A column of a row group is one page, so that values of a fixed size can be addressed. Neither statistics nor dictionaries: they cost time on long values and nothing here asks for them.
+    A column of a row group is one page, so that values of a fixed size can be addressed. Neither statistics nor
+    dictionaries: they cost time on long values and nothing here asks for them.
     """
     with (
         atomic_path(path) as temporary,

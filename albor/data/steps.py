@@ -45,7 +45,7 @@ class Step(Generic[Task]):
     identity: Callable[[Task], Any]
     """A task as plain data; its content by digest, never by place."""
     run: Callable[[Task, Path], tuple[dict[str, Any], dict[str, float]]]
-    """Writes files into the directory. Returns facts, kept in the manifest, and seconds by kind of work, which are not."""
+    """Writes files into the directory. Returns facts, which the manifest keeps, and seconds by kind of work."""
 
     def key(self, task: Task) -> str:
         parts = {"step": self.name, "version": self.version, "settings": self.settings, "task": self.identity(task)}
@@ -77,7 +77,7 @@ def perform(
     executor: Mapper,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Output]:
-    """The outputs of ``tasks`` in their order, below ``directory/step.name``; what other tasks left there is removed."""
+    """The outputs of ``tasks`` in their order, below ``directory/step.name``; what other tasks left there goes."""
     home = directory / step.name
     home.mkdir(parents=True, exist_ok=True)
     targets = [home / step.key(task)[:32] for task in tasks]

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from albor.config.schema.run import LocalExecutor
 from albor.data import documents
+from albor.data import pack as pack_module
 from albor.data.chunks import Chunker
 from albor.data.documents import Document
 from albor.data.errors import DataError
 from albor.data.fim import invert
-from albor.data.pack import pack
+from albor.data.pack import Packed, pack
+from albor.data.parquet import shards
 from albor.data.rows import Rows
 from albor.data.tokenizer import MIDDLE, PREFIX, SUFFIX, Codec
+from albor.executors import open_executor
 
 TEXT = st.lists(
     st.one_of(st.text(min_size=1, max_size=60), st.sampled_from(["🎉🎉🎉🎉", "\r\n", "<|fim_middle|>", "return x\n"])),
@@ -28,8 +32,8 @@ TEXT = st.lists(
 ).map("".join)
 
 
-def document(text: str, path: str = "p/a.py") -> Document:
-    return Document(text, "local", path.split("/", maxsplit=1)[0], path, "MIT")
+def document(text: str, path: str = "p/a.py", copies: int = 1) -> Document:
+    return Document(text, "local", path.split("/", maxsplit=1)[0], "1.0", path, "MIT", copies=copies)
 
 
 @pytest.fixture(scope="module")
@@ -39,26 +43,38 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     code = "def compute_{0}(x):\r\n    return '<|fim_prefix|>🎉' * {0}\n"
     train = [document(code.format(i) * (1 + i % 9), f"p{i}/a.py") for i in range(120)]
     val = [document(code.format(i) * 3, f"v{i}/a.py") for i in range(20)]
-    documents.write(out / "train.parquet", train)
-    documents.write(out / "val.parquet", val)
+    documents.write(out / "train-00000.parquet", train[:70])
+    documents.write(out / "train-00001.parquet", train[70:])
+    documents.write(out / "val-00000.parquet", val)
     return out
 
 
-def run(corpus: Path, codec: Codec, out: Path, **changes: Any) -> dict[str, Any]:
-    out.mkdir(exist_ok=True)
-    options = {"row_len": 64, "fim_rate": 0.5, "fim_spm_rate": 0.5, "seed": 1} | changes
-    return pack(corpus, codec, out=out, **options)
+def run(corpus: Path, codec: Codec, out: Path, *, workers: int = 1, **changes: Any) -> dict[str, Any]:
+    return run_whole(corpus, codec, out, workers=workers, **changes).facts
 
 
-def pieces(path: Path) -> list[list[int]]:
-    """Every piece of every row, in the order of the file."""
-    rows = Rows(path)
+def run_whole(corpus: Path, codec: Codec, out: Path, *, workers: int = 1, **changes: Any) -> Packed:
+    tokenizer, work = out / "tokenizer", out / "work"
+    tokenizer.mkdir(parents=True, exist_ok=True)
+    codec.save(tokenizer)
+    options: dict[str, Any] = {"row_len": 64, "fim_rate": 0.5, "fim_spm_rate": 0.5, "seed": 1} | changes
+    with open_executor(LocalExecutor(workers=workers), directory=work) as executor:
+        return pack(corpus, tokenizer, out=out, work=work, executor=executor, **options)
+
+
+def pieces(directory: Path, split: str) -> list[list[int]]:
+    """Every piece of every row, in the order of the files."""
+    rows = Rows(shards(directory, split))
     tokens, doc_ends = rows.read(np.arange(len(rows)))
     return [
         line[start:end].tolist()
         for line, ends in zip(tokens, doc_ends, strict=True)
         for start, end in zip([0, *ends[:-1]], ends, strict=True)
     ]
+
+
+def texts(directory: Path, split: str) -> list[Document]:
+    return [document for path in shards(directory, split) for document in documents.read(path)]
 
 
 def plain(piece: list[int], codec: Codec) -> str:
@@ -73,8 +89,8 @@ def test_pieces_fit_a_row_and_give_the_text_back(
     codec: Codec, text: str, row_len: int, fim_rate: float, seed: int
 ) -> None:
     chunker = Chunker(codec=codec, row_len=row_len, fim_rate=fim_rate, fim_spm_rate=0.5, seed=seed)
-    (encoding,) = codec.encode_with_offsets([text])
-    made = list(chunker.pieces(document(text), encoding))
+    (encoded,) = codec.encode_documents([text])
+    made = list(chunker.pieces(encoded, sha256=document(text).sha256))
     assert all(1 < len(piece.tokens) <= row_len for piece in made)
     assert made[-1].tokens[-1] == codec.eos_id
     assert all(piece.transformed == (codec.eos_id in piece.tokens) for piece in made[:-1])
@@ -92,33 +108,47 @@ def test_a_post_processor_that_trims_offsets_loses_no_space(codec: Codec) -> Non
     trimming = Codec(Tokenizer.from_str(json.dumps(layout)), fim=(PREFIX, SUFFIX, MIDDLE))
     text = "".join(f" word{'s' * (i % 7)}" for i in range(400))
     chunker = Chunker(codec=trimming, row_len=32, fim_rate=0.5, fim_spm_rate=0.5, seed=0)
-    (encoding,) = trimming.encode_with_offsets([text])
-    assert "".join(plain(piece.tokens, trimming) for piece in chunker.pieces(document(text), encoding)) == text
+    (encoded,) = trimming.encode_documents([text])
+    made = chunker.pieces(encoded, sha256=document(text).sha256)
+    assert "".join(plain(piece.tokens, trimming) for piece in made) == text
 
 
 def test_a_character_of_more_tokens_than_a_row_stays_plain_and_whole(codec: Codec) -> None:
     """A normalizer can make forty tokens of one character; no cut between them is one of the text."""
-    encoding: Any = SimpleNamespace(ids=list(range(20, 60)), offsets=[(0, 1)] * 40)
-    chunker = Chunker(codec=codec, row_len=16, fim_rate=1.0, fim_spm_rate=0.5, seed=0)
-    made = list(chunker.pieces(document("\ufdfa"), encoding))
-    assert [token for piece in made for token in piece.tokens] == [*encoding.ids, codec.eos_id]
+    layout = json.loads(codec._tokenizer.to_str()) | {"normalizer": {"type": "NFKC"}}
+    normalizing = Codec(Tokenizer.from_str(json.dumps(layout)), fim=(PREFIX, SUFFIX, MIDDLE))
+    chunker = Chunker(codec=normalizing, row_len=16, fim_rate=1.0, fim_spm_rate=0.5, seed=0)
+    (encoded,) = normalizing.encode_documents(["\ufdfa"])
+    assert len(encoded) > 16
+    made = list(chunker.pieces(encoded, sha256=document("\ufdfa").sha256))
+    assert [token for piece in made for token in piece.tokens] == [*encoded.ids, codec.eos_id]
+
+
+@given(TEXT, st.floats(0, 1), st.floats(0, 1))
+def test_parts_share_tokens_with_the_text_and_are_as_if_encoded_alone(
+    codec: Codec, text: str, first: float, second: float
+) -> None:
+    low, high = sorted(int(place * (len(text) + 1)) for place in (first, second))
+    parts = [text[:low], text[low:high], text[high:]]
+    (encoded,) = codec.encode_documents([text])
+    assert codec.encode_parts(encoded, 0, parts) == codec.encode_batch(parts)
 
 
 @pytest.mark.parametrize("fim_rate", [0.0, 0.5])
 def test_rows_hold_every_document_once(corpus: Path, codec: Codec, tmp_path: Path, fim_rate: float) -> None:
     facts = run(corpus, codec, tmp_path, fim_rate=fim_rate, row_len=512)
     for split in ("train", "val"):
-        texts = Counter(document.text for document in documents.read(corpus / f"{split}.parquet"))
-        assert Counter(plain(piece, codec) for piece in pieces(tmp_path / f"{split}.parquet")) == texts
-    assert facts["num_sequences"] == len(Rows(tmp_path / "train.parquet"))
-    assert facts["val_sequences"] == len(Rows(tmp_path / "val.parquet"))
-    assert facts["tokens"] == sum(map(len, pieces(tmp_path / "train.parquet")))
+        found = Counter(document.text for document in texts(corpus, split))
+        assert Counter(plain(piece, codec) for piece in pieces(tmp_path, split)) == found
+    assert facts["num_sequences"] == len(Rows(shards(tmp_path, "train")))
+    assert facts["val_sequences"] == len(Rows(shards(tmp_path, "val")))
+    assert facts["tokens"] == sum(map(len, pieces(tmp_path, "train")))
     assert facts["fill"] == facts["tokens"] / (facts["num_sequences"] * 512)
 
 
 def test_facts_of_validation_are_those_of_its_text(corpus: Path, codec: Codec, tmp_path: Path) -> None:
     facts = run(corpus, codec, tmp_path)
-    found = list(documents.read(corpus / "val.parquet"))
+    found = texts(corpus, "val")
     assert facts["val_bytes"] == sum(len(d.text.encode()) for d in found)
     assert facts["val_tokens"] == sum(len(codec.encode(d.text)) + 1 for d in found)
     assert (facts["row_len"], facts["token_bytes"], facts["vocab_size"]) == (64, 2, 400)
@@ -128,7 +158,7 @@ def test_facts_of_validation_are_those_of_its_text(corpus: Path, codec: Codec, t
 def test_only_training_is_transformed(corpus: Path, codec: Codec, tmp_path: Path) -> None:
     assert codec.fim is not None
     facts = run(corpus, codec, tmp_path, fim_rate=1.0, fim_spm_rate=1.0)
-    train, val = pieces(tmp_path / "train.parquet"), pieces(tmp_path / "val.parquet")
+    train, val = pieces(tmp_path, "train"), pieces(tmp_path, "val")
     assert all(piece[:2] == [codec.fim.prefix, codec.fim.suffix] for piece in train)
     assert facts["fim_pieces"] == facts["pieces"] == len(train)
     assert facts["fim_documents"] == 120
@@ -141,22 +171,57 @@ def test_about_the_asked_share_is_transformed(corpus: Path, codec: Codec, tmp_pa
     assert abs(share - 0.5) < 5 * (0.25 / facts["pieces"]) ** 0.5
 
 
-def test_two_runs_write_the_same_bytes_and_the_seed_matters(corpus: Path, codec: Codec, tmp_path: Path) -> None:
-    seen: list[int] = []
-    first = run(corpus, codec, tmp_path / "a", progress=seen.append)
-    assert run(corpus, codec, tmp_path / "b") == first
-    run(corpus, codec, tmp_path / "c", seed=2)
-    a, b, c = ((tmp_path / name / "train.parquet").read_bytes() for name in "abc")
-    assert a == b != c
-    assert seen == sorted(seen) and seen[-1] == 140
+def test_copies_count_exactly_and_only_in_training(codec: Codec, tmp_path: Path) -> None:
+    """Tier 1 ten times and Tier 2 once; every copy has cuts of its own."""
+    assert codec.fim is not None
+    documents.write(tmp_path / "train-00000.parquet", [document("first = 'tier'\n" * 2, "a/a.py", copies=10)])
+    documents.write(tmp_path / "train-00001.parquet", [document("second = 'tier'\n" * 2, "b/a.py")])
+    documents.write(tmp_path / "val-00000.parquet", [document("third = 'held out'\n" * 2, "c/a.py", copies=10)])
+    packed = run_whole(tmp_path, codec, tmp_path / "out", fim_rate=1.0)
+    train = pieces(tmp_path / "out", "train")
+    counts = Counter(plain(piece, codec) for piece in train)
+    assert counts == {"first = 'tier'\n" * 2: 10, "second = 'tier'\n" * 2: 1}
+    assert len({tuple(piece) for piece in train}) > 6
+    assert Counter(plain(piece, codec) for piece in pieces(tmp_path / "out", "val")).total() == 1
+    assert packed.facts["documents"] == 11
+    by_package = {row["package"]: row["tokens"] for row in packed.tokens}
+    assert by_package["a"] == sum(len(piece) for piece in train if plain(piece, codec).startswith("first"))
+    assert sum(by_package.values()) == packed.facts["tokens"] + packed.facts["val_tokens"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_any_run_writes_the_same_bytes_and_the_seed_matters(
+    corpus: Path, codec: Codec, tmp_path: Path, workers: int
+) -> None:
+    first = run_whole(corpus, codec, tmp_path / "a")
+    again = run_whole(corpus, codec, tmp_path / "b", workers=workers)
+    assert again == first
+    other = run_whole(corpus, codec, tmp_path / "c", seed=2)
+    assert [shard.sha256 for shard in other.shards] != [shard.sha256 for shard in first.shards]
+    for shard in first.shards:
+        assert hashlib.sha256((tmp_path / "b" / shard.file).read_bytes()).hexdigest() == shard.sha256
+        assert shard.bytes == (tmp_path / "b" / shard.file).stat().st_size
+
+
+def test_large_corpora_are_several_files(
+    corpus: Path, codec: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run_whole(corpus, codec, tmp_path / "whole")
+    monkeypatch.setattr(pack_module, "SHARD_BYTES", 7 * 64 * 2)
+    parts = run_whole(corpus, codec, tmp_path / "parts")
+    assert parts.facts == whole.facts
+    assert [shard.rows for shard in parts.shards if shard.file.startswith("train")][:-1] == [7] * (
+        (whole.facts["num_sequences"] - 1) // 7
+    )
+    assert pieces(tmp_path / "parts", "train") == pieces(tmp_path / "whole", "train")
 
 
 def test_no_validation_gives_no_rows(corpus: Path, codec: Codec, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "train.parquet").write_bytes((corpus / "train.parquet").read_bytes())
-    documents.write(tmp_path / "in" / "val.parquet", [])
+    documents.write(tmp_path / "in" / "train-00000.parquet", texts(corpus, "train"))
     facts = run(tmp_path / "in", codec, tmp_path / "out")
     assert (facts["val_sequences"], facts["val_tokens"], facts["val_bytes"]) == (0, 0, 0)
+    assert len(Rows(shards(tmp_path / "out", "val"))) == 0
 
 
 def test_fim_without_its_tokens_is_refused(corpus: Path, codec: Codec, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -52,25 +53,27 @@ def test_the_file_is_as_its_format_says(tmp_path: Path) -> None:
     assert (column.compression, column.has_dictionary_page) == ("UNCOMPRESSED", False)
 
 
-def test_only_the_row_groups_needed_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(row_files, "CACHE_BYTES", 2 * 64 * LENGTH * 2)
-    loaded: list[int] = []
-    load = Rows._load
+def test_a_row_is_read_where_parquet_itself_finds_it(tmp_path: Path) -> None:
+    path = put(tmp_path / "a", some(300))
+    column = pq.read_table(path, columns=["tokens"]).column(0)
+    tokens, _ = Rows(path).read(np.arange(300))
+    assert [line.tobytes() for line in tokens] == column.to_pylist()
 
-    def counted(self: Rows, number: int) -> object:
-        loaded.append(number)
-        return load(self, number)
 
-    monkeypatch.setattr(Rows, "_load", counted)
-    rows = Rows(put(tmp_path / "a", some(640)))
-    assert not loaded
-    rows.read(np.array([639, 3, 630, 60]))
-    assert loaded == [0, 9]
-    rows.read(np.array([0, 639]))
-    assert loaded == [0, 9]
-    rows.read(np.arange(640))
-    # Two row groups are kept, no more.
-    assert loaded == [0, 9, *range(1, 10)]
+def test_threads_share_the_rows(tmp_path: Path) -> None:
+    rows = Rows([put(tmp_path / "a", some(200)), put(tmp_path / "b", some(100))])
+    whole, _ = rows.read(np.arange(300))
+    with ThreadPoolExecutor(4) as pool:
+        parts = list(pool.map(lambda start: rows.read(np.arange(start, 300, 7))[0], range(7)))
+    for start, part in enumerate(parts):
+        np.testing.assert_array_equal(part, whole[start::7])
+
+
+def test_a_file_that_another_program_wrote_anew_is_refused(tmp_path: Path) -> None:
+    path = put(tmp_path / "a", some(100))
+    pq.write_table(pq.read_table(path), tmp_path / "b", compression="zstd")
+    with pytest.raises(DataError, match="laid out"):
+        Rows(tmp_path / "b")
 
 
 def test_no_rows(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_every_text_comes_back_and_never_makes_a_control_token(codec: Codec, tex
     assert codec.decode(ids, skip_special=False) == text
     assert all(token >= len(SPECIAL_TOKENS) for token in ids)
     assert codec.encode_batch([text, text]) == [ids, ids]
-    assert [encoding.ids for encoding in codec.encode_with_offsets([text])] == [ids]
+    assert [encoded.ids for encoded in codec.encode_documents([text])] == [ids]
 
 
 @given(st.lists(st.integers(0, 399), max_size=20))
