@@ -1,0 +1,51 @@
+"""Private keys and access tokens in a text, known by the prefixes and lengths that their issuers gave them."""
+
+from __future__ import annotations
+
+import re
+
+_KINDS = {
+    # Its first line and then at least one of Base64, be it in a string per line or with escaped line ends.
+    "private_key": r"PRIVATE KEY(?: BLOCK)?-----(?:[\s\"'\\+,()#]|\\n)*(?:[A-Z][A-Za-z-]+: .*\s+)*([A-Za-z0-9+/]{20})[A-Za-z0-9+/]{20,}",
+    "aws_key": r"A(?:KIA|SIA)([A-Z2-7]{16})",
+    "github_token": r"gh[oprsu]_([A-Za-z0-9]{36})",
+    "github_pat": r"github_pat_([A-Za-z0-9]{22}_[A-Za-z0-9]{59})",
+    "gitlab_token": r"glpat-([A-Za-z0-9_-]{20,})",
+    "slack_token": r"xox[abeoprs]-([0-9]{8,}-[A-Za-z0-9-]{18,})",
+    "slack_webhook": r"hooks\.slack\.com/services/(T[A-Z0-9]{8,}/B[A-Z0-9]{8,}/[A-Za-z0-9]{24})",
+    "stripe_key": r"sk_live_([A-Za-z0-9]{24,})",
+    "google_key": r"AIza([A-Za-z0-9_-]{35})",
+    "google_secret": r"GOCSPX-([A-Za-z0-9_-]{28})",
+    "model_api_key": r"sk-(ant-[a-z0-9]+-[A-Za-z0-9_-]{80,}|[A-Za-z0-9_-]*T3BlbkFJ[A-Za-z0-9_-]{20,})",
+    "huggingface_token": r"hf_([A-Za-z]{34})",
+    "pypi_token": r"pypi-AgE([A-Za-z0-9_-]{50,})",
+    "npm_token": r"npm_([A-Za-z0-9]{36})",
+    "sendgrid_key": r"SG\.([A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43})",
+    "digitalocean_token": r"do[opr]_v1_([a-f0-9]{64})",
+    "shopify_token": r"shp(?:at|ca|pa|ss)_([a-f0-9]{32})",
+    "jwt": r"eyJ[A-Za-z0-9_-]{10,}\.(eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{20,})",
+}
+"""Kind and form; the group is what only the owner knows. Every form begins with letters that `re` can look for fast."""
+_FORMS = {kind: re.compile(rf"{form}(?![A-Za-z0-9_])") for kind, form in _KINDS.items()}
+
+_EXAMPLE = re.compile(r"example|placeholder|redacted|dummy|fake|your|xxxx|1234|abcd|(.)\1{5}", re.IGNORECASE)
+_MIN_DISTINCT = 8
+"""Random keys of 16 letters have 10 to 16 different ones; those made up on a keyboard often fewer."""
+
+
+def secret(text: str) -> str | None:
+    """The kind of secret that ``text`` holds, or None. Obvious examples, as in documentation, are none."""
+    for kind, form in _FORMS.items():
+        for match in form.finditer(text):
+            if not _preceded(text, match.start()) and not _is_example(match[1]):
+                return kind
+    return None
+
+
+def _preceded(text: str, start: int) -> bool:
+    """Whether what looks like a token is the end of a longer word."""
+    return start > 0 and text[start - 1].isalnum()
+
+
+def _is_example(key: str) -> bool:
+    return len(set(key)) < _MIN_DISTINCT or _EXAMPLE.search(key) is not None
