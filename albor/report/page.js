@@ -1,15 +1,7 @@
-// The page around the charts: settings, export, theme, copy, config search, lineage facts.
+// The page around the charts: settings, export, copy, lineage facts.
 
 const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif';
 const SPANS = [1, 3, 5, 10, 20, 50, 100, 200, 500, 1000];
-const $ = (selector) => document.querySelector(selector);
-const root = document.documentElement;
-const state = { ready: false, errors: [], charts: [], group: null };
-window.albor = state;
-const complain = (text) => { state.errors.push(text); root.dataset.errors = state.errors.length; };
-window.addEventListener('error', (event) => complain(event.message));
-document.addEventListener('securitypolicyviolation', (event) => complain(`blocked ${event.blockedURI} by ${event.violatedDirective}`));
-root.dataset.errors = 0;
 
 // A CSS custom property as a colour that a canvas understands (light-dark() resolved), cached until the theme changes.
 const probe = document.body.appendChild(Object.assign(document.createElement('i'), { hidden: true }));
@@ -20,20 +12,6 @@ function css(name) {
     colors.set(name, getComputedStyle(probe).color);
   }
   return colors.get(name);
-}
-
-function theme(choice) {
-  if (choice) root.dataset.theme = choice; else delete root.dataset.theme;
-  colors.clear();
-  const dark = choice ? choice === 'dark' : matchMedia('(prefers-color-scheme: dark)').matches;
-  $('#theme').textContent = dark ? 'Light' : 'Dark';
-  $('#theme').setAttribute('aria-label', `Switch to the ${dark ? 'light' : 'dark'} theme`);
-  state.group?.draw();
-  return dark;
-}
-
-function remember(key, value) {
-  try { return value === undefined ? localStorage.getItem(key) : localStorage.setItem(key, value); } catch { return null; }
 }
 
 function save(name, blob) {
@@ -151,15 +129,6 @@ async function copy(button) {
   setTimeout(() => { button.textContent = 'Copy'; }, 1500);
 }
 
-function search(input) {
-  const rows = [...document.querySelectorAll('.config tbody tr')].map((row) => [row, row.textContent.toLowerCase()]);
-  input.addEventListener('input', () => {
-    const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const found = rows.filter(([row, text]) => !(row.hidden = !words.every((word) => text.includes(word)))).length;
-    $('#config-count').textContent = words.length ? `${found} of ${rows.length} keys` : `${rows.length} keys`;
-  });
-}
-
 function lineage() {
   const boxes = [...document.querySelectorAll('.box')];
   const show = (box) => {
@@ -173,19 +142,8 @@ function lineage() {
   if (first) show(first);
 }
 
-let dark = theme(remember('albor-theme'));
+document.addEventListener('theme', () => { colors.clear(); state.group?.draw(); });
 if ($('.charts')) charts();
 lineage();
-if ($('#config-search')) search($('#config-search'));
 for (const button of document.querySelectorAll('[data-copy]')) button.addEventListener('click', () => copy(button));
-$('#theme').addEventListener('click', () => {
-  dark = theme(dark ? 'light' : 'dark');
-  remember('albor-theme', dark ? 'dark' : 'light');
-});
-matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { dark = theme(root.dataset.theme); });
-let before = null;
-window.addEventListener('beforeprint', () => { before = root.dataset.theme ?? ''; theme('light'); });
-window.addEventListener('afterprint', () => theme(before));
-state.ready = true;
-root.dataset.ready = 'true';
-root.dataset.interactiveMs = Math.round(performance.now());
+ready();

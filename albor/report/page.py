@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
-from dataclasses import dataclass
-from importlib import resources
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from albor.report.formats import ABSENT, duration, fact, flatten, moment, number, short
@@ -17,8 +12,8 @@ from albor.report.lineage import draw
 from albor.report.metrics import CHARTS, chart_keys, payload, split, summary
 from albor.report.model import Headline, Report
 from albor.report.scale import perplexity_scale
+from albor.report.shell import Tile, document
 
-SCRIPTS = ("series.js", "chart.js", "page.js")
 STATUSES = ("done", "failed", "interrupted", "running")
 MEANINGS = {
     "val_loss": "mean token cross-entropy, nats",
@@ -30,35 +25,23 @@ MEANINGS = {
 }
 
 
-@dataclass(frozen=True)
-class Tile:
-    label: str
-    value: str
-    detail: str = ""
-
-
 def render(report: Report) -> str:
     """The report as one HTML document: no external asset, no network, and no script but its own.
 
     Whatever the data holds is shown as text: markup is escaped, the embedded JSON cannot end its element, and the
     page's content security policy admits the page's own scripts by their hash only.
     """
-    script = "(() => {\n'use strict';\n" + "".join(_read(name) for name in SCRIPTS) + "})();\n"
     train, val = split(report.metrics)
-    environment = Environment(
-        loader=PackageLoader("albor.report", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("page.html.j2").render(
+    return document(
+        "page.html.j2",
+        styles=("page.css",),
+        scripts=("series.js", "chart.js", "page.js"),
         report=report,
         status=report.status if report.status in STATUSES else "other",
         started=moment(report.started),
         finished=moment(report.finished),
         hero=_hero(report.headline),
-        tiles=_tiles(report.headline),
+        figures=_tiles(report.headline),
         scale=perplexity_scale(report.headline),
         charts=_charts(report) if train or val else [],
         rows=(len(train), len(val)),
@@ -66,17 +49,8 @@ def render(report: Report) -> str:
         samples=[highlight(prompt, completion) for prompt, completion in report.samples],
         config=list(flatten(report.config)),
         graph=draw(report.lineage, report.run_id),
-        style=Markup(_read("page.css")),
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         data=_embed({"runs": [payload(report.run_id, report.metrics)]}),
     )
-    # A lone surrogate (bytes that were no text) cannot be written as UTF-8.
-    return page.encode("utf-8", "replace").decode("utf-8")
-
-
-def _read(name: str) -> str:
-    return resources.files("albor.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _embed(value: object) -> Markup:

@@ -1,0 +1,49 @@
+"""What all pages are made of: one template, one look, one set of manners."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One headline figure."""
+
+    label: str
+    value: str
+    detail: str = ""
+
+
+def document(template: str, *, styles: Sequence[str], scripts: Sequence[str], **values: object) -> str:
+    """One HTML document from a template that extends ``base.html.j2``; ``base.css`` and ``base.js`` come first.
+
+    Whatever the values hold is shown as text: markup is escaped, and the page's content security policy admits the
+    page's own script by its hash only.
+    """
+    script = "(() => {\n'use strict';\n" + "".join(map(_read, ("base.js", *scripts))) + "})();\n"
+    environment = Environment(
+        loader=PackageLoader("albor.report", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template(template).render(
+        style=Markup("\n".join(map(_read, ("base.css", *styles)))),
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        **values,
+    )
+    # A lone surrogate (bytes that were no text) cannot be written as UTF-8.
+    return page.encode("utf-8", "replace").decode("utf-8")
+
+
+def _read(name: str) -> str:
+    return resources.files("albor.report").joinpath(name).read_text(encoding="utf-8")
