@@ -6,7 +6,8 @@ import re
 
 _KINDS = {
     # Its first line and then at least one of Base64, be it in a string per line or with escaped line ends.
-    "private_key": r"PRIVATE KEY(?: BLOCK)?-----(?:[\s\"'\\+,()#]|\\n)*(?:[A-Z][A-Za-z-]+: .*\s+)*([A-Za-z0-9+/]{20})[A-Za-z0-9+/]{20,}",
+    "private_key": r"PRIVATE KEY(?: BLOCK)?-----(?:[\s\"'\\+,()#]|\\n)*(?:[A-Z][A-Za-z-]+: .*\s+)*"
+    r"([A-Za-z0-9+/]{20})[A-Za-z0-9+/]{20,}",
     "aws_key": r"A(?:KIA|SIA)([A-Z2-7]{16})",
     "github_token": r"gh[oprsu]_([A-Za-z0-9]{36})",
     "github_pat": r"github_pat_([A-Za-z0-9]{22}_[A-Za-z0-9]{59})",
