@@ -75,7 +75,7 @@ def prepare(
         executor=executor,
         progress=lambda done, total: progress(done, total, "parts of the source"),
     )
-    read = add([[StepRow(**row) for row in output.facts["steps"]] for output in ingested])
+    read = add([[StepRow.from_json(row) for row in output.facts["steps"]] for output in ingested])
     if not read[-1].kept:
         raise DataError(_nothing_left(read), help="point data.source at other files, or loosen data.filters")
     progress(0, 0, "documents are compared")
@@ -243,7 +243,7 @@ def _write_statistics(out: Path, steps: Sequence[StepRow], published: Sequence[O
         counts[0] += row["documents"]
         counts[1] += row["bytes"]
     rows = [
-        SourceRow(source=s, package=p, version=v, licence=li, split=sp, documents=n, bytes=size, tokens=0)
+        SourceRow(source=s, package=p, version=v, licence=li, split=sp, documents=n, bytes=size)
         for (s, p, v, li, sp), (n, size) in sorted(totals.items())
     ]
     counted = {

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +28,6 @@ STEPS = ("exact", "near", "benchmarks", "weights")
 TRAIN, VAL, DROPPED = 0, 1, 2
 OVERSHOOT = 2.0
 """A package that would take validation beyond so many times its target stays in training."""
-CACHED_SHINGLES = 4096
-"""Documents whose shingles stay in memory while pairs are compared."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +106,7 @@ class _Index:
         self.packages, self.package_names = _codes(table.column("package"))
         self.licences, _ = _codes(table.column("licence"))
         self.sources, self.source_names = _codes(table.column("source"))
-        self.contaminated = table.column("contaminated")
+        self.contaminated: list[str | None] = table.column("contaminated").to_pylist()
 
     def __len__(self) -> int:
         return len(self.sha256)
@@ -149,7 +146,6 @@ def _near_duplicates(
     usable = alive & (np.concatenate([np.diff(part) for part in offsets]) > 0)
     bands = [np.load(part / BANDS, mmap_mode="r") for part in parts]
 
-    @lru_cache(maxsize=CACHED_SHINGLES)
     def shingles(document: int) -> NDArray[np.uint64]:
         part = int(np.searchsorted(starts, document, side="right")) - 1
         first, last = offsets[part][document - starts[part] :][:2].tolist()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Literal
 
 from albor.config.schema.config import Config as Whole
-from albor.runs.files import sha256_file
-from albor.stages.base import Context, Facts, Stage
+from albor.runs.files import sha256_file, write_text
+from albor.stages.base import Context, Facts, Input, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,8 +20,11 @@ class Config:
 
 
 def run(cfg: Whole, context: Context) -> Facts:
+    from albor.data.describe import CARD, describe
     from albor.data.pack import pack
     from albor.executors import open_executor
+    from albor.report.data_card import card_page
+    from albor.report.provenance import provenance
 
     documents, tokenizer = context.inputs["documents"], context.inputs["tokenizer"]
     with open_executor(cfg.executor, directory=context.work) as executor:
@@ -37,7 +41,22 @@ def run(cfg: Whole, context: Context) -> Facts:
             progress=context.progress,
             log=context.log,
         )
+    card = describe(
+        documents.path,
+        packed,
+        name=label(documents, "data"),
+        tokenizer=label(tokenizer, "tokenizer"),
+        inputs={name: given.id for name, given in context.inputs.items()},
+    )
+    write_text(context.out / CARD, json.dumps(card.to_json(), indent=1))
+    write_text(context.out / "PROVENANCE.md", provenance(card))
+    write_text(context.out / "card.html", card_page(card))
     return packed.facts | {"tokenizer_sha256": sha256_file(tokenizer.path / "tokenizer.json")}
+
+
+def label(given: Input, section: str) -> str:
+    """What the input was called when it was made."""
+    return str(given.config[section]["name"]) if given.config else given.id
 
 
 STAGE = Stage(

@@ -1,0 +1,44 @@
+"""The card of a packed corpus: what the prepare stage counted, with the tokens that packing made of it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from albor.data.card import DataCard, Lengths, SourceRow, StepRow
+from albor.data.corpus import LENGTHS, SOURCES, STEPS
+from albor.data.pack import Packed
+
+CARD = "card.json"
+KEYS = ("source", "package", "version", "licence", "split")
+
+
+def describe(documents: Path, packed: Packed, *, name: str, tokenizer: str, inputs: Mapping[str, str]) -> DataCard:
+    """The card; of documents that no prepare stage of albor counted it knows the tokens alone."""
+    tokens: Counter[tuple[str, ...]] = Counter()
+    for row in packed.tokens:
+        tokens[tuple(row[key] for key in KEYS)] += row["tokens"]
+    counted = [SourceRow.from_json(row) for row in _read(documents / SOURCES, [])]
+    known = [replace(row, tokens=tokens.pop(tuple(getattr(row, key) for key in KEYS), 0)) for row in counted]
+    rest = [
+        SourceRow(**dict(zip(KEYS, key, strict=True)), documents=0, bytes=0, tokens=count)
+        for key, count in sorted(tokens.items())
+    ]
+    return DataCard(
+        name=name,
+        tokenizer=tokenizer,
+        inputs=dict(inputs),
+        sources=known + rest,
+        steps=[StepRow.from_json(row) for row in _read(documents / STEPS, [])],
+        shards=packed.shards,
+        lengths=Lengths.from_json(_read(documents / LENGTHS, {"edges": [], "train": [], "val": []})),
+        facts=packed.facts,
+    )
+
+
+def _read(path: Path, absent: Any) -> Any:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else absent
