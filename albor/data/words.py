@@ -33,35 +33,21 @@ def word_hashes(text: str, *, fold: bool) -> Hashes:
     values = np.frombuffer(codes, dtype=np.uint8)
     inside = values != 0
     edges = np.flatnonzero(inside[1:] != inside[:-1])
-    return _spans(values, edges[::2] + 1, edges[1::2] + 1)
+    return spans(values, edges[::2] + 1, edges[1::2] + 1)
 
 
 def rolling(hashes: Hashes, n: int) -> Hashes:
     """Hash of every run of ``n`` consecutive ``hashes``, order-sensitive, shape [max(0, len(hashes) - n + 1)]."""
-    count = len(hashes) - n + 1
-    if count <= 0:
+    if len(hashes) < n:
         return np.empty(0, dtype=np.uint64)
-    starts = np.arange(count)
-    return _spans(hashes, starts, starts + n)
+    sums, inverses = _prefixes(hashes)
+    return mix((sums[n:] - sums[:-n]) * inverses[: len(hashes) - n + 1])
 
 
-def _spans(values: NDArray[np.uint8] | Hashes, starts: NDArray[np.intp], ends: NDArray[np.intp]) -> Hashes:
-    """Hash of ``values[s:e]`` for every s and e: Rabin's polynomial by differences of prefix sums, then mixed."""
-    powers, inverses = _powers(max(_USUAL_BITS, len(values).bit_length()))
-    sums = np.empty(len(values) + 1, dtype=np.uint64)
-    sums[0] = 0
-    np.cumsum(values * powers[: len(values)], out=sums[1:])
+def spans(values: NDArray[np.uint8] | Hashes, starts: NDArray[np.intp], ends: NDArray[np.intp]) -> Hashes:
+    """Hash of ``values[s:e]`` for every s in ``starts`` with its e in ``ends``, whatever stands around it."""
+    sums, inverses = _prefixes(values)
     return mix((sums[ends] - sums[starts]) * inverses[starts])
-
-
-@lru_cache(maxsize=2)
-def _powers(bits: int) -> tuple[Hashes, Hashes]:
-    """The first 2^``bits`` powers of the base, and their inverses, modulo 2^64."""
-    tables = np.empty((2, 1 << bits), dtype=np.uint64)
-    tables[0], tables[1] = _BASE, pow(_BASE, -1, 1 << 64)
-    tables[:, 0] = 1
-    np.multiply.accumulate(tables, axis=1, out=tables)
-    return tables[0], tables[1]
 
 
 def mix(x: Hashes) -> Hashes:
@@ -72,3 +58,23 @@ def mix(x: Hashes) -> Hashes:
     x *= np.uint64(0x94D049BB133111EB)
     x ^= x >> np.uint64(31)
     return x
+
+
+def _prefixes(values: NDArray[np.uint8] | Hashes) -> tuple[Hashes, Hashes]:
+    """Rabin's polynomial of every prefix of ``values`` modulo 2^64, the empty one first; and what to multiply the
+    difference of two of them by so that it does not matter where it stood."""
+    powers, inverses = _powers(max(_USUAL_BITS, len(values).bit_length()))
+    sums = np.empty(len(values) + 1, dtype=np.uint64)
+    sums[0] = 0
+    np.cumsum(values * powers[: len(values)], out=sums[1:])
+    return sums, inverses
+
+
+@lru_cache(maxsize=2)
+def _powers(bits: int) -> tuple[Hashes, Hashes]:
+    """The first 2^``bits`` powers of the base, and their inverses, modulo 2^64."""
+    tables = np.empty((2, 1 << bits), dtype=np.uint64)
+    tables[0], tables[1] = _BASE, pow(_BASE, -1, 1 << 64)
+    tables[:, 0] = 1
+    np.multiply.accumulate(tables, axis=1, out=tables)
+    return tables[0], tables[1]
