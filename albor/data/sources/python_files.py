@@ -14,24 +14,16 @@ from albor.config.schema.sources import LocalSource, StdlibSource
 from albor.data.errors import DataError
 from albor.data.sources.base import Kind, Rejected, Task, expand, no_fetch
 from albor.data.sources.grouping import group
+from albor.data.sources.rules import LONGEST, skip
 from albor.runs.files import listing_digest
 
 if TYPE_CHECKING:
     from albor.data.documents import Document
 
-NOT_SOURCE = frozenset({"__pycache__", "node_modules", "venv"})
-"""Directories that hold other people's or generated files, wherever they stand; so does every dot-directory."""
 NOT_STDLIB = frozenset({"site-packages", "dist-packages", "lib-dynload", "test", "tests", "idle_test"})
 """Directories under the standard library that are installed packages, binaries or its own tests."""
 BUILD_CONFIGURATION = ("config-", "_sysconfigdata")
 """Names that start so hold one machine's build settings: the corpus would differ between two equal Pythons."""
-LONGEST = 4
-"""Bytes of UTF-8 per character at most: what has more is too long whatever it says."""
-
-
-def skip(name: str) -> bool:
-    """Whether a file or directory of this name never holds source."""
-    return name in NOT_SOURCE or name.startswith(".")
 
 
 def fingerprint(source: StdlibSource | LocalSource) -> dict[str, str]:

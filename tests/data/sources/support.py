@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
+import zipfile
 from pathlib import Path
 
 from albor.config.schema.sources import LocalSource, Source
@@ -38,3 +41,32 @@ def kept(source: Source, *, limit: int | None = None, max_characters: int = MAX)
 def rejected(source: Source, *, limit: int | None = None, max_characters: int = MAX) -> list[tuple[str, str]]:
     found = everything(source, limit=limit, max_characters=max_characters)
     return [(item.path, item.reason) for item in found if isinstance(item, Rejected)]
+
+
+def tar_gz(*entries: tarfile.TarInfo | tuple[str, bytes]) -> bytes:
+    """An archive of files (name, content) and of bare headers."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as archive:
+        for entry in entries:
+            if isinstance(entry, tarfile.TarInfo):
+                archive.addfile(entry)
+            else:
+                name, content = entry
+                header = tarfile.TarInfo(name)
+                header.size = len(content)
+                archive.addfile(header, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def zipped(*entries: tuple[str | zipfile.ZipInfo, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, content in entries:
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def header(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.linkname = kind, target
+    return entry

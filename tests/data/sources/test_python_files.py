@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from albor.config.schema.sources import LocalSource, StdlibSource
 from albor.data.documents import Document
 from albor.data.errors import DataError
-from albor.data.sources import Rejected, fingerprint, read, tasks
+from albor.data.sources import Rejected, base, fingerprint, read, tasks
 from albor.data.sources.base import TASK_BYTES
 from albor.data.sources.grouping import group
 from tests.data.sources.support import MAX, everything, kept, local, put, rejected
@@ -195,7 +195,9 @@ def test_documents_do_not_depend_on_how_they_are_grouped(
 @given(sizes=st.lists(st.integers(0, 30)), target=st.integers(1, 40))
 def test_grouping_keeps_every_item_in_order_and_fills_every_group_but_the_last(sizes: list[int], target: int) -> None:
     items = [(str(place), size) for place, size in enumerate(sizes)]
-    groups = list(group(items, target=target))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(base, "TASK_BYTES", target)
+        groups = list(group(items))
     assert [name for names, _ in groups for name in names] == [name for name, _ in items]
     for names, filled in groups:
         assert filled == sum(sizes[int(name)] for name in names)
