@@ -1,6 +1,7 @@
 """Pins the newest final source archive of projects: the packages of conf/data/pypi.yaml.
 
-    python -m bench.pypi_list numpy scipy > pins.yaml
+python -m bench.pypi_list numpy scipy > pins.yaml
+"""
 
 from __future__ import annotations
 
