@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import zipfile
 from dataclasses import dataclass, fields
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from albor.data.benchmarks import fingerprint, load_items
 from albor.data.errors import DataError
-from albor.data.words import Hashes, rolling, spans, word_hashes
+from albor.data.words import Hashes, numbers, rolling, spans, word_hashes
 
 __all__ = ["ITEM", "RUN", "Index", "fingerprint", "load_items"]
 
@@ -25,6 +24,8 @@ ITEM = 10
 """Shorter items prove nothing: they are found everywhere."""
 RUN = 30
 """10 common words occur in 4 % of the standard library's files, 20 in 0.6 %, 30 in none."""
+WORDY = 3
+"""One word in so many must not be a number: tables of zeros and counts to thirty are found everywhere too."""
 _CELL_BITS = 24
 
 
@@ -73,11 +74,12 @@ class Index:
         """Raises DataError where ``load_items`` does, and when no item is long enough."""
         texts = dict.fromkeys(load_items(directory))
         names = sorted({name for name, _ in texts})
-        hashed = [(names.index(name), word_hashes(text, fold=True)) for name, text in texts]
-        items = sorted((item for item in hashed if len(item[1]) >= ITEM), key=itemgetter(0))
+        read = [_Item(names.index(name), word_hashes(text, fold=True), ~numbers(text)) for name, text in texts]
+        read.sort(key=lambda item: item.name)
+        items = [item for item in read if len(item.words) >= ITEM and item.wordy.sum() * WORDY >= len(item.words)]
         if not items:
             raise DataError(f"no benchmark under {directory} has an item of {ITEM} words", help="put its files there")
-        return cls(_Tables(names=np.array(names), **_item_tables(items), **_run_tables(items)))
+        return cls(_Tables(names=np.array(names), **_item_tables(items), **_run_tables(read)))
 
     def save(self, path: Path) -> None:
         with path.open("wb") as file:
@@ -128,29 +130,42 @@ class Index:
         return names
 
 
-def _item_tables(items: list[tuple[int, Hashes]]) -> dict[str, NDArray[Any]]:
+@dataclass(frozen=True, eq=False, slots=True)
+class _Item:
+    name: int
+    words: Hashes
+    wordy: NDArray[np.bool_]
+    """Which of the words are no numbers."""
+
+
+def _item_tables(items: list[_Item]) -> dict[str, NDArray[Any]]:
     """Every item is looked for by the rarest of its runs of ITEM words, so that few are compared in vain."""
-    windows = [rolling(words, ITEM) for _, words in items]
+    windows = [rolling(item.words, ITEM) for item in items]
     _, inverse, counts = np.unique(np.concatenate(windows), return_inverse=True, return_counts=True)
     ends = np.cumsum([len(window) for window in windows])
     places = np.array([part.argmin() for part in np.split(counts[inverse], ends[:-1])])
     anchors = np.array([window[place] for window, place in zip(windows, places, strict=True)])
     order = np.argsort(anchors, kind="stable")
-    whole = [spans(words, np.array([0]), np.array([len(words)]))[0] for _, words in items]
+    lengths = np.array([len(item.words) for item in items])
+    whole = [rolling(item.words, len(item.words))[0] for item in items]
     return {
         "anchors": anchors[order],
         "anchor_places": places[order],
-        "item_lengths": np.array([len(words) for _, words in items])[order],
+        "item_lengths": lengths[order],
         "item_hashes": np.array(whole)[order],
-        "item_names": np.array([name for name, _ in items])[order],
+        "item_names": np.array([item.name for item in items])[order],
     }
 
 
-def _run_tables(items: list[tuple[int, Hashes]]) -> dict[str, NDArray[Any]]:
+def _run_tables(items: list[_Item]) -> dict[str, NDArray[Any]]:
     """Items are in the order of their names, so that a run of several has the first name."""
-    windows = [rolling(words, RUN) for _, words in items]
+    windows = [_wordy_runs(item) for item in items]
+    names = np.repeat([item.name for item in items], [len(window) for window in windows])
     runs, first = np.unique(np.concatenate(windows), return_index=True)
-    return {
-        "runs": runs,
-        "run_names": np.repeat([name for name, _ in items], [len(window) for window in windows])[first],
-    }
+    return {"runs": runs, "run_names": names[first]}
+
+
+def _wordy_runs(item: _Item) -> Hashes:
+    sums = np.cumsum(np.concatenate(([0], item.wordy)))
+    wordy: NDArray[np.bool_] = (sums[RUN:] - sums[:-RUN]) * WORDY >= RUN
+    return rolling(item.words, RUN)[wordy]

@@ -28,12 +28,15 @@ def word_hashes(text: str, *, fold: bool) -> Hashes:
     Equal words have equal hashes, in any text; of n different words two share one with probability about n^2 / 2^65.
     Lone surrogates are as good as any other separator.
     """
-    # Zeros around the text make every word begin and end inside it; every other byte that is in no word is zero too.
-    codes = (b"\0" + text.encode("utf-8", "surrogatepass") + b"\0").translate(_FOLDED if fold else _EXACT)
-    values = np.frombuffer(codes, dtype=np.uint8)
-    inside = values != 0
-    edges = np.flatnonzero(inside[1:] != inside[:-1])
-    return spans(values, edges[::2] + 1, edges[1::2] + 1)
+    values, starts, ends = _words(text, _FOLDED if fold else _EXACT)
+    return spans(values, starts, ends)
+
+
+def numbers(text: str) -> NDArray[np.bool_]:
+    """Which words of ``text`` begin with a digit, shape [words]."""
+    values, starts, _ = _words(text, _EXACT)
+    first: NDArray[np.bool_] = values[starts] <= ord("9")
+    return first
 
 
 def rolling(hashes: Hashes, n: int) -> Hashes:
@@ -58,6 +61,16 @@ def mix(x: Hashes) -> Hashes:
     x *= np.uint64(0x94D049BB133111EB)
     x ^= x >> np.uint64(31)
     return x
+
+
+def _words(text: str, table: bytes) -> tuple[NDArray[np.uint8], NDArray[np.intp], NDArray[np.intp]]:
+    """The bytes of ``text``, zero where there is no word, and where in them every word begins and ends."""
+    # Zeros around the text make every word begin and end inside it.
+    codes = (b"\0" + text.encode("utf-8", "surrogatepass") + b"\0").translate(table)
+    values = np.frombuffer(codes, dtype=np.uint8)
+    inside = values != 0
+    edges = np.flatnonzero(inside[1:] != inside[:-1]) + 1
+    return values, edges[::2], edges[1::2]
 
 
 def _prefixes(values: NDArray[np.uint8] | Hashes) -> tuple[Hashes, Hashes]:
