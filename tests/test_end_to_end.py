@@ -107,7 +107,7 @@ def test_a_run_made_again_from_other_inputs_does_not_go_on_from_its_old_checkpoi
     before = run_of(places[0], "pretrain")
     for place in places:
         directory = next((place / "outputs/pack").iterdir())
-        reverse_rows(directory / "artifact/train.parquet")
+        reverse_rows(directory / "artifact/train-00000.parquet")
         rows = manifest.load(directory)
         files = manifest.artifact_files(directory / "artifact")
         manifest.save(directory, rows.to("done", files=files, digest=manifest.artifact_digest(files)))

@@ -36,7 +36,7 @@ def held_out(case: Case) -> Iterator[Found]:
     stages=("tokenizer", "pack"),
 )
 def word_cap(case: Case) -> Iterator[Found]:
-    words, cap = case.inputs.get("documents", {}).get("words"), case.cfg.data.max_words
+    words, cap = case.inputs.get("documents", {}).get("words"), case.planned.get("documents", case.cfg).data.max_words
     if words and cap and words["train"] > cap:
         message = f"the training split has {words['train']:,} words, the cap is {cap:,}"
         yield "error", "data.max_words", message, "take a smaller source, or lower data.max_documents"
@@ -93,6 +93,6 @@ def pins(case: Case) -> Iterator[Found]:
         if isinstance(source, PypiSource):
             for name, archive in source.packages.items():
                 if not SHA256.fullmatch(archive.sha256):
-                    message = f"'{archive.sha256}' is no SHA-256"
+                    message = f"the pin of {name} is no SHA-256: '{archive.sha256}'"
                     fix = "copy it from the package index: 64 digits 0-9, a-f"
                     yield "error", f"data.source.packages.{name}.sha256", message, fix

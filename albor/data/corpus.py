@@ -19,11 +19,10 @@ import pyarrow.parquet as pq
 
 from albor.config.schema.data import Data
 from albor.config.schema.sources import MixSource
-from albor.config.structure import plain
 from albor.data import documents, ingest, sources
 from albor.data.card import Lengths, SourceRow, StepRow
+from albor.data.benchmarks import fingerprint as benchmarks_fingerprint
 from albor.data.decontaminate import Index
-from albor.data.decontaminate import fingerprint as benchmarks_fingerprint
 from albor.data.errors import DataError
 from albor.data.funnel import add, total_seconds
 from albor.data.parquet import SPLITS, shard, write_file
@@ -119,12 +118,12 @@ def _ingest_step(data: Data, benchmarks: Path | None, work: Path) -> Step[Task]:
         name="ingest",
         version=ingest.VERSION,
         settings={
-            "filters": plain(data.filters),
-            "dedup": plain(data.dedup),
+            "filters": asdict(data.filters),
+            "dedup": asdict(data.dedup),
             "benchmarks": benchmarks_fingerprint(str(benchmarks) if benchmarks else None),
             "count_words": count_words,
         },
-        identity=plain,
+        identity=asdict,
         run=partial(ingest.ingest, filters=data.filters, dedup=data.dedup, benchmarks=index, count_words=count_words),
     )
 

@@ -25,7 +25,7 @@ class Config:
 
 
 def identity(cfg: Whole) -> Mapping[str, str]:
-    from albor.data.decontaminate import fingerprint as benchmarks
+    from albor.data.benchmarks import fingerprint as benchmarks
     from albor.data.sources import fingerprint
 
     return {**fingerprint(cfg.data.source), **benchmarks(cfg.evals.data_dir)}

@@ -30,7 +30,7 @@ MAY_ENTER: dict[str, tuple[str, ...]] = {
     "inference": ("models",),
     "evals": ("inference", "models", "data", "runs"),  # held-out rows and the codec
     "serve": ("inference",),
-    "report": ("runs",),
+    "report": ("data", "runs"),  # a corpus has a card
     "stages": ("config", "contracts", "runs"),
     "exec": ("worker",),
     "worker": ("config", "contracts", "runs", "stages"),

@@ -7,6 +7,16 @@ import pytest
 from albor.contracts import CONTRACTS, check_all
 from albor.contracts.memory import largest_micro_batch, training_bytes
 
+
+
+def mix(*parts: str) -> str:
+    return f"data={{name: x, source: {{kind: mix, parts: {{{', '.join(parts)}}}}}}}"
+
+
+def pypi(sha256: str) -> str:
+    return f"data={{name: x, source: {{kind: pypi, packages: {{six: {{version: '1.17.0', sha256: '{sha256}'}}}}}}}}"
+
+
 GPU = ("model=350m", "data.num_sequences=100M")
 BREAKS = [
     # contract, stage, severity, path, overrides that break it, overrides that just do not
@@ -62,8 +72,20 @@ BREAKS = [
     ("C-HW-003", "error", "trainer.nodes", ("trainer.nodes=2",), ("trainer.nodes=1",)),
     ("C-DATA-005", "error", "data.val_fraction", ("data.val_fraction=0",), ("data.val_fraction=0.01",)),
     ("C-DATA-005", "error", "data.val_fraction", ("data.val_fraction=1",), ("data.val_fraction=0.99",)),
+    ("C-DATA-005", "error", "data.val_fraction",
+     ("data.val_fraction=1",), ("data.val_fraction=1", "data.held_out=[json]")),
+    ("C-DATA-007", "error", "data.source.parts", (mix(),), (mix("a: {source: {kind: stdlib}}"),)),
+    ("C-DATA-007", "error", "data.source.parts.b.weight",
+     (mix("a: {source: {kind: stdlib}, weight: 1}", "b: {source: {kind: stdlib}}"),),
+     (mix("a: {source: {kind: stdlib}, weight: 1}", "b: {source: {kind: stdlib}, weight: 2}"),)),
+    ("C-DATA-008", "warning", "data.dedup.bands",
+     ("data.dedup.bands=25", "data.dedup.rows=10"), ("data.dedup.bands=32", "data.dedup.rows=8")),
+    ("C-DATA-009", "error", "data.source.packages.six.sha256",
+     (pypi("0" * 63),), (pypi("0" * 64),)),
 ]  # fmt: skip
-STAGE = {"C-DATA-002": "pack", "C-DATA-003": "tokenizer", "C-DATA-005": "prepare"}
+STAGE = {"C-DATA-002": "pack", "C-DATA-003": "tokenizer"} | dict.fromkeys(
+    ("C-DATA-005", "C-DATA-007", "C-DATA-008", "C-DATA-009"), "prepare"
+)
 
 
 def found(case, contract: str, texts) -> list[tuple[str, str]]:
@@ -83,7 +105,7 @@ def test_fires_and_does_not(entry, case) -> None:
 
 
 def test_every_contract_is_tried() -> None:
-    assert {*(entry[0] for entry in BREAKS), "C-MODEL-004", "C-DATA-004"} == CONTRACTS.keys()
+    assert {*(entry[0] for entry in BREAKS), "C-MODEL-004", "C-DATA-004", "C-DATA-006"} == CONTRACTS.keys()
 
 
 @pytest.mark.parametrize("entry", [e for e in BREAKS if e[1] == "error"], ids=row)
@@ -124,6 +146,12 @@ def test_declared_rows_are_held_against_the_steps(albor) -> None:
     refused = albor("validate", *words, "trainer.max_steps=100")
     assert refused.code == 2 and "trainer.epochs=2" in refused.err
     assert albor("validate", *words, "trainer.max_steps=100", "trainer.epochs=2").code == 0
+
+
+def test_more_words_than_the_cap(case) -> None:
+    for words, fires in ((101, True), (100, False)):
+        made = case("data.max_words=100", stage="pack", inputs={"documents": {"words": {"train": words, "val": 9}}})
+        assert bool(CONTRACTS["C-DATA-006"].findings(made)) == fires
 
 
 def test_weights_of_another_shape(case) -> None:

@@ -110,7 +110,7 @@ def test_a_damaged_artifact_is_built_again(here: Path, albor) -> None:
     assert albor(*TOKENIZER).code == 0
     made = runs()
     before = artifact(made["prepare"])
-    train = made["prepare"] / "artifact" / "train.parquet"
+    train = made["prepare"] / "artifact" / "train-00000.parquet"
     train.write_bytes(train.read_bytes()[:-1])
     found = states(albor, *TOKENIZER)
     assert found["prepare"][0] == "stale" and "bytes instead of" in found["prepare"][1]
@@ -118,14 +118,14 @@ def test_a_damaged_artifact_is_built_again(here: Path, albor) -> None:
     assert albor(*TOKENIZER).code == 0
     assert artifact(made["prepare"]) == before
     train.unlink()
-    assert states(albor, *TOKENIZER)["prepare"] == ("stale", "train.parquet is missing")
+    assert states(albor, *TOKENIZER)["prepare"] == ("stale", "train-00000.parquet is missing")
     assert albor(*TOKENIZER).code == 0
     assert states(albor, *TOKENIZER)["tokenizer"][0] == "done"
 
 
 def test_bytes_that_are_not_those_written_are_never_read(here: Path, albor) -> None:
     assert albor(*PREPARE).code == 0
-    train = runs()["prepare"] / "artifact" / "train.parquet"
+    train = runs()["prepare"] / "artifact" / "train-00000.parquet"
     data = bytearray(train.read_bytes())
     data[len(data) // 2] ^= 1
     train.write_bytes(data)
