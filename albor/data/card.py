@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from albor.data.errors import DataError
+
+REBUILD = "build the run again with this albor, or read it with the one that made it"
 
 
 class Plain:
@@ -23,7 +25,7 @@ class Plain:
         if not isinstance(value, Mapping) or set(value) != known:
             found = ", ".join(map(str, value)) if isinstance(value, Mapping) else type(value).__name__
             cause = f"a {cls.__name__} has the fields {', '.join(sorted(known))}; found: {found}"
-            raise DataError(cause, help="build the run again with this albor, or read it with the one that made it")
+            raise DataError(cause, help=REBUILD)
         return cls(**value)
 
 
@@ -82,6 +84,17 @@ class Lengths(Plain):
     val: list[int]
 
 
+Row = TypeVar("Row", bound=Plain)
+
+
+def rows_of(kind: type[Row], value: object) -> list[Row]:
+    """A list of rows from JSON. Raises DataError."""
+    if not isinstance(value, list):
+        cause = f"a list of {kind.__name__} was expected, not {type(value).__name__}"
+        raise DataError(cause, help=REBUILD)
+    return [kind.from_json(row) for row in value]
+
+
 @dataclass(frozen=True, kw_only=True)
 class DataCard(Plain):
     """Everything there is to say about a packed corpus."""
@@ -104,9 +117,9 @@ class DataCard(Plain):
         return cls(
             **{
                 **vars(card),
-                "sources": [SourceRow.from_json(row) for row in card.sources],
-                "steps": [StepRow.from_json(row) for row in card.steps],
-                "shards": [Shard.from_json(row) for row in card.shards],
+                "sources": rows_of(SourceRow, card.sources),
+                "steps": rows_of(StepRow, card.steps),
+                "shards": rows_of(Shard, card.shards),
                 "lengths": Lengths.from_json(card.lengths),
             }
         )

@@ -40,6 +40,7 @@ MAY_ENTER: dict[str, tuple[str, ...]] = {
 }
 LAZILY: dict[str, tuple[str, ...]] = {
     "data": ("executors",),  # for types: a stage hands it one
+    "report": ("data",),  # for types: what it shows
     "stages": (*WORKSHOPS, "executors"),
     "cli": WORKSHOPS,
     "exec": ("worker",),
