@@ -20,11 +20,11 @@ import pyarrow.parquet as pq
 from albor.config.schema.data import Data
 from albor.config.schema.sources import MixSource
 from albor.data import documents, ingest, sources
-from albor.data.card import Lengths, SourceRow, StepRow
 from albor.data.benchmarks import fingerprint as benchmarks_fingerprint
+from albor.data.card import Lengths, SourceRow, StepRow
 from albor.data.decontaminate import Index
 from albor.data.errors import DataError
-from albor.data.funnel import add, total_seconds
+from albor.data.funnel import add, rates
 from albor.data.parquet import SPLITS, shard, write_file
 from albor.data.select import DROPPED, Selection, select
 from albor.data.sources.base import Progress, Task
@@ -78,6 +78,7 @@ def prepare(
     if not read[-1].kept:
         raise DataError(_nothing_left(read), help="point data.source at other files, or loosen data.filters")
     progress(0, 0, "documents are compared")
+    start = time.perf_counter()
     selection = select(
         [output.path for output in ingested],
         dedup=data.dedup,
@@ -86,6 +87,7 @@ def prepare(
         seed=seed,
         weights=_weights(data),
     )
+    compared = time.perf_counter() - start
     steps = read + selection.steps
     _check(data, steps, selection)
     published = perform(
@@ -103,7 +105,7 @@ def prepare(
             help="lower data.max_documents, or take a smaller source",
         )
     _write_statistics(out, steps, published)
-    log(_rates(read[0].bytes_taken, [*ingested, *published]))
+    log(rates(read[0].bytes_taken, [{"compare": compared}, *(output.seconds for output in (*ingested, *published))]))
     return facts
 
 
@@ -251,11 +253,3 @@ def _write_statistics(out: Path, steps: Sequence[StepRow], published: Sequence[O
     write_text(out / STEPS, json.dumps([asdict(step) for step in steps], indent=1))
     write_text(out / SOURCES, json.dumps([asdict(row) for row in rows], indent=1))
     write_text(out / LENGTHS, json.dumps(asdict(Lengths(edges=EDGES, **counted)), indent=1))
-
-
-def _rates(size: int, outputs: Sequence[Output]) -> dict[str, float]:
-    """MB/s of each kind of work on one core, over the bytes that were read; nothing when parts were there already."""
-    if not all(output.seconds for output in outputs):
-        return {}
-    seconds = total_seconds(output.seconds for output in outputs)
-    return {f"mb_per_second/{name}": size / 1e6 / spent for name, spent in seconds.items() if spent}

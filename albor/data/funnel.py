@@ -106,11 +106,15 @@ class Stopwatch:
             yield item
 
 
-def total_seconds(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    summed: Counter[str] = Counter()
+def rates(size: int, parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Seconds, and MB/s over ``size`` bytes, of each kind of work on one core; nothing when a part was there already."""
+    if not all(parts):
+        return {}
+    seconds: Counter[str] = Counter()
     for part in parts:
-        summed.update(part)
-    return dict(summed)
+        seconds.update(part)
+    found = {f"seconds/{name}": spent for name, spent in seconds.items()}
+    return found | {f"mb_per_second/{name}": size / 1e6 / spent for name, spent in seconds.items() if spent}
 
 
 _END: Any = object()

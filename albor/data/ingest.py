@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from albor.config.schema.data import Dedup, Filters
-from albor.data import documents, sources
+from albor.data import arrays, documents, sources
 from albor.data.decontaminate import Index
 from albor.data.documents import Document
 from albor.data.filters import basic, licence, syntax
@@ -93,7 +93,7 @@ class _Ingest:
             if self.dedup.near:
                 with self.watch("shingles"):
                     pending.append(shingles(item.text, self.dedup.shingle))
-                    pending[-1].tofile(shingle_file)
+                    arrays.append(shingle_file, pending[-1])
                     self.offsets.append(self.offsets[-1] + len(pending[-1]))
                 if len(pending) == BATCH:
                     self.sign(pending)
@@ -150,5 +150,5 @@ class _Ingest:
         )
         # A row per band: comparing reads one band of all documents at a time.
         keys = np.concatenate(self.bands) if self.bands else np.empty((0, self.dedup.bands), np.uint64)
-        np.save(directory / BANDS, np.ascontiguousarray(keys.T))
-        np.save(directory / OFFSETS, np.array(self.offsets, dtype=np.int64))
+        arrays.save(directory / BANDS, np.ascontiguousarray(keys.T))
+        arrays.save(directory / OFFSETS, np.array(self.offsets, dtype=np.int64))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from albor.data import rows as row_files
 from albor.data.card import Shard
 from albor.data.errors import DataError
-from albor.data.funnel import total_seconds
+from albor.data.funnel import rates
 from albor.data.loader import order
 from albor.data.packing import Packing, best_fit
 from albor.data.parquet import SPLITS, shard, shards
@@ -107,7 +107,7 @@ def pack(
     }
     start = time.perf_counter()
     packings = {split: best_fit(part.lengths, row_len) for split, part in parts.items()}
-    seconds = {"best fit": time.perf_counter() - start}
+    fitted = time.perf_counter() - start
     row_tasks = [t for split in SPLITS for t in _row_tasks(split, parts[split], packings[split], settings)]
     written = perform(
         Step(
@@ -123,10 +123,8 @@ def pack(
         progress=lambda done, total: progress(done, total, "shards of rows"),
     )
     row_shards = list(_link(row_tasks, written, out))
-    if all(output.seconds for output in (*tokenized, *written)):
-        size = sum(part.total("bytes") for part in parts.values())
-        spent = total_seconds([seconds, *(output.seconds for output in (*tokenized, *written))])
-        log({f"mb_per_second/{name}": size / 1e6 / value for name, value in spent.items() if value})
+    size = sum(part.total("bytes") for part in parts.values())
+    log(rates(size, [{"best fit": fitted}, *(output.seconds for output in (*tokenized, *written))]))
     train, val = parts["train"], parts["val"]
     facts = {
         "num_sequences": len(packings["train"]),

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from albor.data import arrays
 from albor.data import documents as document_files
 from albor.data.chunks import Chunker
 from albor.data.funnel import Stopwatch
@@ -72,12 +73,12 @@ def tokenize(
                     for copy in range(document.copies if split == "train" else 1):
                         pieces = list(chunker.pieces(text, sha256=sha256, copy=copy))
                         flat = [token for piece in pieces for token in piece.tokens]
-                        np.array(flat, dtype=f"<u{settings.width}").tofile(file)
+                        arrays.append(file, np.array(flat, dtype=f"<u{settings.width}"))
                         lengths += [len(piece.tokens) for piece in pieces]
                         transformed = sum(piece.transformed for piece in pieces)
                         counts.update(documents=1, bytes=size, fim_pieces=transformed, fim_documents=transformed > 0)
                         tokens[tuple(getattr(document, key) for key in KEYS)] += len(flat)
-    np.save(directory / LENGTHS, np.array(lengths, dtype=np.int32))
+    arrays.save(directory / LENGTHS, np.array(lengths, dtype=np.int32))
     by_source = [dict(zip(KEYS, key, strict=True)) | {"split": split, "tokens": n} for key, n in sorted(tokens.items())]
     return {**counts, "tokens": by_source}, dict(watch.seconds)
 
