@@ -9,7 +9,6 @@ from __future__ import annotations
 import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +23,8 @@ ITEM = 10
 """Shorter items prove nothing: they are found everywhere."""
 RUN = 30
 """10 common words occur in 4 % of the standard library's files, 20 in 0.6 %, 30 in none."""
-WORDY = 3
-"""One word in so many must not be a number: tables of zeros and counts to thirty are found everywhere too."""
+WORDS_PER_RUN = RUN // 3
+"""So many words of a run must not be numbers, and one of an item: tables of zeros are everywhere."""
 _CELL_BITS = 24
 
 
@@ -72,14 +71,10 @@ class Index:
     @classmethod
     def build(cls, directory: Path) -> Index:
         """Raises DataError where ``load_items`` does, and when no item is long enough."""
-        texts = dict.fromkeys(load_items(directory))
-        names = sorted({name for name, _ in texts})
-        read = [_Item(names.index(name), word_hashes(text, fold=True), ~numbers(text)) for name, text in texts]
-        read.sort(key=lambda item: item.name)
-        items = [item for item in read if len(item.words) >= ITEM and item.wordy.sum() * WORDY >= len(item.words)]
+        items = _hashed(directory)
         if not items:
             raise DataError(f"no benchmark under {directory} has an item of {ITEM} words", help="put its files there")
-        return cls(_Tables(names=np.array(names), **_item_tables(items), **_run_tables(read)))
+        return cls(_tables(items))
 
     def save(self, path: Path) -> None:
         with path.open("wb") as file:
@@ -132,40 +127,54 @@ class Index:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Item:
-    name: int
+    benchmark: str
     words: Hashes
     wordy: NDArray[np.bool_]
     """Which of the words are no numbers."""
 
 
-def _item_tables(items: list[_Item]) -> dict[str, NDArray[Any]]:
-    """Every item is looked for by the rarest of its runs of ITEM words, so that few are compared in vain."""
-    windows = [rolling(item.words, ITEM) for item in items]
-    _, inverse, counts = np.unique(np.concatenate(windows), return_inverse=True, return_counts=True)
-    ends = np.cumsum([len(window) for window in windows])
-    places = np.array([part.argmin() for part in np.split(counts[inverse], ends[:-1])])
-    anchors = np.array([window[place] for window, place in zip(windows, places, strict=True)])
-    order = np.argsort(anchors, kind="stable")
+def _hashed(directory: Path) -> list[_Item]:
+    """The items that are long enough, in the order of their benchmarks."""
+    # Short texts are most of them, and a text of ITEM words has as many characters and one between any two.
+    texts = sorted({(name, text) for name, text in load_items(directory) if len(text) >= 2 * ITEM - 1})
+    items = [_Item(name, word_hashes(text, fold=True), ~numbers(text)) for name, text in texts]
+    return [item for item in items if len(item.words) >= ITEM and item.wordy.any()]
+
+
+def _tables(items: list[_Item]) -> _Tables:
+    """All items at once, as one sequence of words."""
+    words = np.concatenate([item.words for item in items])
     lengths = np.array([len(item.words) for item in items])
-    whole = [rolling(item.words, len(item.words))[0] for item in items]
-    return {
-        "anchors": anchors[order],
-        "anchor_places": places[order],
-        "item_lengths": lengths[order],
-        "item_hashes": np.array(whole)[order],
-        "item_names": np.array([item.name for item in items])[order],
-    }
+    ends = np.cumsum(lengths)
+    left = np.repeat(ends, lengths) - np.arange(len(words))  # words to its item's end, itself included
+    names, of = np.unique([item.benchmark for item in items], return_inverse=True)
+
+    anchors, places = _anchors(words, left, ends - lengths)
+    order = np.argsort(anchors, kind="stable")
+    wordy = np.cumsum(np.concatenate([[0], *(item.wordy for item in items)]))
+    runs = rolling(words, RUN)
+    places_of_runs = np.flatnonzero((left[: len(runs)] >= RUN) & (wordy[RUN:] - wordy[:-RUN] >= WORDS_PER_RUN))
+    # Of equal runs the first is kept, whose benchmark is the first.
+    runs, first = np.unique(runs[places_of_runs], return_index=True)
+    return _Tables(
+        names=names,
+        anchors=anchors[order],
+        anchor_places=places[order],
+        item_lengths=lengths[order],
+        item_hashes=spans(words, ends - lengths, ends)[order],
+        item_names=of[order],
+        runs=runs,
+        run_names=np.repeat(of, lengths)[places_of_runs[first]],
+    )
 
 
-def _run_tables(items: list[_Item]) -> dict[str, NDArray[Any]]:
-    """Items are in the order of their names, so that a run of several has the first name."""
-    windows = [_wordy_runs(item) for item in items]
-    names = np.repeat([item.name for item in items], [len(window) for window in windows])
-    runs, first = np.unique(np.concatenate(windows), return_index=True)
-    return {"runs": runs, "run_names": names[first]}
-
-
-def _wordy_runs(item: _Item) -> Hashes:
-    sums = np.cumsum(np.concatenate(([0], item.wordy)))
-    wordy: NDArray[np.bool_] = (sums[RUN:] - sums[:-RUN]) * WORDY >= RUN
-    return rolling(item.words, RUN)[wordy]
+def _anchors(words: Hashes, left: NDArray[np.int64], starts: NDArray[np.int64]) -> tuple[Hashes, NDArray[np.int64]]:
+    """The rarest run of ITEM words in every item and its place there: what few are compared in vain for."""
+    windows = rolling(words, ITEM)
+    inside = left[: len(windows)] >= ITEM
+    _, inverse, counts = np.unique(windows[inside], return_inverse=True, return_counts=True)
+    rarity = np.zeros(len(windows), dtype=np.int64)
+    rarity[inside] = counts[inverse]
+    stops = starts + left[starts] - ITEM + 1
+    places = np.array([rarity[s:e].argmin() for s, e in zip(starts.tolist(), stops.tolist(), strict=True)])
+    return windows[starts + places], places

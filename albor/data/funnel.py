@@ -107,7 +107,7 @@ class Stopwatch:
 
 
 def rates(size: int, parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Seconds, and MB/s over ``size`` bytes, of each kind of work on one core; nothing when a part was there already."""
+    """Seconds, and MB/s over ``size`` bytes, of each kind of work on one core; nothing if a part was there."""
     if not all(parts):
         return {}
     seconds: Counter[str] = Counter()

@@ -59,7 +59,7 @@ def select(
     funnel = Funnel(STEPS)
     alive = np.ones(len(index), dtype=bool)
 
-    def drop(step: str, victims: NDArray[np.bool_], reasons: Sequence[str] | str) -> None:
+    def drop(step: str, victims: NDArray[np.bool_], reasons: Sequence[str | None] | str) -> None:
         funnel.take_many(step, index.bytes, alive, victims & alive, reasons)
         alive[victims] = False
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from albor.config.schema.sources import MixSource, Source
-from albor.data.sources import pypi, python_files
+from albor.data.sources import files, hub, pypi, python_files
 from albor.data.sources.base import Kind, Progress, Rejected, Task
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ KINDS: dict[str, Kind] = {
     "stdlib": python_files.STDLIB,
     "local": python_files.LOCAL,
     "pypi": pypi.KIND,
+    "files": files.KIND,
+    "hub": hub.KIND,
 }
 """Every kind of source but the mix, which is made of them. The modules load nothing heavy by themselves."""
 
