@@ -68,8 +68,7 @@ def corpus(target: Path, megabytes: int) -> int:
         for path in installed():
             data = path.read_bytes()
             if copy:
-                text = data.decode(errors="replace")
-                data = WORD.sub(lambda m: m[0] if m[0] in KEPT else f"{m[0]}{copy}", text).encode()
+                data = renamed(data.decode(errors="replace"), copy).encode()
             place = target / f"copy{copy}_{path.relative_to(root)}"
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(data)
@@ -78,6 +77,11 @@ def corpus(target: Path, megabytes: int) -> int:
                 break
         copy += 1
     return size
+
+
+def renamed(text: str, copy: int) -> str:
+    """The same code with other words."""
+    return WORD.sub(lambda match: match[0] if match[0] in KEPT else f"{match[0]}{copy}", text)
 
 
 def pipeline(directory: Path, megabytes: int, workers: int) -> None:
@@ -112,9 +116,10 @@ def pipeline(directory: Path, megabytes: int, workers: int) -> None:
         print(f"{name:32} {spent:8.1f} s  {size / 1e6 / spent:9.1f} MB/s per core")
     print(f"{'tokenizer: train, all cores':32} {training:8.1f} s")
     ceiling = sum(seconds.values()) / cores + training
+    facts = card["facts"]
     print(
-        f"end to end {wall:.1f} s, {size / 1e6 / wall:.2f} MB/s of source, {ceiling / wall:.0%} of the ceiling of its steps; "
-        f"peak memory {peak / 2**30:.2f} GiB; {card['facts']['tokens'] / 1e6:.1f}M tokens, fill {card['facts']['fill']:.4f}\n"
+        f"end to end {wall:.1f} s: {size / 1e6 / wall:.2f} MB/s of source, {ceiling / wall:.0%} of its steps' ceiling; "
+        f"peak memory {peak / 2**30:.2f} GiB; {facts['tokens'] / 1e6:.1f}M tokens, fill {facts['fill']:.4f}\n"
     )
     shutil.rmtree(source)
     shutil.rmtree(outputs)
