@@ -18,6 +18,7 @@ VERBS: dict[str, str] = {
     "runs": "the runs in the store",
     "diff": "how two runs differ",
     "sample": "let a trained model continue a prompt",
+    "data": "rows of a packed corpus, decoded (inspect RUN), and what a corpus is made of (stats RUN)",
     "doctor": "what this machine has and lacks",
 }
 FLAGS: dict[str, tuple[str, ...]] = {
@@ -26,12 +27,13 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "runs": ("json",),
     "fit": ("json", "tokens_per_step"),
     "sample": ("prompt", "max_new_tokens", "temperature", "top_p", "seed"),
+    "data": ("split", "row", "rows", "all", "json"),
     "doctor": ("json",),
     "": ("multirun", "strict", "cfg"),
 }
 """Flags of each verb, beside --config-dir; "" is running a target."""
 
-WORDS = ("ls", "explain", "runs", "diff", "sample")
+WORDS = ("ls", "explain", "runs", "diff", "sample", "data")
 """Verbs that take words of their own: a group, a key, a run."""
 
 
@@ -54,6 +56,10 @@ class Arguments:
     temperature: float = 0.2
     top_p: float = 0.95
     seed: int = 0
+    split: str = "train"
+    row: int = 0
+    rows: int = 1
+    all: bool = False
 
 
 class Parser(argparse.ArgumentParser):
@@ -78,6 +84,10 @@ def parser() -> Parser:
     p.add_argument("--temperature", type=float)
     p.add_argument("--top-p", type=float)
     p.add_argument("--seed", type=int)
+    p.add_argument("--split", choices=("train", "val"))
+    p.add_argument("--row", type=int)
+    p.add_argument("--rows", type=int)
+    p.add_argument("--all", action="store_true")
     return p
 
 

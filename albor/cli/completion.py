@@ -38,6 +38,8 @@ def answers(line: str) -> list[str]:
         found = list(groups)
     elif verb == "runs":
         found = groups["stage"]
+    elif verb == "data" and len(words) == 3:
+        found = ["inspect", "stats"]
     elif verb == "explain":
         from albor.contracts import CONTRACTS
 
