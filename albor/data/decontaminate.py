@@ -13,11 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from albor.data.benchmarks import fingerprint, load_items
+from albor.data.benchmarks import load_items
 from albor.data.errors import DataError
 from albor.data.words import Hashes, numbers, rolling, spans, word_hashes
-
-__all__ = ["ITEM", "RUN", "Index", "fingerprint", "load_items"]
 
 ITEM = 10
 """Shorter items prove nothing: they are found everywhere."""
@@ -169,7 +167,7 @@ def _tables(items: list[_Item]) -> _Tables:
 
 
 def _anchors(words: Hashes, left: NDArray[np.int64], starts: NDArray[np.int64]) -> tuple[Hashes, NDArray[np.int64]]:
-    """The rarest run of ITEM words in every item and its place there: what few are compared in vain for."""
+    """The rarest run of ITEM words in every item, so that few items are compared in vain; and its place there."""
     windows = rolling(words, ITEM)
     inside = left[: len(windows)] >= ITEM
     _, inverse, counts = np.unique(windows[inside], return_inverse=True, return_counts=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from rensa import RMinHash  # type: ignore[import-untyped]
+from rensa import RMinHash
 
 from albor.data.words import Hashes, mix, rolling, word_hashes
 
