@@ -22,9 +22,9 @@ class Config:
 def run(cfg: Whole, context: Context) -> Facts:
     from albor.data.describe import CARD, describe
     from albor.data.pack import pack
+    from albor.data.provenance import provenance
     from albor.executors import open_executor
     from albor.report.data_card import card_page
-    from albor.report.provenance import provenance
 
     documents, tokenizer = context.inputs["documents"], context.inputs["tokenizer"]
     with open_executor(cfg.executor, directory=context.work) as executor:
