@@ -24,7 +24,7 @@ PROMPT = f'from typing import List\n\n\ndef bright(lamps: List[int], star: int) 
 SOLUTION = "    total = 0\n    for lamp in lamps:\n        if lamp > star:\n            total += 1\n    return total\n"
 TEST = "def check(candidate):\n    assert candidate([3, 1, 2], 1) == 2\n    assert candidate([], 0) == 0\n"
 EVAL = {"task_id": "Own/0", "prompt": PROMPT, "canonical_solution": SOLUTION, "test": TEST, "entry_point": "bright"}
-CODE = "def ferry(tides):\r\n    crossing = sorted(tides)\r\n    crossing.reverse()\r\n    return [t for t in crossing if t]"
+CODE = "def ferry(tides):\r\n    crossing = set(tides)\r\n    crossing.clear()\r\n    return [t for t in crossing if t]"
 QUESTION = "Write a function to list the tides that a ferry crosses in, the highest one first."
 BODY = [
     "    buoys = []",

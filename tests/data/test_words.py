@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from albor.data.words import rolling, word_hashes
+from albor.data.words import numbers, rolling, word_hashes
 
 WORD = re.compile(r"[A-Za-z_0-9]+")
 TEXTS = st.text(st.sampled_from("abAB_09 \n\r\t.(\0é中😀\ud800ſK"), max_size=60) | st.text(max_size=60)
@@ -19,6 +19,11 @@ def test_equal_words_and_no_others_have_equal_hashes(first: str, second: str, fo
     hashes = np.concatenate([word_hashes(text, fold=fold) for text in (first, second)]).tolist()
     assert len(hashes) == len(words)
     assert len(set(zip(words, hashes, strict=True))) == len(set(words)) == len(set(hashes))
+
+
+@given(TEXTS)
+def test_words_that_begin_with_a_digit_are_numbers(text: str) -> None:
+    assert numbers(text).tolist() == [word[0] in "0123456789" for word in WORD.findall(text)]
 
 
 @given(st.lists(st.sampled_from(["a", "b", "A", "ab"]), max_size=20), st.integers(1, 6))
