@@ -15,6 +15,7 @@ class Request:
     path: str
     headers: dict[str, str]
     """By lower-case name."""
+    body: bytes
 
 
 @dataclass
@@ -40,7 +41,8 @@ def serving(answer: Callable[[Request], Answer]) -> Iterator[Server]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            request = Request(self.command, self.path, {k.lower(): v for k, v in self.headers.items()})
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            request = Request(self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, body)
             server.requests.append(request)
             said = answer(request)
             self.send_response(said.status)
@@ -48,11 +50,11 @@ def serving(answer: Callable[[Request], Answer]) -> Iterator[Server]:
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(said.body) if said.length is None else said.length))
             self.end_headers()
-            if self.command == "GET":
+            if self.command != "HEAD":
                 self.wfile.write(said.body)
             self.close_connection = said.length is not None
 
-        do_HEAD = do_GET  # noqa: N815 - the name the base class looks for
+        do_HEAD = do_POST = do_GET  # noqa: N815 - the names the base class looks for
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as in the base class
             pass

@@ -110,7 +110,7 @@ def test_columns_say_what_a_document_is(tmp_path: Path, name: str) -> None:
 
 def test_lists_of_licences_all_hold(tmp_path: Path) -> None:
     licences: tuple[Any, ...] = (["MIT", "BSD-3-Clause"], ["MIT", "GPL-3.0"], [], None)
-    rows = [{"text": "x", "l": each} for each in licences]
+    rows: list[dict[str, Any]] = [{"text": "x", "l": each} for each in licences]
     for file in (parquet(tmp_path / "a.parquet", rows), put(tmp_path, "a.jsonl", lines(*rows))):
         found = [d.licence for d in kept(source(file, licence=None, licence_column="l"))]
         assert found == ["MIT", "GPL-3.0-only", "unknown", "unknown"]
