@@ -20,7 +20,7 @@ from typing import Any
 from albor.data.errors import DataError
 
 _OPENERS: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decompress}
-_ABOUT = re.compile(r"(readme|licen[cs]e|notice|citation|changelog)\b.*|.*\.(md|rst)", re.IGNORECASE)
+_ABOUT = re.compile(r"(readme|licen[cs]e|notice|citation|changelog)(\.(txt|cff))?|.*\.(md|rst)", re.IGNORECASE)
 """Names of files about a benchmark, which are no part of it."""
 _DOCSTRING = re.compile(r'"""(.*?)"""|\'\'\'(.*?)\'\'\'', re.DOTALL)
 _SOLUTIONS = ("canonical_solution", "solution", "completion", "body", "reference_code", "code")

@@ -19,7 +19,7 @@ _FOLDED = _EXACT.lower()
 _BASE = 0x9E3779B97F4A7C15
 """Odd, so that it has an inverse modulo 2^64."""
 _USUAL_BITS = 19
-"""One table of powers serves all texts of up to 2^19 bytes: 100,000 characters of any script; longer ones need another."""
+"""One table of powers serves all texts of up to 2^19 bytes: 100,000 characters of any script."""
 
 
 def word_hashes(text: str, *, fold: bool) -> Hashes:

@@ -212,6 +212,14 @@ def test_a_directory_that_is_not_there_is_refused(tmp_path: Path) -> None:
         Index.build(tmp_path / "nowhere")
 
 
+def test_a_benchmark_that_is_called_like_a_notice_is_read(tmp_path: Path) -> None:
+    (tmp_path / "notice-board.jsonl").write_text(json.dumps({"text": QUESTION}))
+    (tmp_path / "LICENSE.txt").write_text(CODE)
+    index = Index.build(tmp_path)
+    assert index.find(QUESTION) == "notice-board"
+    assert index.find(CODE) is None
+
+
 def test_benchmarks_behind_a_link_are_read(directory: Path, tmp_path: Path) -> None:
     (tmp_path / "linked").symlink_to(directory / "own-eval")
     assert Index.build(tmp_path).find(PROMPT) == "linked"
