@@ -39,10 +39,8 @@ def check_machine(plan: Plan) -> None:
     """Raises AlborError when a run to be made here needs a device or source directories that are not here."""
     for node in plan.nodes:
         trainer = node.config.trainer
-        if node.state != "done" and node.identity.get("listing") == "missing":
-            cause = f"{node.name} reads data.source.roots, and not all of them are directories here"
-            place = node.origins.find("data.source.roots")
-            raise AlborError(cause, "name directories that exist", place=place, code="E-DATA")
+        if node.state != "done":
+            refuse_missing(node)
         if node.state == "done" or not node.stage.distributed:
             continue
         nvidia = Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi") is not None
@@ -51,6 +49,18 @@ def check_machine(plan: Plan) -> None:
             cause = f"{node.name} trains on {trainer.accelerator}, which this machine does not have"
             fix = "run it where there is one, or add trainer=cpu hardware=cpu"
             raise AlborError(cause, fix, place=node.origins.find("trainer.accelerator"), code="E-DEVICE")
+
+
+def refuse_missing(node: Node) -> None:
+    """Raises AlborError when a source, a part of a mix or the benchmarks are not where the config says."""
+    for what in (name for name, value in node.identity.items() if value == "missing"):
+        part = what.rpartition(".")[0]
+        source = f"data.source.parts.{part}.source" if part else "data.source"
+        key = "evals.data_dir" if what == "benchmarks" else source
+        places = [f"{key}.{name}" for name in ("roots", "paths")] + [key]
+        place = next((found for name in places if (found := node.origins.find(name))), None)
+        cause = f"{node.name} reads {key}, and not everything that it names is here"
+        raise AlborError(cause, "name directories or files that exist", place=place, code="E-DATA")
 
 
 def write_manifest(node: Node, plan: Plan) -> None:
