@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -37,7 +37,7 @@ def zst(content: bytes) -> bytes:
     return bytes(sink.getvalue())
 
 
-def parquet(path: Path, rows: Sequence[dict[str, Any]], *, group: int = 2, schema: pa.Schema | None = None) -> Path:
+def parquet(path: Path, rows: Sequence[Mapping[str, Any]], *, group: int = 2, schema: pa.Schema | None = None) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(list(rows), schema), path, row_group_size=group)
     return path
@@ -79,7 +79,7 @@ def test_parquet_is_read(tmp_path: Path) -> None:
     ]
 
 
-ROWS = [
+ROWS: list[dict[str, Any]] = [
     {"content": "a", "repo": "me/x", "file": "a.py", "licence": "apache-2.0"},
     {"content": "b", "repo": "me/x", "file": None, "licence": "Who knows"},
     {"content": "c", "repo": None, "file": "c.py", "licence": None},
