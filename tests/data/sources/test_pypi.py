@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -398,3 +399,13 @@ def test_one_package_twice_and_none_at_all_are_refused(tmp_path: Path) -> None:
         fetch(PypiSource(packages={"a.b": pin, "A_B": pin}, cache=str(tmp_path)), quiet)
     with pytest.raises(DataError, match="empty"):
         tasks(PypiSource(packages={}, cache=str(tmp_path)), limit=None, max_characters=MAX)
+
+
+def test_the_list_that_is_shipped_is_whole() -> None:
+    shipped = yaml.safe_load((Path(__file__).parents[3] / "conf/data/pypi.yaml").read_text(encoding="utf-8"))
+    pins = {name: Archive(**pin) for name, pin in shipped["source"]["packages"].items()}
+    assert len(pins) >= 60
+    assert set(shipped["held_out"]) < set(pins)
+    assert all(isinstance(pin.version, str) for pin in pins.values())
+    with pytest.raises(DataError, match="is not in nowhere"):
+        tasks(PypiSource(packages=pins, cache="nowhere"), limit=None, max_characters=MAX)
