@@ -17,7 +17,7 @@ from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
 from albor.executors.child import serve
-from albor.executors.tasks import Outcome, cores, died, ending, settle, unwatched
+from albor.executors.tasks import Outcome, cores, died, ending, fewer, settle, unwatched
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -75,7 +75,7 @@ class LocalPool:
         except (EOFError, OSError):
             member.process.join()
             how = ending(member.process.exitcode)
-            raise died(f"the process of task {index} {how}", self.workers) from None
+            raise died(f"the process of task {index} {how}", fewer(self.workers)) from None
 
     def close(self) -> None:
         """Kills every process: an idle one holds nothing, and a busy one's work is no longer wanted."""

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from albor.config.schema.run import RayExecutor
 from albor.errors import AlborError
-from albor.executors.tasks import Outcome, attempt, cores, died, extra, settle, threads, unwatched
+from albor.executors.tasks import Outcome, attempt, cores, died, extra, fewer, settle, threads, unwatched
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -78,7 +78,7 @@ class RayTasks:
             outcome: Outcome = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
             why = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            raise died(f"Ray lost the process of task {index}: {why}", self.workers) from error
+            raise died(f"Ray lost the process of task {index}: {why}", fewer(self.workers)) from error
         return outcome
 
     def close(self) -> None:

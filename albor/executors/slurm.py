@@ -111,11 +111,11 @@ class SlurmJobs:
             outcomes: list[Outcome] = job.result()
         except self._submitit.core.utils.UncompletedJobError as error:
             log = job.paths.stderr
-            text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else str(error)
-            cause = (
-                f"Slurm job {job.job_id} ended without a result ({job.state}); its log ends:\n{tail(text, LOG_LINES)}"
-            )
-            raise died(cause, self.workers, place=str(log)) from error
+            end = tail(log.read_text(encoding="utf-8", errors="replace") if log.exists() else "", LOG_LINES)
+            cause = f"Slurm job {job.job_id} ended without a result ({job.state}); "
+            cause += f"its log ends:\n{end}" if end else "its log is empty"
+            fix = "if memory or time ran out, give each job more: executor.memory=16GB, executor.time=8h"
+            raise died(cause, fix, place=str(log)) from error
         job.paths.submitted_pickle.unlink(missing_ok=True)
         job.paths.result_pickle.unlink(missing_ok=True)
         return outcomes

@@ -76,12 +76,16 @@ def threads(count: int) -> dict[str, str]:
     }
 
 
-def died(what: str, workers: int, place: str | None = None) -> AlborError:
-    """The error of a task whose process is gone."""
-    fix = f"if memory ran out, fewer tasks at a time leave more for each: executor.workers={max(1, workers // 2)}"
-    error = AlborError(what, fix, place=place)
+def died(cause: str, fix: str, place: str | None = None) -> AlborError:
+    """The error of a task whose process is gone: not the config's fault, so the exit code is 1."""
+    error = AlborError(cause, fix, place=place)
     error.exit_code = 1
     return error
+
+
+def fewer(workers: int) -> str:
+    """What helps where tasks share a machine's memory."""
+    return f"if memory ran out, fewer tasks at a time leave more for each: executor.workers={max(1, workers // 2)}"
 
 
 def ending(exit_code: int | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -51,6 +52,7 @@ def fail(number: int) -> int:
 
 
 def die(how: str) -> str:
+    print(f"last words before {how or 'nothing'}", file=sys.stderr, flush=True)
     match how:
         case "exit":
             os._exit(3)
