@@ -110,11 +110,13 @@ def prepare(
 
 
 def _ingest_step(data: Data, benchmarks: Path | None, work: Path) -> Step[Task]:
+    known = benchmarks_fingerprint(str(benchmarks) if benchmarks else None)
     index = None
     if benchmarks is not None:
-        index = work / "benchmarks.npz"
-        with atomic_path(index) as temporary:
-            Index.build(benchmarks).save(temporary)
+        index = work / f"benchmarks-{known['benchmarks'][:16]}.npz"
+        if not index.exists():
+            with atomic_path(index) as temporary:
+                Index.build(benchmarks).save(temporary)
     count_words = data.max_words is not None
     return Step(
         name="ingest",
@@ -122,7 +124,7 @@ def _ingest_step(data: Data, benchmarks: Path | None, work: Path) -> Step[Task]:
         settings={
             "filters": asdict(data.filters),
             "dedup": asdict(data.dedup),
-            "benchmarks": benchmarks_fingerprint(str(benchmarks) if benchmarks else None),
+            "benchmarks": known,
             "count_words": count_words,
         },
         identity=asdict,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -62,15 +61,8 @@ def ingest(
         ``steps`` (rows of ``StepRow`` as plain data), and seconds by kind of work.
     """
     work = _Ingest(filters, dedup, Index.load(benchmarks) if benchmarks else None, count_words)
-    # Syntax trees are many objects and no cycles: the collector only walks them in vain.
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        with (directory / SHINGLES).open("wb") as shingle_file:
-            documents.write(directory / DOCUMENTS, work.kept(task, shingle_file))
-    finally:
-        if collecting:
-            gc.enable()
+    with (directory / SHINGLES).open("wb") as shingle_file:
+        documents.write(directory / DOCUMENTS, work.kept(task, shingle_file))
     work.save(directory)
     return {"steps": [asdict(row) for row in work.funnel.rows()]}, dict(work.watch.seconds)
 
