@@ -41,7 +41,7 @@ class PackageIndex:
             total=config.retries,
             connect=min(2, config.retries),
             backoff_factor=0.3,
-            status_forcelist=(429, 502, 503, 504),
+            status_forcelist=(429, 500, 502, 503, 504),
         )
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, HTTPAdapter(max_retries=retry, pool_maxsize=CONNECTIONS))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from albor.config.schema.sources import Archive, PypiSource
@@ -350,6 +350,7 @@ def several(tmp_path: Path) -> PypiSource:
     )
 
 
+@settings(max_examples=15)
 @given(cuts=st.sets(st.integers(1, 4)))
 def test_documents_do_not_depend_on_how_archives_are_grouped(
     tmp_path_factory: pytest.TempPathFactory, cuts: set[int]

@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from albor.config.schema.sources import LocalSource, StdlibSource
@@ -179,6 +179,7 @@ def test_limit_cuts_the_listing(tmp_path: Path) -> None:
     assert len(kept(local(tmp_path), limit=9)) == 4
 
 
+@settings(max_examples=15)
 @given(cuts=st.sets(st.integers(1, 7)))
 def test_documents_do_not_depend_on_how_they_are_grouped(
     tmp_path_factory: pytest.TempPathFactory, cuts: set[int]
