@@ -43,6 +43,7 @@ def tasks(store: Store, source: Source, name: str, limit: int | None, max_charac
         DataError: see `Store.files`; or a file is damaged, of another kind, or lacks a column.
     """
     files = store.files()
+    _check_lines(store, source, files, max_characters)
     digests = {file.name: file.digest for file in files}
 
     def task(items: tuple[str, ...], size: int, limit: int | None = None) -> Task:
@@ -58,9 +59,8 @@ def tasks(store: Store, source: Source, name: str, limit: int | None, max_charac
         )
 
     if limit is not None and not all(is_parquet(file.name) for file in files):
-        _check(store, source, files[0], max_characters)
         return [task(tuple(str(Piece(file.name)) for file in files), sum(file.size for file in files), limit)]
-    planned = list(_enough(limit, _pieces(store, source, files, max_characters, at_once=limit is None)))
+    planned = list(_enough(limit, _pieces(store, source, files, at_once=limit is None)))
     made = [task(items, size) for items, size in group((str(each.piece), each.size) for each in planned)]
     if limit is not None and (excess := sum(each.rows for each in planned) - limit) > 0:
         last = sum(each.rows for each in planned if str(each.piece) in made[-1].items)
@@ -78,13 +78,8 @@ def _enough(limit: int | None, pieces: Iterable[Planned]) -> Iterator[Planned]:
         left = None if left is None else left - each.rows
 
 
-def _pieces(
-    store: Store, source: Source, files: list[File], max_characters: int, *, at_once: bool
-) -> Iterator[Planned]:
-    """What can be read alone, in order. Every Parquet file is looked into, and the first one that is JSONL."""
-    first_lines = next((file for file in files if not is_parquet(file.name)), None)
-    if first_lines:
-        _check(store, source, first_lines, max_characters)
+def _pieces(store: Store, source: Source, files: list[File], *, at_once: bool) -> Iterator[Planned]:
+    """What can be read alone, in order. Every Parquet file is looked into."""
     cut = partial(_cut, store, source)
     if at_once:
         with ThreadPoolExecutor(THREADS) as pool:
@@ -124,9 +119,10 @@ def _footer(store: Store, source: Source, file: File) -> parquet_rows.Footer:
     return footer
 
 
-def _check(store: Store, source: Source, file: File, max_characters: int) -> None:
-    """Refuse JSONL whose first lines lack a column: every line would be rejected."""
-    if is_parquet(file.name):
+def _check_lines(store: Store, source: Source, files: list[File], max_characters: int) -> None:
+    """Refuse JSONL whose first lines, in the first such file, lack a column: every line would be rejected."""
+    file = next((file for file in files if not is_parquet(file.name)), None)
+    if file is None:
         return
     with opening(store, file.name) as opened:
         lines = list(islice(jsonl.rows(opened, compression(file.name), 0, None, max_characters), SAMPLE))
