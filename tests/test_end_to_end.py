@@ -12,8 +12,10 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from albor.data.rows import Rows, write
 from albor.runs import manifest
 from albor.runs.lineage import chain
 from albor.runs.store import Store
@@ -121,10 +123,9 @@ def test_a_run_made_again_from_other_inputs_does_not_go_on_from_its_old_checkpoi
 
 
 def reverse_rows(path: Path) -> None:
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(path)
-    pq.write_table(table.take(list(range(len(table)))[::-1]), path, row_group_size=64, compression="NONE")
+    rows = Rows(path)
+    tokens, ends = rows.read(np.arange(len(rows))[::-1])
+    write(path, list(zip(tokens, ends, strict=True)), row_len=rows.row_len, token_bytes=rows.token_bytes)
 
 
 @pytest.mark.xdist_group("built")
@@ -180,7 +181,8 @@ def test_a_tokenizer_that_exists_can_take_the_place_of_a_trained_one(built: Path
     assert done.returncode == 0, done.stderr
     packs = [r.manifest for r in Store(built / "outputs").runs() if r.manifest.stage == "pack"]
     assert packs[0].id != packs[-1].id
-    assert packs[0].files == packs[-1].files
+    rows = [{name: f for name, f in pack.files.items() if name.endswith(".parquet")} for pack in packs]
+    assert rows[0] == rows[-1]
     wrong = albor("debug=default", "tracking=none", "data.max_documents=60", "stage=pack", *chosen,
                   "tokenizer.vocab_size=500", cwd=built)  # fmt: skip
     assert wrong.returncode == 2

@@ -60,5 +60,6 @@ def test_torch_is_locked_by_version_alone_and_the_rest_by_hash() -> None:
     assert all("--hash=sha256:" in entry for entry in entries)
     names = {entry.split("==")[0] for entry in entries}
     assert not {n for n in names if n in ("torch", "triton") or n.startswith(("nvidia-", "cuda-"))}
-    wanted = [Requirement(r) for r in (*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"])]
-    assert {r.name.lower() for r in wanted} - {"torch"} <= names
+    extras = PROJECT["optional-dependencies"]
+    wanted = [Requirement(r) for r in (*PROJECT["dependencies"], *extras["dev"], *extras["cluster"])]
+    assert {r.name.lower() for r in wanted} - {"torch", "albor"} <= names
