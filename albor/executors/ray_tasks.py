@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,12 @@ from albor.executors.tasks import Outcome, attempt, cores, died, extra, fewer, s
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+NO_CLUSTER = (
+    "correct executor.address (host:port, or auto), set RAY_AUTH_MODE=token for a cluster that wants a token, or \
+leave the address null to start a cluster on this machine"
+)
+CONNECT_SECONDS = 10.0
 
 
 class RayTasks:
@@ -29,11 +36,13 @@ class RayTasks:
         self.workers = config.workers or max(1, int(self._ray.cluster_resources().get("CPU", 1)))
 
     def _connect(self, config: RayExecutor) -> None:
+        if config.address is not None:
+            check_address(config.address)
         new = {"num_cpus": config.workers or cores(), "include_dashboard": False} if config.address is None else {}
-        # "local" never finds a cluster by the environment: that is what an address is for.
         with _environment(RAY_USAGE_STATS_ENABLED="0"):
             try:
                 self._ray.init(
+                    # "local" never takes a cluster that the environment names: that is what an address is for.
                     address=config.address or "local",
                     runtime_env={"env_vars": threads(1)},
                     log_to_driver=False,
@@ -41,10 +50,9 @@ class RayTasks:
                     **new,
                 )
             except (ConnectionError, ValueError, RuntimeError) as error:
-                cause = f"no Ray cluster at executor.address={config.address}: {str(error).splitlines()[0]}"
-                if config.address is None:
-                    cause = f"Ray does not start here: {str(error).splitlines()[0]}"
-                raise AlborError(cause, "check the address, or leave executor.address=null to start one here") from None
+                why = str(error).splitlines()[0]
+                cause = f"no Ray cluster at {config.address}: {why}" if config.address else f"Ray does not start: {why}"
+                raise AlborError(cause, NO_CLUSTER, place="executor.address") from None
 
     def map(
         self, function: Callable[[T], R], tasks: Sequence[T], done: Callable[[int, R], None] = unwatched
@@ -85,6 +93,18 @@ class RayTasks:
         """Leaves the cluster, and stops it if it was started here."""
         if self._ours:
             self._ray.shutdown()
+
+
+def check_address(address: str) -> None:
+    """Raises AlborError when nobody listens at host:port: Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return  # "auto"
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        cause = f"no Ray cluster at {address}: {error.strerror or error}"
+        raise AlborError(cause, NO_CLUSTER, place="executor.address") from None
 
 
 @contextmanager

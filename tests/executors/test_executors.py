@@ -12,6 +12,7 @@ from albor.config.schema.run import LocalExecutor, RayExecutor, SlurmExecutor
 from albor.data.errors import DataError
 from albor.errors import AlborError
 from albor.executors import Executor, open_executor
+from albor.executors.ray_tasks import check_address
 from albor.executors.slurm import SlurmJobs
 from tests.executors import work
 from tests.executors.conftest import RAY, needs
@@ -119,10 +120,17 @@ def test_a_missing_extra_is_named(module: str, tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("kind", [pytest.param("ray", marks=RAY)])
-def test_a_ray_cluster_that_does_not_answer(kind: str, ray_executor: Executor, tmp_path: Path) -> None:
+def test_a_running_ray_cluster_is_joined(kind: str, ray_executor: Executor, tmp_path: Path) -> None:
     with open_executor(RayExecutor(workers=3), directory=tmp_path) as joined:
         assert joined.workers == 3 and joined.map(work.square, [3]) == [9]
     assert ray_executor.map(work.square, [3]) == [9], "what was not started is not stopped"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "no.such.host.invalid:6379"])
+def test_a_ray_cluster_that_is_not_there(address: str) -> None:
+    with pytest.raises(AlborError, match="no Ray cluster at") as caught:
+        check_address(address)
+    assert caught.value.place == "executor.address"
 
 
 def test_threads_are_set_in_processes_and_not_here(executor: Executor) -> None:
