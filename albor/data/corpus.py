@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from albor.config.schema.data import Data
 from albor.config.schema.sources import MixSource
-from albor.data import documents, ingest, sources
+from albor.data import ingest, sources
 from albor.data.benchmarks import fingerprint as benchmarks_fingerprint
-from albor.data.card import Lengths, SourceRow, StepRow
+from albor.data.card import StepRow
 from albor.data.decontaminate import Index
 from albor.data.errors import DataError
 from albor.data.funnel import add, rates
-from albor.data.parquet import SPLITS, shard, write_file
+from albor.data.parquet import SPLITS
+from albor.data.publish import Part, link, parts, publish, write_statistics
 from albor.data.select import DROPPED, Selection, select
 from albor.data.sources.base import Progress, Task
 from albor.data.steps import Mapper, Output, Step, perform
-from albor.runs.files import atomic_path, write_text
+from albor.runs.files import atomic_path
 
-STEPS, SOURCES, LENGTHS = "steps.json", "sources.json", "lengths.json"
 PUBLISH_VERSION = 1
-EDGES = [2**power for power in range(5, 18)]
-"""Characters: where the bins of document lengths begin."""
 NAMED_PACKAGES = 200
 """Packages held out by chance that the facts name; beyond that they are only counted."""
 
@@ -91,20 +83,20 @@ def prepare(
     steps = read + selection.steps
     _check(data, steps, selection)
     published = perform(
-        Step(name="publish", version=PUBLISH_VERSION, settings={}, identity=_Part.identity, run=_publish),
-        _parts(ingested, selection),
+        Step(name="publish", version=PUBLISH_VERSION, settings={}, identity=Part.identity, run=publish),
+        parts(ingested, selection),
         directory=work,
         executor=executor,
         progress=lambda done, total: progress(done, total, "shards"),
     )
-    _link(published, out)
+    link(published, out)
     facts = _facts(steps, selection, published)
     if data.max_words is not None and facts["words"]["train"] > data.max_words:
         raise DataError(
             f"the training split has {facts['words']['train']:,} words, data.max_words allows {data.max_words:,}",
             help="lower data.max_documents, or take a smaller source",
         )
-    _write_statistics(out, steps, published)
+    write_statistics(out, steps, published)
     log(rates(read[0].bytes_taken, [{"compare": compared}, *(output.seconds for output in (*ingested, *published))]))
     return facts
 
@@ -159,69 +151,6 @@ def _nothing_left(steps: Sequence[StepRow]) -> str:
     return f"none of the {steps[0].taken} documents read is left: {reasons}"
 
 
-@dataclass(frozen=True)
-class _Part:
-    """The documents of one ingested part, and the decision about each."""
-
-    ingested: Output
-    assigned: bytes
-    """One byte a document: the number of its split, or DROPPED."""
-
-    def identity(self) -> dict[str, str]:
-        return {"ingested": self.ingested.digest, "assigned": self.assigned.hex()}
-
-
-def _parts(ingested: Sequence[Output], selection: Selection) -> list[_Part]:
-    sizes = [output.facts["steps"][-1]["kept"] for output in ingested]
-    pieces = np.split(selection.assigned, np.cumsum(sizes)[:-1])
-    return [
-        _Part(output, piece.tobytes())
-        for output, piece in zip(ingested, pieces, strict=True)
-        if (piece != DROPPED).any()
-    ]
-
-
-def _publish(part: _Part, directory: Path) -> tuple[dict[str, Any], dict[str, float]]:
-    start = time.perf_counter()
-    assigned = np.frombuffer(part.assigned, np.int8)
-    index = pq.read_table(part.ingested.path / ingest.INDEX)
-    sizes = {name: index.column(name).to_numpy() for name in ("bytes", "words", "characters")}
-    facts: dict[str, Any] = {"documents": {}, "bytes": {}, "words": {}, "lengths": {}, "sources": []}
-    for number, split in enumerate(SPLITS):
-        mask = assigned == number
-        facts["documents"][split] = int(mask.sum())
-        facts["bytes"][split], facts["words"][split] = (int(sizes[name][mask].sum()) for name in ("bytes", "words"))
-        bins = np.searchsorted(EDGES, sizes["characters"][mask], side="right") - 1
-        facts["lengths"][split] = np.bincount(np.maximum(bins, 0), minlength=len(EDGES)).tolist()
-        if mask.any():
-            tables = documents.filtered(part.ingested.path / ingest.DOCUMENTS, mask)
-            write_file(directory / f"{split}.parquet", documents.SCHEMA, tables, compression="zstd")
-            facts["sources"] += _count_sources(directory / f"{split}.parquet", sizes["bytes"][mask], split)
-    return facts, {"publish": time.perf_counter() - start}
-
-
-def _count_sources(path: Path, sizes: Any, split: str) -> list[dict[str, Any]]:
-    keys = ["source", "package", "version", "licence"]
-    table = pq.read_table(path, columns=keys).append_column("bytes", pa.array(sizes))
-    grouped = (
-        table.group_by(keys).aggregate([("bytes", "sum"), ("bytes", "count")]).sort_by([(k, "ascending") for k in keys])
-    )
-    return [
-        {k: row[k] for k in keys} | {"split": split, "documents": row["bytes_count"], "bytes": row["bytes_sum"]}
-        for row in grouped.to_pylist()
-    ]
-
-
-def _link(published: Sequence[Output], out: Path) -> None:
-    """Number the shards of each split through. They stay where they were made as well, until the run is done."""
-    for split in SPLITS:
-        made = [output.path / f"{split}.parquet" for output in published if f"{split}.parquet" in output.files]
-        for number, file in enumerate(made):
-            target = shard(out, split, number)
-            target.unlink(missing_ok=True)
-            os.link(file, target)
-
-
 def _facts(steps: Sequence[StepRow], selection: Selection, published: Sequence[Output]) -> dict[str, Any]:
     rejected: Counter[str] = Counter()
     for step in steps:
@@ -237,21 +166,3 @@ def _facts(steps: Sequence[StepRow], selection: Selection, published: Sequence[O
         "read": steps[0].taken,
         "rejected": dict(sorted(rejected.items())),
     }
-
-
-def _write_statistics(out: Path, steps: Sequence[StepRow], published: Sequence[Output]) -> None:
-    totals: dict[tuple[str, ...], list[int]] = {}
-    for row in (row for output in published for row in output.facts["sources"]):
-        counts = totals.setdefault(tuple(row[k] for k in ("source", "package", "version", "licence", "split")), [0, 0])
-        counts[0] += row["documents"]
-        counts[1] += row["bytes"]
-    rows = [
-        SourceRow(source=s, package=p, version=v, licence=li, split=sp, documents=n, bytes=size)
-        for (s, p, v, li, sp), (n, size) in sorted(totals.items())
-    ]
-    counted = {
-        split: np.sum([output.facts["lengths"][split] for output in published], axis=0).tolist() for split in SPLITS
-    }
-    write_text(out / STEPS, json.dumps([asdict(step) for step in steps], indent=1))
-    write_text(out / SOURCES, json.dumps([asdict(row) for row in rows], indent=1))
-    write_text(out / LENGTHS, json.dumps(asdict(Lengths(edges=EDGES, **counted)), indent=1))

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from albor.data.card import DataCard, Lengths, SourceRow, StepRow
-from albor.data.corpus import LENGTHS, SOURCES, STEPS
 from albor.data.pack import Packed
+from albor.data.publish import LENGTHS, SOURCES, STEPS, SUMMED
 
 CARD = "card.json"
 KEYS = ("source", "package", "version", "licence", "split")
@@ -19,10 +19,12 @@ KEYS = ("source", "package", "version", "licence", "split")
 
 def describe(documents: Path, packed: Packed, *, name: str, tokenizer: str, inputs: Mapping[str, str]) -> DataCard:
     """The card; of documents that no prepare stage of albor counted it knows the tokens alone."""
+    counted = [SourceRow.from_json(row) for row in _read(documents / SOURCES, [])]
+    summed = {row.source for row in counted if row.package == SUMMED}
     tokens: Counter[tuple[str, ...]] = Counter()
     for row in packed.tokens:
-        tokens[tuple(row[key] for key in KEYS)] += row["tokens"]
-    counted = [SourceRow.from_json(row) for row in _read(documents / SOURCES, [])]
+        one = row | {"package": SUMMED, "version": ""} if row["source"] in summed else row
+        tokens[tuple(one[key] for key in KEYS)] += row["tokens"]
     known = [replace(row, tokens=tokens.pop(tuple(getattr(row, key) for key in KEYS), 0)) for row in counted]
     rest = [
         SourceRow(**dict(zip(KEYS, key, strict=True)), documents=0, bytes=0, tokens=count)

@@ -109,7 +109,7 @@ class _File:
         self._places = [self._place(group.column(0), group.num_rows) for group in groups]
 
     def __len__(self) -> int:
-        return self._first[-1]
+        return int(self._first[-1])
 
     def tokens(self, row: int) -> NDArray[np.unsignedinteger]:
         group = bisect_right(self._first, row) - 1
