@@ -42,6 +42,11 @@ def fingerprint(directory: str | None) -> dict[str, str]:
     return {"benchmarks": digest.hexdigest()}
 
 
+def names(directory: Path) -> list[str]:
+    """What the benchmarks under ``directory`` are called."""
+    return sorted({_benchmark(name) for name in _names(directory)})
+
+
 def load_items(directory: Path) -> Iterator[tuple[str, str]]:
     """Benchmark and text of everything under ``directory`` that a training document should not hold, in a stable order.
 
@@ -57,9 +62,12 @@ def load_items(directory: Path) -> Iterator[tuple[str, str]]:
             help="put the benchmarks' files (JSON, JSONL, text) there, or check against none: evals.data_dir=null",
         )
     for name in names:
-        benchmark = name.partition("/")[0].partition(".")[0]
         for text in _texts(directory / name):
-            yield benchmark, text
+            yield _benchmark(name), text
+
+
+def _benchmark(name: str) -> str:
+    return name.partition("/")[0].partition(".")[0]
 
 
 def _names(directory: Path) -> list[str]:

@@ -13,8 +13,8 @@ from typing import Any
 
 from albor.config.schema.data import Data
 from albor.config.schema.sources import MixSource
+from albor.data import benchmarks as benchmark_files
 from albor.data import ingest, sources
-from albor.data.benchmarks import fingerprint as benchmarks_fingerprint
 from albor.data.card import StepRow
 from albor.data.decontaminate import Index
 from albor.data.errors import DataError
@@ -49,7 +49,8 @@ def prepare(
 
     Returns:
         ``documents``, ``bytes`` (UTF-8) and ``words`` by split, ``packages`` (how many train, how many validate),
-        ``held_out`` (those that validate, by name), ``read`` and ``rejected`` by reason; read = documents + rejected.
+        ``held_out`` (those that validate, by name), ``benchmarks`` (those that were searched for), ``read`` and
+        ``rejected`` by reason; read = documents + rejected.
 
     Raises:
         DataError: nothing is left, there is too much of it (``max_words``), or the source cannot be read.
@@ -97,12 +98,13 @@ def prepare(
             help="lower data.max_documents, or take a smaller source",
         )
     write_statistics(out, steps, published)
+    facts["benchmarks"] = benchmark_files.names(benchmarks) if benchmarks else []
     log(rates(read[0].bytes_taken, [{"compare": compared}, *(output.seconds for output in (*ingested, *published))]))
     return facts
 
 
 def _ingest_step(data: Data, benchmarks: Path | None, work: Path) -> Step[Task]:
-    known = benchmarks_fingerprint(str(benchmarks) if benchmarks else None)
+    known = benchmark_files.fingerprint(str(benchmarks) if benchmarks else None)
     index = None
     if benchmarks is not None:
         index = work / f"benchmarks-{known['benchmarks'][:16]}.npz"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,20 @@ CARD = "card.json"
 KEYS = ("source", "package", "version", "licence", "split")
 
 
-def describe(documents: Path, packed: Packed, *, name: str, tokenizer: str, inputs: Mapping[str, str]) -> DataCard:
-    """The card; of documents that no prepare stage of albor counted it knows the tokens alone."""
+def describe(
+    documents: Path,
+    packed: Packed,
+    *,
+    name: str,
+    tokenizer: str,
+    inputs: Mapping[str, str],
+    benchmarks: Sequence[str] | None,
+) -> DataCard:
+    """The card; of documents that no prepare stage of albor counted it knows the tokens alone.
+
+    ``benchmarks`` are those that the documents were searched for; None when that is not known.
+    """
+    searched = "not known" if benchmarks is None else ", ".join(benchmarks) or "none: evals.data_dir was not set"
     counted = [SourceRow.from_json(row) for row in _read(documents / SOURCES, [])]
     summed = {row.source for row in counted if row.package == SUMMED}
     tokens: Counter[tuple[str, ...]] = Counter()
@@ -38,7 +50,7 @@ def describe(documents: Path, packed: Packed, *, name: str, tokenizer: str, inpu
         steps=[StepRow.from_json(row) for row in _read(documents / STEPS, [])],
         shards=packed.shards,
         lengths=Lengths.from_json(_read(documents / LENGTHS, {"edges": [], "train": [], "val": []})),
-        facts=packed.facts,
+        facts=packed.facts | {"kept free of benchmarks": searched},
     )
 
 

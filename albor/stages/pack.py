@@ -47,6 +47,7 @@ def run(cfg: Whole, context: Context) -> Facts:
         name=label(documents, "data"),
         tokenizer=label(tokenizer, "tokenizer"),
         inputs={name: given.id for name, given in context.inputs.items()},
+        benchmarks=documents.facts.get("benchmarks"),
     )
     write_text(context.out / CARD, json.dumps(card.to_json(), indent=1))
     write_text(context.out / "PROVENANCE.md", provenance(card))
