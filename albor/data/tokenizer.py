@@ -16,6 +16,7 @@ from albor.config.schema.tokenizer import MIN_BPE_VOCAB, SPECIAL_TOKENS, HfToken
 from albor.data.encoded import Encoded
 from albor.data.errors import DataError
 from albor.data.fim import FimIds
+from albor.data.word_cache import WordCache
 from albor.runs.files import write_text
 
 FILE, ROLES = "tokenizer.json", "roles.json"
@@ -93,10 +94,7 @@ class Codec:
         self._roles = {"eos": eos, "pad": pad, "fim": list(fim) if fim else None}
         self._tokenizer = _text_only(tokenizer)
         self._token_bytes = _token_bytes(self._tokenizer, self.vocab_size)
-        self._gpt2_words = all(
-            step["type"] == "Digits" or (step["type"] == "ByteLevel" and step["use_regex"])
-            for step in _pre_tokenizers(self._tokenizer)
-        )
+        self._by_words = WordCache(self._encode_fast) if _splits_by_words(self._tokenizer) else None
 
     @classmethod
     def load(cls, directory: Path) -> Codec:
@@ -154,7 +152,10 @@ class Codec:
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """``encode`` of many texts, on all cores."""
+        """``encode`` of many texts: by words on one core where the tokenizer allows it, or else on all cores."""
+        return self._by_words(texts) if self._by_words else self._encode_fast(texts)
+
+    def _encode_fast(self, texts: Sequence[str]) -> list[list[int]]:
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
     def encode_documents(self, texts: Sequence[str]) -> list[Encoded]:
@@ -169,7 +170,7 @@ class Codec:
 
     def encode_parts(self, text: Encoded, start: int, parts: Sequence[str]) -> list[list[int]]:
         """``encode_batch`` of texts that follow each other in ``text`` from the cut ``start`` on."""
-        if self._token_bytes is None or not self._gpt2_words:
+        if self._token_bytes is None or self._by_words is None:
             return self.encode_batch(parts)
         return text.encode_parts(start, parts, self.encode_batch)
 
@@ -214,6 +215,22 @@ def _token_bytes(tokenizer: Tokenizer, vocab_size: int) -> NDArray[np.int64] | N
     for token in layout["added_tokens"]:
         sizes[token["id"]] = len(token["content"].encode())
     return sizes
+
+
+def _splits_by_words(tokenizer: Tokenizer) -> bool:
+    """Whether a text's ids are those of its words, split as ``train_bpe`` lays it out."""
+    layout = json.loads(tokenizer.to_str())
+    steps = _pre_tokenizers(tokenizer)
+    return (
+        layout["normalizer"] is None
+        and layout["model"]["type"] == "BPE"
+        and not layout["model"]["dropout"]
+        and all(token["special"] for token in layout["added_tokens"])
+        and [step["type"] for step in steps] == ["Digits", "ByteLevel"]
+        and steps[0]["individual_digits"]
+        and steps[1]["use_regex"]
+        and not steps[1]["add_prefix_space"]
+    )
 
 
 def _pre_tokenizers(tokenizer: Tokenizer) -> list[dict[str, Any]]:

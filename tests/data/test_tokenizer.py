@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from albor.config.schema.tokenizer import MIN_BPE_VOCAB, SPECIAL_TOKENS, HfTokenizer
+from albor.data import word_cache
 from albor.data.errors import DataError
 from albor.data.tokenizer import Codec, train_bpe
 
@@ -75,6 +76,28 @@ def test_every_text_comes_back_and_never_makes_a_control_token(codec: Codec, tex
     assert all(token >= len(SPECIAL_TOKENS) for token in ids)
     assert codec.encode_batch([text, text]) == [ids, ids]
     assert [encoded.ids for encoded in codec.encode_documents([text])] == [ids]
+
+
+ODD = " \n\t\r\x0b\x0c\x00\x1c\x1d\x1f\x85'sdt05a.()_é\u00a0\u2028\u0660²½"
+"""What two ways to split a text might disagree about."""
+PIECES = st.one_of(
+    st.text(max_size=8),
+    st.text(alphabet=ODD, max_size=14),
+    st.sampled_from(["don't", "''some", "  x = 10\n", "\n\n    return", "🎉", " 1", "  22 ", "\n3", "'S'll"]),
+)
+
+
+@given(st.lists(PIECES, max_size=20).map("".join))
+def test_by_words_is_as_the_tokenizer_itself(codec: Codec, text: str) -> None:
+    alone = Tokenizer.from_str(codec._tokenizer.to_str())
+    alone.encode_special_tokens = True
+    assert codec.encode_batch([text, text]) == [alone.encode(text, add_special_tokens=False).ids] * 2
+
+
+def test_more_words_than_are_kept(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(word_cache, "KEPT_WORDS", 10)
+    texts = [f"word{number} other{number * 7} = {'x' * number}\n" for number in range(200)]
+    assert [codec.encode_batch([text])[0] for text in texts] == [codec.encode(text) for text in texts]
 
 
 @given(st.lists(st.integers(0, 399), max_size=20))
