@@ -38,12 +38,13 @@ def main() -> None:
     parser.add_argument("what", choices=("pipeline", "tokenize", "loader"))
     parser.add_argument("--megabytes", type=int, nargs="+", default=[50, 200, 1000])
     parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--benchmarks", help="directory of benchmark files to keep the corpus free of")
     arguments = parser.parse_args()
     print(f"{machine()}\n")
     with tempfile.TemporaryDirectory() as directory:
         if arguments.what == "pipeline":
             for megabytes in arguments.megabytes:
-                pipeline(Path(directory), megabytes, arguments.workers)
+                pipeline(Path(directory), megabytes, arguments.workers, arguments.benchmarks)
         else:
             {"tokenize": tokenize, "loader": loader}[arguments.what](Path(directory))
 
@@ -84,7 +85,7 @@ def renamed(text: str, copy: int) -> str:
     return WORD.sub(lambda match: match[0] if match[0] in KEPT else f"{match[0]}{copy}", text)
 
 
-def pipeline(directory: Path, megabytes: int, workers: int) -> None:
+def pipeline(directory: Path, megabytes: int, workers: int, benchmarks: str | None) -> None:
     """One line per kind of work, and the whole: seconds, MB/s, share of the ceiling, peak memory."""
     source, outputs = directory / "source", directory / "outputs"
     size = corpus(source, megabytes)
@@ -95,6 +96,7 @@ def pipeline(directory: Path, megabytes: int, workers: int) -> None:
             "data.source.licence=MIT",
             f"outputs={outputs}",
             f"executor.workers={workers}",
+            f"evals.data_dir={benchmarks or 'null'}",
         ],
         Path.cwd(),
     )

@@ -60,8 +60,11 @@ def prepare(
     tasks = sources.tasks(data.source, limit=data.max_documents, max_characters=data.filters.max_characters)
     if not tasks:
         raise DataError("the source holds no file to read", help="point data.source at files of the kind it names")
+    start = time.perf_counter()
+    index = _index(benchmarks, work) if benchmarks else None
+    indexed = time.perf_counter() - start
     ingested = perform(
-        _ingest_step(data, benchmarks, work),
+        _ingest_step(data, index),
         tasks,
         directory=work,
         executor=executor,
@@ -99,18 +102,29 @@ def prepare(
         )
     write_statistics(out, steps, published)
     facts["benchmarks"] = benchmark_files.names(benchmarks) if benchmarks else []
-    log(rates(read[0].bytes_taken, [{"compare": compared}, *(output.seconds for output in (*ingested, *published))]))
+    log(
+        rates(
+            read[0].bytes_taken,
+            [
+                {"index benchmarks": indexed, "compare": compared},
+                *(output.seconds for output in (*ingested, *published)),
+            ],
+        )
+    )
     return facts
 
 
-def _ingest_step(data: Data, benchmarks: Path | None, work: Path) -> Step[Task]:
-    known = benchmark_files.fingerprint(str(benchmarks) if benchmarks else None)
-    index = None
-    if benchmarks is not None:
-        index = work / f"benchmarks-{known['benchmarks'][:16]}.npz"
-        if not index.exists():
-            with atomic_path(index) as temporary:
-                Index.build(benchmarks).save(temporary)
+def _index(benchmarks: Path, work: Path) -> Path:
+    """The file of words and runs to search for; named by what it was made of."""
+    known = benchmark_files.fingerprint(str(benchmarks))
+    index = work / f"benchmarks-{known['benchmarks']}.npz"
+    if not index.exists():
+        with atomic_path(index) as temporary:
+            Index.build(benchmarks).save(temporary)
+    return index
+
+
+def _ingest_step(data: Data, index: Path | None) -> Step[Task]:
     count_words = data.max_words is not None
     return Step(
         name="ingest",
@@ -118,7 +132,7 @@ def _ingest_step(data: Data, benchmarks: Path | None, work: Path) -> Step[Task]:
         settings={
             "filters": asdict(data.filters),
             "dedup": asdict(data.dedup),
-            "benchmarks": known,
+            "benchmarks": index.name if index else None,
             "count_words": count_words,
         },
         identity=asdict,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -61,9 +62,11 @@ def ingest(
         ``steps`` (rows of ``StepRow`` as plain data), and seconds by kind of work.
     """
     work = _Ingest(filters, dedup, Index.load(benchmarks) if benchmarks else None, count_words)
+    start = time.perf_counter()
     with (directory / SHINGLES).open("wb") as shingle_file:
         documents.write(directory / DOCUMENTS, work.kept(task, shingle_file))
     work.save(directory)
+    work.watch.seconds["write"] = time.perf_counter() - start - sum(work.watch.seconds.values())
     return {"steps": [asdict(row) for row in work.funnel.rows()]}, dict(work.watch.seconds)
 
 

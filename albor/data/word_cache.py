@@ -1,7 +1,7 @@
 """Encoding by words: Python source repeats itself, and what a word is made of need be worked out once.
 
-A byte-level BPE never joins what its pre-tokenizer has split, so the ids of a text are those of its words, one after the
-other. Splitting with `re` and looking words up is three times as fast as the tokenizer's own splitting and merging.
+A byte-level BPE never joins what its pre-tokenizer has split, so the ids of a text are those of its words, one after
+the other. Splitting with `re` and looking words up is three times as fast as the tokenizer's own way.
 """
 
 from __future__ import annotations
