@@ -8,14 +8,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from albor.config.schema.tokenizer import MIN_BPE_VOCAB, SPECIAL_TOKENS, HfTokenizer
 from albor.data.encoded import Encoded
 from albor.data.errors import DataError
 from albor.data.fim import FimIds
+from albor.data.token_layout import splits_by_words, text_only, token_bytes
 from albor.data.word_cache import WordCache
 from albor.runs.files import write_text
 
@@ -92,9 +91,9 @@ class Codec:
         """None when the tokenizer has no fill-in-the-middle tokens."""
         self._saved = tokenizer.to_str(pretty=True)
         self._roles = {"eos": eos, "pad": pad, "fim": list(fim) if fim else None}
-        self._tokenizer = _text_only(tokenizer)
-        self._token_bytes = _token_bytes(self._tokenizer, self.vocab_size)
-        self._by_words = WordCache(self._encode_fast) if _splits_by_words(self._tokenizer) else None
+        self._tokenizer = text_only(tokenizer)
+        self._token_bytes = token_bytes(self._tokenizer, self.vocab_size)
+        self._by_words = WordCache(self._encode_fast) if splits_by_words(self._tokenizer) else None
 
     @classmethod
     def load(cls, directory: Path) -> Codec:
@@ -182,63 +181,6 @@ class Codec:
         """Write the ``tokenizer.json`` that this codec was made from, and which of its tokens play which role."""
         write_text(directory / FILE, self._saved)
         write_text(directory / ROLES, json.dumps(self._roles))
-
-
-def _text_only(tokenizer: Tokenizer) -> Tokenizer:
-    """A copy that reads control tokens in text as text, and neither adds, pads nor cuts anything.
-
-    ``encode_special_tokens`` spares only added tokens marked special, and some tokenizers leave their sentinels
-    unmarked. So all are marked, but for runs of whitespace, which are ordinary text in the tokenizers that add them.
-    """
-    layout = json.loads(tokenizer.to_str())
-    for token in layout["added_tokens"]:
-        token["special"] = token["special"] or not token["content"].isspace()
-    # A post-processor would move the offsets off the whitespace before a word.
-    layout |= {"post_processor": None, "padding": None, "truncation": None}
-    copy = Tokenizer.from_str(json.dumps(layout))
-    copy.encode_special_tokens = True
-    return copy
-
-
-def _token_bytes(tokenizer: Tokenizer, vocab_size: int) -> NDArray[np.int64] | None:
-    """The number of bytes each id stands for [vocab_size]; None when tokens are not the text's own bytes.
-
-    A byte-level vocabulary spells every byte as one character, and the tokens of a text are its bytes without gap.
-    """
-    layout = json.loads(tokenizer.to_str())
-    byte_level = [step for step in _pre_tokenizers(tokenizer) if step["type"] == "ByteLevel"]
-    if layout["normalizer"] is not None or not byte_level or any(step["add_prefix_space"] for step in byte_level):
-        return None
-    sizes = np.zeros(vocab_size, dtype=np.int64)
-    for token, number in tokenizer.get_vocab(with_added_tokens=False).items():
-        sizes[number] = len(token)
-    for token in layout["added_tokens"]:
-        sizes[token["id"]] = len(token["content"].encode())
-    return sizes
-
-
-def _splits_by_words(tokenizer: Tokenizer) -> bool:
-    """Whether a text's ids are those of its words, split as ``train_bpe`` lays it out."""
-    layout = json.loads(tokenizer.to_str())
-    steps = _pre_tokenizers(tokenizer)
-    return (
-        layout["normalizer"] is None
-        and layout["model"]["type"] == "BPE"
-        and not layout["model"]["dropout"]
-        and all(token["special"] for token in layout["added_tokens"])
-        and [step["type"] for step in steps] == ["Digits", "ByteLevel"]
-        and steps[0]["individual_digits"]
-        and steps[1]["use_regex"]
-        and not steps[1]["add_prefix_space"]
-    )
-
-
-def _pre_tokenizers(tokenizer: Tokenizer) -> list[dict[str, Any]]:
-    """The steps that split a text into words, as the tokenizer's file spells them."""
-    outer = json.loads(tokenizer.to_str())["pre_tokenizer"]
-    if outer is None:
-        return []
-    return list(outer["pretokenizers"]) if outer["type"] == "Sequence" else [outer]
 
 
 def _load(path: Path) -> Tokenizer:

@@ -35,13 +35,17 @@ class Key:
 
 
 def field_docs(cls: type) -> dict[str, str]:
-    """Field name to the docstring below it."""
-    tree = ast.parse(inspect.getsource(cls))
-    body = tree.body[0].body  # type: ignore[attr-defined]
+    """Field name to the docstring below it, inherited fields too."""
     docs = {}
-    for node, after in itertools.pairwise(body):
-        if isinstance(node, ast.AnnAssign) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
-            docs[ast.unparse(node.target)] = " ".join(str(after.value.value).split())
+    for schema in (base for base in reversed(cls.__mro__) if dataclasses.is_dataclass(base)):
+        body = ast.parse(inspect.getsource(schema)).body[0].body  # type: ignore[attr-defined]
+        for node, after in itertools.pairwise(body):
+            if (
+                isinstance(node, ast.AnnAssign)
+                and isinstance(after, ast.Expr)
+                and isinstance(after.value, ast.Constant)
+            ):
+                docs[ast.unparse(node.target)] = " ".join(str(after.value.value).split())
     return docs
 
 

@@ -55,13 +55,9 @@ class PypiSource:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilesSource:
-    """JSONL (plain, .gz or .zst) and Parquet files on this machine, a document per row."""
+class Columns:
+    """What the columns of a dataset are called."""
 
-    kind: Literal["files"] = "files"
-    """The source's kind."""
-    paths: Annotated[tuple[Text, ...], MinLen(1)]
-    """Files, or patterns with * and **: *.parquet, *.jsonl, *.jsonl.gz, *.json.gz, *.jsonl.zst."""
     text: Text = "text"
     """Column of the document's text."""
     licence: Text | None = None
@@ -71,11 +67,21 @@ class FilesSource:
     package_column: Text | None = None
     """Column of what the document belongs to (its repository); null makes each document a package of its own."""
     path_column: Text | None = None
-    """Column of the document's path; null numbers the rows of the file."""
+    """Column of the document's path; null takes the row's place in the file."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class HubSource:
+class FilesSource(Columns):
+    """JSONL (plain, .gz or .zst) and Parquet files on this machine, a document per row."""
+
+    kind: Literal["files"] = "files"
+    """The source's kind."""
+    paths: Annotated[tuple[Text, ...], MinLen(1)]
+    """Files, or patterns with * and **: *.parquet, *.jsonl, *.jsonl.gz, *.json.gz, *.jsonl.zst."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubSource(Columns):
     """A dataset on the Hugging Face Hub, streamed: nothing but what is read is downloaded."""
 
     kind: Literal["hub"] = "hub"
@@ -86,16 +92,6 @@ class HubSource:
     """Commit, tag or branch; a commit pins the content."""
     paths: Annotated[tuple[Text, ...], MinLen(1)] = ("**/*.parquet",)
     """Files in the repository, or patterns with * and **; as in a files source."""
-    text: Text = "text"
-    """Column of the document's text."""
-    licence: Text | None = None
-    """SPDX identifier of every document; null reads it from licence_column."""
-    licence_column: Text | None = None
-    """Column of the document's licence: an SPDX identifier, a common name of one, or a list of them."""
-    package_column: Text | None = None
-    """Column of what the document belongs to (its repository); null makes each document a package of its own."""
-    path_column: Text | None = None
-    """Column of the document's path; null numbers the rows of the file."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,67 @@
+"""What a tokenizer's file says of how it splits and spells text."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+
+def text_only(tokenizer: Tokenizer) -> Tokenizer:
+    """A copy that reads control tokens in text as text, and neither adds, pads nor cuts anything.
+
+    ``encode_special_tokens`` spares only added tokens marked special, and some tokenizers leave their sentinels
+    unmarked. So all are marked, but for runs of whitespace, which are ordinary text in the tokenizers that add them.
+    """
+    layout = json.loads(tokenizer.to_str())
+    for token in layout["added_tokens"]:
+        token["special"] = token["special"] or not token["content"].isspace()
+    # A post-processor would move the offsets off the whitespace before a word.
+    layout |= {"post_processor": None, "padding": None, "truncation": None}
+    copy = Tokenizer.from_str(json.dumps(layout))
+    copy.encode_special_tokens = True
+    return copy
+
+
+def token_bytes(tokenizer: Tokenizer, vocab_size: int) -> NDArray[np.int64] | None:
+    """The number of bytes each id stands for [vocab_size]; None when tokens are not the text's own bytes.
+
+    A byte-level vocabulary spells every byte as one character, and the tokens of a text are its bytes without gap.
+    """
+    layout = json.loads(tokenizer.to_str())
+    byte_level = [step for step in _pre_tokenizers(tokenizer) if step["type"] == "ByteLevel"]
+    if layout["normalizer"] is not None or not byte_level or any(step["add_prefix_space"] for step in byte_level):
+        return None
+    sizes = np.zeros(vocab_size, dtype=np.int64)
+    for token, number in tokenizer.get_vocab(with_added_tokens=False).items():
+        sizes[number] = len(token)
+    for token in layout["added_tokens"]:
+        sizes[token["id"]] = len(token["content"].encode())
+    return sizes
+
+
+def splits_by_words(tokenizer: Tokenizer) -> bool:
+    """Whether a text's ids are those of its words, split as ``train_bpe`` lays it out."""
+    layout = json.loads(tokenizer.to_str())
+    steps = _pre_tokenizers(tokenizer)
+    return (
+        layout["normalizer"] is None
+        and layout["model"]["type"] == "BPE"
+        and not layout["model"]["dropout"]
+        and all(token["special"] for token in layout["added_tokens"])
+        and [step["type"] for step in steps] == ["Digits", "ByteLevel"]
+        and steps[0]["individual_digits"]
+        and steps[1]["use_regex"]
+        and not steps[1]["add_prefix_space"]
+    )
+
+
+def _pre_tokenizers(tokenizer: Tokenizer) -> list[dict[str, Any]]:
+    """The steps that split a text into words, as the tokenizer's file spells them."""
+    outer = json.loads(tokenizer.to_str())["pre_tokenizer"]
+    if outer is None:
+        return []
+    return list(outer["pretokenizers"]) if outer["type"] == "Sequence" else [outer]
