@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import re
 
+_BETWEEN = r"(?:\\[nr]|[\s\"'\\+,()#])"
+"""What may stand between the lines of a key: line ends, written out or real, and what joins strings."""
+_KEY_HEADER = rf"[A-Z][A-Za-z-]{{1,40}}+: [^\r\n\\]{{0,200}}+{_BETWEEN}{{1,100}}+"
+
+# Text from strangers is searched: whatever it is, the time must grow with its length alone. So what may repeat is
+# bounded, or possessive (`++`: never given back), or cannot hold the beginning of its own form.
 _KINDS = {
     # Its first line and then at least one of Base64, be it in a string per line or with escaped line ends.
-    "private_key": r"PRIVATE KEY(?: BLOCK)?-----(?:[\s\"'\\+,()#]|\\n)*(?:[A-Z][A-Za-z-]+: .*\s+)*"
+    "private_key": rf"PRIVATE KEY(?: BLOCK)?-----{_BETWEEN}*+(?:{_KEY_HEADER}){{0,16}}+"
     r"([A-Za-z0-9+/]{20})[A-Za-z0-9+/]{20,}",
     "aws_key": r"A(?:KIA|SIA)([A-Z2-7]{16})",
     "github_token": r"gh[oprsu]_([A-Za-z0-9]{36})",
@@ -17,14 +23,14 @@ _KINDS = {
     "stripe_key": r"sk_live_([A-Za-z0-9]{24,})",
     "google_key": r"AIza([A-Za-z0-9_-]{35})",
     "google_secret": r"GOCSPX-([A-Za-z0-9_-]{28})",
-    "model_api_key": r"sk-(ant-[a-z0-9]+-[A-Za-z0-9_-]{80,}|[A-Za-z0-9_-]*T3BlbkFJ[A-Za-z0-9_-]{20,})",
+    "model_api_key": r"sk-(ant-[a-z0-9]{1,20}-[A-Za-z0-9_-]{80,}|[A-Za-z0-9_-]{0,200}T3BlbkFJ[A-Za-z0-9_-]{20,})",
     "huggingface_token": r"hf_([A-Za-z]{34})",
     "pypi_token": r"pypi-AgE([A-Za-z0-9_-]{50,})",
     "npm_token": r"npm_([A-Za-z0-9]{36})",
     "sendgrid_key": r"SG\.([A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43})",
     "digitalocean_token": r"do[opr]_v1_([a-f0-9]{64})",
     "shopify_token": r"shp(?:at|ca|pa|ss)_([a-f0-9]{32})",
-    "jwt": r"eyJ[A-Za-z0-9_-]{10,}\.(eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{20,})",
+    "jwt": r"eyJ[A-Za-z0-9_-]{10,1000}+\.(eyJ[A-Za-z0-9_-]{10,4000}+\.[A-Za-z0-9_-]{20,})",
 }
 """Kind and form; the group is what only the owner knows. Every form begins with letters that `re` can look for fast."""
 _FORMS = {kind: re.compile(rf"{form}(?![A-Za-z0-9_])") for kind, form in _KINDS.items()}

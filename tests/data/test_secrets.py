@@ -108,6 +108,52 @@ def test_examples_and_code_about_secrets_hold_none(text: str) -> None:
     assert secret(text) is None
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "PRIVATE KEY-----\r\n" + "Name: value\r\n" * 40,
+        "PRIVATE KEY-----\n" + "Name: A: B: C:  \n  " * 5_000,
+        "PRIVATE KEY-----" + " \r\n" * 30_000,
+        "PRIVATE KEY-----" + "\\n\\r" * 25_000,
+        "PRIVATE KEY-----\nA: " * 5_000,
+        "PRIVATE KEY-----\n" + "Aa: " + "Bb: " * 25_000,
+        "PRIVATE KEY-----\n" + "Ab" * 50_000 + "_",
+        "sk-" * 33_000,
+        "sk-ant-a" * 12_000,
+        "sk-" * 50 + "T3BlbkFJ" * 12_000,
+        "eyJ" * 33_000,
+        "eyJ" * 16_000 + "." + "eyJ" * 16_000 + ".",
+        ("eyJ" * 30 + ".") * 1_000,
+        "glpat-" * 16_000,
+        "xoxb-11111111-" * 7_000 + "_",
+        "xoxb-" + "1" * 100_000,
+        "xoxb-11111111-" + "a" * 100_000 + "_",
+        "hooks.slack.com/services/T" + "A" * 50_000 + "/B" + "A" * 50_000,
+        "sk_live_" * 12_000,
+        "sk_live_" + "a" * 100_000 + "_",
+        "pypi-AgE" * 12_000,
+    ],
+    ids=lambda text: text[:24].encode("unicode_escape").decode(),
+)
+def test_no_text_takes_long(text: str) -> None:
+    secret(text)
+
+
+def test_a_key_below_headers_with_windows_line_ends_is_one() -> None:
+    text = pem("RSA PRIVATE KEY", header="Proc-Type: 4,ENCRYPTED \r\nDEK-Info: AES-128-CBC,00AA\r\n", join="\r\n")
+    assert secret(text) == "private_key"
+    written_out = pem("RSA PRIVATE KEY", header="Proc-Type: 4,ENCRYPTED\\nDEK-Info: AES,00AA\\n", join="\\n")
+    assert secret(written_out) == "private_key"
+
+
+PIECES = ("PRIVATE KEY-----", "Name: x ", "\r\n", "\\n", " ", "eyJ", "sk-", "-", ".", "T3BlbkFJ", "Ab0" * 20)
+
+
+@given(st.lists(st.sampled_from(PIECES), min_size=1, max_size=6), st.integers(1, 2_000))
+def test_no_repetition_of_pieces_takes_long(pieces: list[str], times: int) -> None:
+    secret("PRIVATE KEY-----" + "".join(pieces) * times)
+
+
 @given(st.text(), st.text(), st.sampled_from(sorted(TOKENS)))
 def test_what_stands_around_a_token_does_not_hide_it(before: str, after: str, kind: str) -> None:
     assert secret(f"{before} {TOKENS[kind]} {after}") is not None

@@ -295,6 +295,28 @@ def test_only_python_outside_of_skipped_directories_is_read(tmp_path: Path) -> N
     assert [d.path for d in kept(source)] == ["x.py"]
 
 
+VENDORED = (
+    "src/pip/_vendor/requests/api.py",
+    "x/_vendored/click.py",
+    "vendor/flask/app.py",
+    "vendored-meson/meson/setup.py",
+    "a/third_party/b/x.py",
+    "thirdparty/x.py",
+    "a/3rdparty/x.py",
+    "astropy/extern/x.py",
+    "sklearn/externals/x.py",
+    "scipy/_external/x.py",
+    "subprojects/x/x.py",
+)
+
+
+def test_no_copy_of_another_project_is_read(tmp_path: Path) -> None:
+    """Not of a held-out one above all, and none under another licence."""
+    own = ("a/external/x.py", "src/pip/__init__.py", "src/vendor.py")
+    source = cached(tmp_path, ("pip", project(*((f"pip-1.0/{name}", b"x\n") for name in (*VENDORED, *own)))))
+    assert [d.path for d in kept(source)] == list(own)
+
+
 def test_a_huge_file_costs_nothing(tmp_path: Path) -> None:
     source = cached(
         tmp_path, ("p", project(("p-1.0/huge.py", b"x" * 41), ("p-1.0/data.bin", b"x" * 99), ("p-1.0/a.py", b"x" * 40)))

@@ -51,6 +51,13 @@ def test_local_source_walks_packages_and_skips_what_is_not_source(tmp_path: Path
     ]
 
 
+def test_copied_projects_are_left_out_unless_the_root_is_one(tmp_path: Path) -> None:
+    root = tmp_path / "third_party" / "ours"
+    for path in ("a.py", "b/vendored.py", "b/_vendor/requests/api.py", "extern/x.py"):
+        put(root, path)
+    assert [d.path for d in kept(local(root))] == ["a.py", "b/vendored.py"]
+
+
 def test_suffixes_choose_the_files(tmp_path: Path) -> None:
     for path in ("a/one.py", "a/two.pyi", "a/three.txt", "four.tar.gz"):
         put(tmp_path, path)
