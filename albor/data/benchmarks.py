@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from albor.data.errors import DataError
+from albor.data.sources.base import expand
 
 _OPENERS: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decompress}
 _ABOUT = re.compile(r"(readme|licen[cs]e|notice|citation|changelog)(\.(txt|cff))?|.*\.(md|rst)", re.IGNORECASE)
@@ -33,7 +34,7 @@ def fingerprint(directory: str | None) -> dict[str, str]:
     """What tells one content of ``directory`` from another: a hash of the names and bytes of its benchmark files."""
     if directory is None:
         return {}
-    root = Path(directory).expanduser()
+    root = expand(directory)
     if not root.is_dir():
         return {"benchmarks": "missing"}
     digest = hashlib.sha256()

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from annotated_types import MinLen
 
-from albor.config.types import Positive, PositiveFloat, Text
+from albor.config.types import Positive, PositiveFloat, Recorded, Text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,12 @@ class StdlibSource:
 
 @dataclass(frozen=True, kw_only=True)
 class LocalSource:
-    """Directories of files on this machine; each directory directly below a root is one package."""
+    """Directories of files on this machine.
+
+    A root with .git, pyproject.toml or setup.py is one package, called as the root is; below any other root each
+    directory, and each file that lies in none, is one. A name that packages of two roots would share is prefixed with
+    the root's: ROOT/NAME.
+    """
 
     kind: Literal["local"] = "local"
     """The source's kind."""
@@ -50,7 +55,7 @@ class PypiSource:
     """The source's kind."""
     packages: dict[str, Archive]
     """Package name to its archive."""
-    cache: Text = "~/.cache/albor/pypi"
+    cache: Annotated[Text, Recorded()] = "~/.cache/albor/pypi"
     """Directory where downloaded archives are kept; they are verified each time they are read."""
 
 

@@ -7,6 +7,7 @@ what unpacks to far more than its size is refused, wherever in the archive the e
 from __future__ import annotations
 
 import gzip
+import lzma
 import stat
 import tarfile
 import zipfile
@@ -174,6 +175,7 @@ def _refusing(path: Path) -> Iterator[None]:
         tarfile.TarError,
         zipfile.BadZipFile,
         zlib.error,
+        lzma.LZMAError,
         EOFError,
         OSError,
         ValueError,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from albor.config.schema.sources import Leaf
+from albor.data.errors import DataError
 
 if TYPE_CHECKING:
     from albor.data.documents import Document
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 TASK_BYTES = 8 << 20
 """Source bytes that a task aims at: a few seconds of work."""
 
+PLACES = frozenset({"roots", "paths", "packages", "cache"})
+"""Fields of sources that say where to find what the items and the digest tell."""
 Progress = Callable[[float, float, str], None]
 """(done, total or 0, what is counted)."""
 
@@ -33,6 +36,7 @@ class Task:
     """A part of a source that one process reads alone: picklable, and the same wherever it is planned."""
 
     source: Leaf
+    """With absolute paths: the process that reads may have another working directory."""
     name: str
     """The source's kind, or its name in a mix: ``Document.source``."""
     items: tuple[str, ...]
@@ -47,6 +51,20 @@ class Task:
     """Read at most so many documents."""
     tier: int = 0
     copies: int = 1
+
+    def identity(self) -> dict[str, Any]:
+        """What determines the documents, as JSON has it; where the source lies does not."""
+        settings = {key: value for key, value in asdict(self.source).items() if key not in PLACES}
+        return {
+            "source": {key: list(v) if isinstance(v, tuple) else v for key, v in settings.items()},
+            "name": self.name,
+            "items": list(self.items),
+            "digest": self.digest,
+            "max_characters": self.max_characters,
+            "limit": self.limit,
+            "tier": self.tier,
+            "copies": self.copies,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,4 +94,15 @@ def no_fetch(source: Leaf, progress: Progress) -> None:
 
 
 def expand(path: str) -> Path:
-    return Path(path).expanduser()
+    """The absolute path, with ~ for a home directory.
+
+    Raises:
+        DataError: it begins with the ~ of a user who is not known.
+    """
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError as error:
+        raise DataError(
+            f"{path} begins with a home directory that is not known on this machine",
+            help="write the directory out from /, or as ~/… below your own",
+        ) from error

@@ -6,7 +6,7 @@ import glob
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -21,13 +21,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Local:
-    """The files of ``paths``, pattern by pattern, sorted.
+    """The files of ``paths``, which are absolute, pattern by pattern, sorted.
 
     A file is called by its path from where its pattern begins; with several patterns, the pattern's place among them
     comes first. Where on the machine the files lie does not matter.
     """
 
     paths: tuple[str, ...]
+
+    @staticmethod
+    def of(source: FilesSource) -> Local:
+        """Raises DataError for a path that can match nothing on any machine."""
+        return Local(tuple(str(_checked(expand(path))) for path in source.paths))
 
     def files(self) -> list[File]:
         return [file for place, pattern in enumerate(self.paths) for file in checked(pattern, self._found(place))]
@@ -46,7 +51,7 @@ class Local:
             ) from error
 
     def _found(self, place: int) -> list[File]:
-        pattern = expand(self.paths[place])
+        pattern = Path(self.paths[place])
         root = _root(pattern)
         found = [pattern] if pattern.exists() else root.glob(str(pattern.relative_to(root)))
         names = sorted(path.relative_to(root).as_posix() for path in found if path.is_file())
@@ -58,13 +63,14 @@ class Local:
 
     def _path(self, name: str) -> Path:
         place, _, below = name.partition("/") if len(self.paths) > 1 else ("0", "", name)
-        return _root(expand(self.paths[int(place)])) / below
+        return _root(Path(self.paths[int(place)])) / below
 
 
 def fingerprint(source: FilesSource) -> dict[str, str]:
     """Names, sizes and modification times."""
+    local = Local.of(source)
     try:
-        files = Local(source.paths).files()
+        files = local.files()
     except DataError:
         return {"listing": "missing"}
     listing = "\n".join(f"{file.name} {file.digest}" for file in files)
@@ -74,7 +80,8 @@ def fingerprint(source: FilesSource) -> dict[str, str]:
 def tasks(source: FilesSource, name: str, limit: int | None, max_characters: int) -> list[Task]:
     from albor.data.sources import row_tasks
 
-    return row_tasks.tasks(Local(source.paths), source, name, limit, max_characters)
+    local = Local.of(source)
+    return row_tasks.tasks(local, replace(source, paths=local.paths), name, limit, max_characters)
 
 
 def read(task: Task) -> Iterator[Document | Rejected]:
@@ -85,6 +92,15 @@ def read(task: Task) -> Iterator[Document | Rejected]:
 
 
 KIND = Kind(fingerprint=fingerprint, fetch=no_fetch, tasks=tasks, read=read)
+
+
+def _checked(pattern: Path) -> Path:
+    if any("**" in part and part != "**" for part in pattern.parts) and not pattern.exists():
+        raise DataError(
+            f"data.source.paths: {pattern} has ** within a name",
+            help="** stands for directories: write data/**/*.parquet",
+        )
+    return pattern
 
 
 def _root(pattern: Path) -> Path:

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,7 +64,7 @@ def tasks(source: PypiSource, name: str, limit: int | None, max_characters: int)
     whole = [(tuple(pins), sum(size for _, size in sizes))]
     return [
         Task(
-            source=source,
+            source=replace(source, cache=str(expand(source.cache))),
             name=name,
             items=items,
             digest=hashlib.sha256(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import sysconfig
-from collections.abc import Iterator
-from itertools import groupby
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +18,6 @@ from albor.data.errors import DataError
 from albor.data.sources.base import Kind, Rejected, Task, expand, no_fetch
 from albor.data.sources.grouping import group
 from albor.data.sources.rules import LONGEST, skip
-from albor.runs.files import listing_digest
 
 if TYPE_CHECKING:
     from albor.data.documents import Document
@@ -26,28 +28,63 @@ BUILD_CONFIGURATION = ("config-", "_sysconfigdata")
 """Names that start so hold one machine's build settings: the corpus would differ between two equal Pythons."""
 
 
+PROJECT = (".git", "pyproject.toml", "setup.py")
+"""What makes a root a project of its own, and so one package."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A file of a task."""
+
+    place: str
+    """Its root's place among several roots; "" where there is one."""
+    package: str
+    path: str
+    """Below the root."""
+
+    def __str__(self) -> str:
+        """PACKAGE//PATH, or PLACE/PACKAGE//PATH: no name has a slash, and a package has one between two names."""
+        head = f"{self.place}/{self.package}" if self.place else self.package
+        return f"{head}//{self.path}"
+
+    @staticmethod
+    def of(item: str) -> Item:
+        head, _, path = item.partition("//")
+        place, slash, package = head.partition("/")
+        return Item(place, package, path) if slash else Item("", head, path)
+
+    def file(self, roots: list[Path]) -> Path:
+        return roots[int(self.place or 0)] / self.path
+
+    @property
+    def document_path(self) -> str:
+        return f"{self.place}/{self.path}" if self.place else self.path
+
+
 def fingerprint(source: StdlibSource | LocalSource) -> dict[str, str]:
-    """The standard library is known by its interpreter, local roots by the names, sizes and modification times of
-    their files; where the roots lie does not matter."""
+    """The standard library is known by its interpreter, local roots by the names, packages, sizes and modification
+    times of their files; where the roots lie does not matter."""
     if isinstance(source, StdlibSource):
         return {"python": platform.python_version(), "implementation": platform.python_implementation()}
     roots = _roots(source)
     if not all(root.is_dir() for root in roots):
         return {"listing": "missing"}
-    return {"listing": "-".join(listing_digest(root, _listing(root, source)) for root in roots)}
+    return {"listing": _digest(roots, map(str, _items(roots, source)))}
 
 
 def tasks(source: StdlibSource | LocalSource, name: str, limit: int | None, max_characters: int) -> list[Task]:
-    """Files sorted by path, root by root. An item is ROOT/PATH: the root's place among the roots, the path below it."""
+    """Files sorted by path, root by root. An item is an `Item`."""
     roots = _roots(source)
-    found = [f"{place}/{path}" for place, root in enumerate(roots) for path in _listing(_there(root), source)]
+    found = _items([_there(root) for root in roots], source)
     if not found:
         where = ", ".join(map(str, roots))
         raise DataError(
             f"data.source.roots: no file below {where} ends in {', '.join(_suffixes(source))}",
             help="point data.source.roots to other directories, or change data.source.suffixes",
         )
-    sizes = ((item, _file(roots, item).stat().st_size) for item in found[:limit])
+    if isinstance(source, LocalSource):
+        source = replace(source, roots=tuple(map(str, roots)))
+    sizes = ((str(item), item.file(roots).stat().st_size) for item in found[:limit])
     return [
         Task(
             source=source,
@@ -64,43 +101,79 @@ def tasks(source: StdlibSource | LocalSource, name: str, limit: int | None, max_
 def read(task: Task) -> Iterator[Document | Rejected]:
     """Files are UTF-8, with or without a byte order mark, which is dropped; line ends stay.
 
-    Anything else is rejected: "encoding", "too_long", or "unreadable" where the file cannot be opened. With several
-    roots a document's path starts with its root's place among them: two roots may hold the same path.
+    Anything else is rejected: "encoding", "too_long", or "unreadable" where a file went away or may not be opened.
+    With several roots a document's path starts with its root's place among them: two roots may hold the same path.
     """
     # Here and not above: `fingerprint` serves the planner, which does not load pyarrow.
     from albor.data.documents import Document
 
     source = task.source
     assert isinstance(source, StdlibSource | LocalSource)
-    roots = _roots(source)
+    roots = [_here(root) for root in _roots(source)]
     licence, version = "PSF-2.0", platform.python_version()
     if isinstance(source, LocalSource):
         licence, version = source.licence, ""
-    for item in task.items:
-        below = item.partition("/")[2]
-        path = item if len(roots) > 1 else below
+    for item in map(Item.of, task.items):
+        path = item.document_path
         try:
+            text = _text(item.file(roots), LONGEST * task.max_characters)
             path.encode()
-            file = _file(roots, item)
-            if file.stat().st_size > LONGEST * task.max_characters:
-                yield Rejected(path, "too_long")
-                continue
-            text = file.read_bytes().decode("utf-8-sig")
         except UnicodeError:
             yield Rejected(os.fsencode(path).decode(errors="replace"), "encoding")
-        except OSError:
+        except (FileNotFoundError, PermissionError):
+            # The file's own trouble, if its root is still there.
+            for root in roots:
+                _here(root)
             yield Rejected(path, "unreadable")
         else:
-            yield Document(text, task.name, _package(below), version, path, licence, task.tier, task.copies)
+            if text is None:
+                yield Rejected(path, "too_long")
+            else:
+                yield Document(text, task.name, item.package, version, path, licence, task.tier, task.copies)
 
 
 STDLIB = LOCAL = Kind(fingerprint=fingerprint, fetch=no_fetch, tasks=tasks, read=read)
 
 
-def _package(path: str) -> str:
+def _text(file: Path, most: int) -> str | None:
+    """The content; None where it is longer than ``most`` bytes."""
+    try:
+        return file.read_bytes().decode("utf-8-sig") if file.stat().st_size <= most else None
+    except (FileNotFoundError, PermissionError):
+        raise
+    except OSError as error:
+        raise DataError(
+            f"{file} cannot be read: {error.strerror}",
+            help="see to the disk or the mount it lies on, then run the same command again",
+        ) from error
+
+
+def _items(roots: list[Path], source: StdlibSource | LocalSource) -> list[Item]:
+    """Every file, root by root, sorted by path."""
+    listings = [_listing(root, source) for root in roots]
+    shared = Counter(chain.from_iterable({_first(path) for path in listing} for listing in listings))
+    items = []
+    for place, (root, label, listing) in enumerate(zip(roots, _labels(roots), listings, strict=True)):
+        project = isinstance(source, LocalSource) and any((root / name).exists() for name in PROJECT)
+        number = str(place) if len(roots) > 1 else ""
+        for path in listing:
+            first = _first(path)
+            package = label if project else f"{label}/{first}" if shared[first] > 1 else first
+            items.append(Item(number, package, path))
+    return items
+
+
+def _first(path: str) -> str:
     """The first directory, or the stem of a file that lies in none."""
     first, slash, _ = path.partition("/")
     return first if slash else Path(first).stem
+
+
+def _labels(roots: list[Path]) -> list[str]:
+    """What the roots are called: by their directories' names, and by their places too where two have the same."""
+    known = [os.path.basename(os.path.normpath(root)) or "root" for root in roots]  # noqa: PTH119 - of "a/.." too
+    names = [os.fsencode(name).decode(errors="replace") for name in known]
+    return names if len({*names}) == len(names) else [f"{place}-{name}" for place, name in enumerate(names)]
 
 
 def _roots(source: StdlibSource | LocalSource) -> list[Path]:
@@ -117,18 +190,27 @@ def _there(root: Path) -> Path:
     return root
 
 
-def _file(roots: list[Path], item: str) -> Path:
-    place, _, path = item.partition("/")
-    return roots[int(place)] / path
+def _here(root: Path) -> Path:
+    """For the process that reads, which may be on another machine than the one that planned."""
+    if not root.is_dir():
+        raise DataError(
+            f"{root} is not on this machine ({platform.node()})",
+            help="put it on a file system that all machines share, at the same path",
+        )
+    return root
 
 
 def _suffixes(source: StdlibSource | LocalSource) -> tuple[str, ...]:
     return source.suffixes if isinstance(source, LocalSource) else (".py",)
 
 
-def _digest(roots: list[Path], items: tuple[str, ...]) -> str:
-    by_root = groupby((item.partition("/") for item in items), key=lambda item: item[0])
-    return "-".join(listing_digest(roots[int(place)], [path for _, _, path in paths]) for place, paths in by_root)
+def _digest(roots: list[Path], items: Iterable[str]) -> str:
+    """Over names, sizes and modification times."""
+    digest = hashlib.sha256()
+    for item in items:
+        status = Item.of(item).file(roots).stat()
+        digest.update(b"%s\0%d\0%d\n" % (os.fsencode(item), status.st_size, status.st_mtime_ns))
+    return digest.hexdigest()
 
 
 def _listing(root: Path, source: StdlibSource | LocalSource) -> list[str]:

@@ -23,6 +23,7 @@ from albor.data.sources.store import Store
 Source = FilesSource | HubSource
 Row = dict[str, Any] | str
 """Values by column, or the reason why there are none."""
+COMMIT_DIGITS = 12
 _licence = lru_cache(maxsize=4096)(licences.spdx)
 
 
@@ -84,13 +85,18 @@ def _document(task: Task, source: Source, place: str, row: Row) -> Document | Re
     package = _value(row, source.package_column) or place
     path = _value(row, source.path_column) or place
     licence = source.licence or _spdx(row.get(source.licence_column or ""))
-    document = Document(text, task.name, package, "", path, licence, task.tier, task.copies)
+    document = Document(text, task.name, package, _version(source), path, licence, task.tier, task.copies)
     try:
         # JSON may hold half a surrogate pair, which is no text.
         (text + package + path).encode()
     except UnicodeEncodeError:
         return Rejected(place, "encoding")
     return document
+
+
+def _version(source: Source) -> str:
+    """Of a dataset on the Hub, the commit that is read: tasks name it in full."""
+    return source.revision[:COMMIT_DIGITS] if isinstance(source, HubSource) else ""
 
 
 def _value(row: dict[str, Any], column: str | None) -> str | None:

@@ -58,9 +58,9 @@ def tar_gz(*entries: tarfile.TarInfo | tuple[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def zipped(*entries: tuple[str | zipfile.ZipInfo, bytes]) -> bytes:
+def zipped(*entries: tuple[str | zipfile.ZipInfo, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+    with zipfile.ZipFile(buffer, "w", method, compresslevel=1) as archive:
         for name, content in entries:
             archive.writestr(name, content)
     return buffer.getvalue()

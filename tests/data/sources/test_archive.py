@@ -170,6 +170,31 @@ def test_noise_is_refused_and_nothing_else(tmp_path_factory: pytest.TempPathFact
     assert not noise.strip(b"\0")
 
 
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+
+
+@given(method=st.sampled_from(METHODS), place=st.integers(0, 400), noise=st.binary(min_size=1, max_size=20))
+def test_a_damaged_zip_is_refused_or_read_whatever_packed_it(
+    tmp_path_factory: pytest.TempPathFactory, method: int, place: int, noise: bytes
+) -> None:
+    content = bytes(range(256)) * 4
+    whole = bytearray(zipped(("a.py", content), method=method))
+    place %= len(whole)
+    whole[place : place + len(noise)] = noise
+    try:
+        contents(put(tmp_path_factory.getbasetemp(), "noisy", bytes(whole)))
+    except DataError as error:
+        assert error.help
+
+
+def test_a_damaged_lzma_stream_is_refused(tmp_path: Path) -> None:
+    whole = bytearray(zipped(("a.py", bytes(range(256)) * 4), method=zipfile.ZIP_LZMA))
+    start = whole.index(b"a.py") + 4
+    whole[start + 4] = 0xFF  # the filter's properties
+    with pytest.raises(DataError, match="cannot be read as an archive"):
+        contents(put(tmp_path, "damaged", bytes(whole)))
+
+
 def test_a_zip_may_state_a_smaller_size_and_is_still_bounded(tmp_path: Path) -> None:
     whole = bytearray(zipped(("a.py", b"\0" * 100_000)))
     with zipfile.ZipFile(io.BytesIO(bytes(whole))) as archive:

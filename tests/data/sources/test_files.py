@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -306,6 +307,33 @@ def test_the_working_directory_and_home_are_known(tmp_path: Path, monkeypatch: p
     for pattern in ("data/a.jsonl", "data/*.jsonl", "~/data/a.jsonl", "./data/../data/a.jsonl"):
         assert kept(source(pattern)) == expected
     assert [d.path for d in kept(source("*/a.jsonl"))] == ["data/a.jsonl:0"]
+
+
+def test_a_task_is_read_from_any_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, "here/data/a.jsonl", lines({"text": "x"}))
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    planned = [*tasks(source("data/*.jsonl"), limit=None, max_characters=MAX)]
+    monkeypatch.chdir(tmp_path / "there")
+    assert [item.path for task in planned for item in read(task)] == ["a.jsonl:0"]
+
+
+@pytest.mark.parametrize(
+    ("path", "message", "advice"),
+    [
+        ("d/**.parquet", r"d/\*\*\.parquet has \*\* within a name", r"\*\*/\*\.parquet"),
+        ("~nobodyhere/a.jsonl", "~nobodyhere/a.jsonl begins with a home directory that is not known", "~/"),
+    ],
+)
+def test_a_path_that_can_match_nothing_is_refused(path: str, message: str, advice: str) -> None:
+    for use in (fingerprint, everything):
+        with pytest.raises(DataError, match=message) as refused:
+            use(source(path))
+        assert re.search(advice, str(refused.value.help))
+
+
+def test_a_file_may_have_two_stars_in_its_name(tmp_path: Path) -> None:
+    assert len(kept(source(put(tmp_path, "a**.jsonl", lines({"text": "x"}))))) == 1
 
 
 @pytest.mark.parametrize("pattern", ["nothing.jsonl", "*.parquet", "deep", "no/**/*.jsonl"])

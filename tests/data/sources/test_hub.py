@@ -37,7 +37,7 @@ for line in sys.stdin:
     case["paths"] = tuple(case["paths"])
     try:
         tasks = sources.tasks(HubSource(**case), limit=limit, max_characters=10**6)
-        found = [(d.text[:6], d.package, d.path, d.licence) for task in tasks for d in sources.read(task)]
+        found = [(d.text[:6], d.package, d.path, d.licence, d.version) for task in tasks for d in sources.read(task)]
         print(json.dumps({"revision": tasks[0].source.revision, "found": found}))
     except DataError as error:
         print(json.dumps({"error": str(error), "help": error.help}))
@@ -138,12 +138,16 @@ def test_files_are_streamed_by_ranges_at_one_commit(tmp_path: Path, running: Ser
         dataset("**/a.json.gz", revision=COMMIT),
     )
     assert everything["revision"] == COMMIT
-    assert everything["found"] == [[f"{n:06}", "me/x", f"data/train.parquet:{n}", "MIT"] for n in range(ROWS)]
+    assert everything["found"] == [
+        [f"{n:06}", "me/x", f"data/train.parquet:{n}", "MIT", COMMIT[:12]] for n in range(ROWS)
+    ]
     assert lines["revision"] == COMMIT
     assert [found[:3] for found in lines["found"]] == [
         ["first", "me/y", "lines/a.json.gz:0"],
         ["second", "me/z", "lines/a.json.gz:37"],
     ]
+    assert {found[4] for found in lines["found"]} == {COMMIT[:12]}
+    assert sum(r.path.endswith("/revision/main") for r in running.requests) == 1
     fetched = [r for r in running.requests if "/resolve/" in r.path]
     assert {r.path.rpartition("@")[2].split("/resolve/")[1].split("/")[0] for r in fetched} == {COMMIT}
     assert all("range" in r.headers for r in fetched)

@@ -42,7 +42,7 @@ def test_local_source_walks_packages_and_skips_what_is_not_source(tmp_path: Path
     root = tmp_path / "root"
     for path in ("b/one.py", "a.py", "b/sub/two.py"):
         put(root, path)
-    for path in ("venv/x.py", ".venv/x.py", "b/node_modules/x.py", "b/__pycache__/x.py", ".git/x.py", "b/notes.txt"):
+    for path in ("venv/x.py", ".venv/x.py", "b/node_modules/x.py", "b/__pycache__/x.py", ".tox/x.py", "b/notes.txt"):
         put(root, path)
     assert [(d.path, d.package, d.licence, d.version) for d in kept(local(root))] == [
         ("a.py", "a", "MIT", ""),
@@ -126,12 +126,75 @@ def test_two_roots_may_hold_the_same_path(tmp_path: Path) -> None:
     put(tmp_path / "two", "lib/a.py", b"two\n")
     source = local(tmp_path / "one", tmp_path / "two")
     assert [(d.path, d.package, d.text) for d in kept(source)] == [
-        ("0/lib/a.py", "lib", "one\n"),
-        ("1/lib/a.py", "lib", "two\n"),
+        ("0/lib/a.py", "one/lib", "one\n"),
+        ("1/lib/a.py", "two/lib", "two\n"),
     ]
-    before = kept(source)
-    (tmp_path / "one").rename(tmp_path / "moved")
-    assert kept(local(tmp_path / "moved", tmp_path / "two")) == before
+    before, known = kept(source), fingerprint(source)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "one").rename(tmp_path / "elsewhere" / "one")
+    assert kept(local(tmp_path / "elsewhere" / "one", tmp_path / "two")) == before
+    assert fingerprint(local(tmp_path / "elsewhere" / "one", tmp_path / "two")) == known
+
+
+def test_packages_of_two_roots_are_told_apart_only_where_they_share_a_name(tmp_path: Path) -> None:
+    for path in ("x/src/tests/a.py", "x/src/one/a.py", "y/src/tests/a.py", "y/src/tests.py", "z/lib/two/a.py"):
+        put(tmp_path, path)
+    assert [d.package for d in kept(local(tmp_path / "x/src", tmp_path / "z/lib"))] == ["one", "tests", "two"]
+    source = local(tmp_path / "x/src", tmp_path / "y/src", tmp_path / "z/lib")
+    assert [d.package for d in kept(source)] == ["one", "0-src/tests", "1-src/tests", "1-src/tests", "two"]
+
+
+@pytest.mark.parametrize("marker", [".git/HEAD", "pyproject.toml", "setup.py"])
+def test_a_project_is_one_package(tmp_path: Path, marker: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in ("mine/tests/a.py", "mine/src/b.py", "other/tests/a.py"):
+        put(tmp_path, path)
+    before = fingerprint(local(tmp_path / "mine"))
+    put(tmp_path / "mine", marker)
+    monkeypatch.chdir(tmp_path / "mine")
+    assert {d.package for d in kept(local(tmp_path / "mine"))} == {"mine"}
+    assert fingerprint(local(tmp_path / "mine")) != before
+    for root in (".", "src/..", "../mine/"):
+        assert {d.package for d in kept(LocalSource(roots=(root,), licence="MIT"))} == {"mine"}
+    both = kept(local(tmp_path / "mine", tmp_path / "other"))
+    assert {d.package for d in both if d.path.startswith("0/")} == {"mine"}
+    assert {d.package for d in both if d.path.startswith("1/")} == {"other/tests"}
+
+
+def test_a_task_is_read_from_any_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, "here/src/p/a.py")
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (task,) = tasks(LocalSource(roots=("src",), licence="MIT"), limit=None, max_characters=MAX)
+    monkeypatch.chdir(tmp_path / "there")
+    assert [d.path for d in read(task)] == ["p/a.py"]
+
+
+def test_a_root_that_is_not_there_when_it_is_read_is_refused(tmp_path: Path) -> None:
+    put(tmp_path, "src/a.py")
+    (task,) = tasks(local(tmp_path / "src"), limit=None, max_characters=MAX)
+    (tmp_path / "src").rename(tmp_path / "gone")
+    with pytest.raises(DataError, match="src is not on this machine") as refused:
+        list(read(task))
+    assert "share" in str(refused.value.help)
+
+
+def test_trouble_that_is_not_one_files_own_is_refused(tmp_path: Path) -> None:
+    put(tmp_path, "a.py")
+    (task,) = tasks(local(tmp_path), limit=None, max_characters=MAX)
+    (tmp_path / "a.py").unlink()
+    (tmp_path / "a.py").symlink_to("a.py")
+    with pytest.raises(DataError, match=r"a\.py cannot be read: Too many levels of symbolic links"):
+        list(read(task))
+
+
+def test_the_home_of_nobody_is_refused() -> None:
+    source = LocalSource(roots=("~nobodyhere/src",), licence="MIT")
+    for use in (fingerprint, everything):
+        with pytest.raises(
+            DataError, match="~nobodyhere/src begins with a home directory that is not known"
+        ) as refused:
+            use(source)
+        assert refused.value.help
 
 
 @pytest.mark.parametrize("use", [fingerprint, everything])
@@ -168,7 +231,7 @@ def test_tasks_are_cut_by_size_in_listing_order(tmp_path: Path) -> None:
         with put(tmp_path, path).open("r+b") as file:
             file.truncate(TASK_BYTES // 2)
     planned = tasks(local(tmp_path), limit=None, max_characters=MAX)
-    assert [task.items for task in planned] == [("0/a.py", "0/b/1.py"), ("0/b/2.py", "0/c.py")]
+    assert [task.items for task in planned] == [("a//a.py", "b//b/1.py"), ("b//b/2.py", "c//c.py")]
     assert [task.size for task in planned] == [TASK_BYTES, TASK_BYTES]
     assert planned == tasks(local(tmp_path), limit=None, max_characters=MAX)
     assert pickle.loads(pickle.dumps(planned)) == planned
