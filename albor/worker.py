@@ -133,7 +133,9 @@ def lead(directory: Path) -> int:
     inputs = {name: load_input(directory, name, ref) for name, ref in run.inputs.items()}
     refuse(run, config, stage, inputs)
     clear(directory, stage, {name: i.digest or i.id for name, i in inputs.items()})
-    (directory / f"{ARTIFACT}.partial").mkdir(exist_ok=True)
+    # What an attempt that was killed had published would be taken for a part of this one's artifact.
+    shutil.rmtree(directory / f"{ARTIFACT}.partial", ignore_errors=True)
+    (directory / f"{ARTIFACT}.partial").mkdir()
     running = run.to(
         "running",
         inputs={name: replace(ref, digest=inputs[name].digest) for name, ref in run.inputs.items()},
@@ -165,7 +167,7 @@ def clear(directory: Path, stage: stages.Stage, basis: Mapping[str, str]) -> Non
         return
     for name in (BASIS, METRICS, "profile.txt", "traceback.txt"):
         (directory / name).unlink(missing_ok=True)
-    for name in ("checkpoints", WORK, f"{ARTIFACT}.partial"):
+    for name in ("checkpoints", WORK):
         shutil.rmtree(directory / name, ignore_errors=True)
     write_text(path, json.dumps(basis))
 

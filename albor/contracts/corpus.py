@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from albor.config.schema.sources import MixSource, PypiSource
+from albor.config.schema.sources import Leaf, LocalSource, MixSource, PypiSource, Source, StdlibSource
+from albor.config.suggest import nearest
 from albor.contracts.base import Case, Found, contract
+from albor.data.licences import UNKNOWN, spdx
 
 CAUGHT = 0.8
 """Share of the pairs just at the threshold that banding should make candidates."""
@@ -36,8 +38,13 @@ def held_out(case: Case) -> Iterator[Found]:
     stages=("tokenizer", "pack"),
 )
 def word_cap(case: Case) -> Iterator[Found]:
-    words, cap = case.inputs.get("documents", {}).get("words"), case.planned.get("documents", case.cfg).data.max_words
-    if words and cap and words["train"] > cap:
+    documents = case.inputs.get("documents", {})
+    caps = [c.data.max_words for c in (case.cfg, case.planned.get("documents", case.cfg)) if c.data.max_words]
+    words, cap = documents.get("words"), min(caps, default=None)
+    if cap and documents and words is None:
+        message = f"the words of the documents were not counted, and the cap is {cap:,}"
+        yield "error", "data.max_words", message, "let the documents be built, or give a run that was made with a cap"
+    elif words and cap and words["train"] > cap:
         message = f"the training split has {words['train']:,} words, the cap is {cap:,}"
         yield "error", "data.max_words", message, "take a smaller source, or lower data.max_documents"
 
@@ -85,14 +92,55 @@ def banding(case: Case) -> Iterator[Found]:
     stages=("prepare",),
 )
 def pins(case: Case) -> Iterator[Found]:
-    data = case.cfg.data
-    sources = (
-        [part.source for part in data.source.parts.values()] if isinstance(data.source, MixSource) else [data.source]
-    )
-    for source in sources:
+    for _, source in _leaves(case.cfg.data.source):
         if isinstance(source, PypiSource):
             for name, archive in source.packages.items():
                 if not SHA256.fullmatch(archive.sha256):
                     message = f"the pin of {name} is no SHA-256: '{archive.sha256}'"
                     fix = "copy it from the package index: 64 digits 0-9, a-f"
                     yield "error", f"data.source.packages.{name}.sha256", message, fix
+
+
+@contract(
+    "C-DATA-010",
+    "Licences are stated as the filter knows them",
+    formula="a source's licence ∈ filters.licences; rows without licence and licence_column need unknown there",
+    history="Documents of a licence that is not listed are dropped: of a source that calls it 'Apache 2.0', all are.",
+    stages=("prepare",),
+)
+def stated_licences(case: Case) -> Iterator[Found]:
+    allowed = case.cfg.data.filters.licences
+    for path, source in _leaves(case.cfg.data.source):
+        if isinstance(source, StdlibSource | PypiSource):
+            continue
+        if source.licence is not None:
+            if source.licence not in allowed:
+                message = (
+                    f"every document is of the licence '{source.licence}', which data.filters.licences does not list"
+                )
+                yield "error", f"{path}.licence", message, _other_licence(f"{path}.licence", source.licence, allowed)
+        elif not isinstance(source, LocalSource) and source.licence_column is None and UNKNOWN not in allowed:
+            message = "nothing says the documents' licence, and data.filters.licences does not list 'unknown'"
+            yield (
+                "error",
+                f"{path}.licence",
+                message,
+                f"{path}.licence=MIT, or name the column: {path}.licence_column=…",
+            )
+
+
+def _other_licence(key: str, stated: str, allowed: tuple[str, ...]) -> str:
+    meant = spdx(stated)
+    near = meant if meant in allowed else nearest(stated, allowed)
+    return (
+        f"{key}={near}"
+        if near
+        else f"add it to data.filters.licences if it may be trained on, or write {key} as SPDX does"
+    )
+
+
+def _leaves(source: Source) -> list[tuple[str, Leaf]]:
+    """Every source that is no mix, with its path in the config."""
+    if isinstance(source, MixSource):
+        return [(f"data.source.parts.{name}.source", part.source) for name, part in source.parts.items()]
+    return [("data.source", source)]

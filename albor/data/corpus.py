@@ -14,19 +14,19 @@ from typing import Any
 from albor.config.schema.data import Data
 from albor.config.schema.sources import MixSource
 from albor.data import benchmarks as benchmark_files
-from albor.data import ingest, sources
+from albor.data import ingest, sources, versions
 from albor.data.card import StepRow
 from albor.data.decontaminate import Index
 from albor.data.errors import DataError
 from albor.data.funnel import add, rates
 from albor.data.parquet import SPLITS
 from albor.data.publish import Part, link, parts, publish, write_statistics
-from albor.data.select import DROPPED, Selection, select
+from albor.data.select import DROPPED, TRAIN, Selection, select
 from albor.data.sources.base import Progress, Task
 from albor.data.steps import Mapper, Output, Step, perform
+from albor.data.versions import PARSER
 from albor.runs.files import atomic_path
 
-PUBLISH_VERSION = 1
 NAMED_PACKAGES = 200
 """Packages held out by chance that the facts name; beyond that they are only counted."""
 
@@ -48,9 +48,9 @@ def prepare(
     the place they run at matters. ``log`` is given MB/s by step, per core.
 
     Returns:
-        ``documents``, ``bytes`` (UTF-8) and ``words`` by split, ``packages`` (how many train, how many validate),
-        ``held_out`` (those that validate, by name), ``benchmarks`` (those that were searched for), ``read`` and
-        ``rejected`` by reason; read = documents + rejected.
+        ``documents``, ``bytes`` (UTF-8) and ``words`` by split (None without a cap), ``packages`` (how many train, how
+        many validate), ``held_out`` (those that validate, by name), ``benchmarks`` (those that were searched for),
+        ``read`` and ``rejected`` by reason; read = documents + rejected.
 
     Raises:
         DataError: nothing is left, there is too much of it (``max_words``), or the source cannot be read.
@@ -87,7 +87,7 @@ def prepare(
     steps = read + selection.steps
     _check(data, steps, selection)
     published = perform(
-        Step(name="publish", version=PUBLISH_VERSION, settings={}, identity=Part.identity, run=publish),
+        Step(name="publish", version=versions.PUBLISH, settings={}, identity=Part.identity, run=publish),
         parts(ingested, selection),
         directory=work,
         executor=executor,
@@ -95,7 +95,9 @@ def prepare(
     )
     link(published, out)
     facts = _facts(steps, selection, published)
-    if data.max_words is not None and facts["words"]["train"] > data.max_words:
+    if data.max_words is None:
+        facts["words"] = None  # they were not counted
+    elif facts["words"]["train"] > data.max_words:
         raise DataError(
             f"the training split has {facts['words']['train']:,} words, data.max_words allows {data.max_words:,}",
             help="lower data.max_documents, or take a smaller source",
@@ -117,7 +119,7 @@ def prepare(
 def _index(benchmarks: Path, work: Path) -> Path:
     """The file of words and runs to search for; named by what it was made of."""
     known = benchmark_files.fingerprint(str(benchmarks))
-    index = work / f"benchmarks-{known['benchmarks']}.npz"
+    index = work / f"benchmarks-{versions.INGEST}-{known['benchmarks']}.npz"
     if not index.exists():
         with atomic_path(index) as temporary:
             Index.build(benchmarks).save(temporary)
@@ -128,12 +130,13 @@ def _ingest_step(data: Data, index: Path | None) -> Step[Task]:
     count_words = data.max_words is not None
     return Step(
         name="ingest",
-        version=ingest.VERSION,
+        version=versions.INGEST,
         settings={
             "filters": asdict(data.filters),
             "dedup": asdict(data.dedup),
             "benchmarks": index.name if index else None,
             "count_words": count_words,
+            "parser": PARSER,
         },
         identity=asdict,
         run=partial(ingest.ingest, filters=data.filters, dedup=data.dedup, benchmarks=index, count_words=count_words),
@@ -158,6 +161,8 @@ def _check(data: Data, steps: Sequence[StepRow], selection: Selection) -> None:
         )
     if not (selection.assigned != DROPPED).any():
         raise DataError(_nothing_left(steps), help="loosen data.dedup, or take a larger source")
+    if not (selection.assigned == TRAIN).any():
+        raise DataError("all that is left of the source validates: nothing is left to train on", help="hold out less")
 
 
 def _nothing_left(steps: Sequence[StepRow]) -> str:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from albor.data.card import DataCard, Lengths, SourceRow, StepRow
 from albor.data.pack import Packed
-from albor.data.publish import LENGTHS, SOURCES, STEPS, SUMMED
+from albor.data.publish import LENGTHS, SOURCES, STEPS
+from albor.data.tally import Tally
 
 CARD = "card.json"
-KEYS = ("source", "package", "version", "licence", "split")
 
 
 def describe(
@@ -31,22 +29,14 @@ def describe(
     ``benchmarks`` are those that the documents were searched for; None when that is not known.
     """
     searched = "not known" if benchmarks is None else ", ".join(benchmarks) or "none: evals.data_dir was not set"
-    counted = [SourceRow.from_json(row) for row in _read(documents / SOURCES, [])]
-    summed = {row.source for row in counted if row.package == SUMMED}
-    tokens: Counter[tuple[str, ...]] = Counter()
-    for row in packed.tokens:
-        one = row | {"package": SUMMED, "version": ""} if row["source"] in summed else row
-        tokens[tuple(one[key] for key in KEYS)] += row["tokens"]
-    known = [replace(row, tokens=tokens.pop(tuple(getattr(row, key) for key in KEYS), 0)) for row in counted]
-    rest = [
-        SourceRow(**dict(zip(KEYS, key, strict=True)), documents=0, bytes=0, tokens=count)
-        for key, count in sorted(tokens.items())
-    ]
+    tally = Tally(SourceRow.from_json(row) for row in _read(documents / SOURCES, []))
+    for row in packed.sources:
+        tally.add_row(row)
     return DataCard(
         name=name,
         tokenizer=tokenizer,
         inputs=dict(inputs),
-        sources=known + rest,
+        sources=tally.rows(),
         steps=[StepRow.from_json(row) for row in _read(documents / STEPS, [])],
         shards=packed.shards,
         lengths=Lengths.from_json(_read(documents / LENGTHS, {"edges": [], "train": [], "val": []})),

@@ -24,7 +24,6 @@ from albor.data.parquet import write_file
 from albor.data.secrets import secret
 from albor.data.sources.base import Rejected, Task
 
-VERSION = 1
 STEPS = ("ingest", "licence", "basic", "syntax", "secrets")
 DOCUMENTS, INDEX, BANDS, SHINGLES, OFFSETS = (
     "documents.parquet",

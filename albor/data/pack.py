@@ -5,34 +5,36 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from albor.data import rows as row_files
-from albor.data.card import Shard
+from albor.data import versions
+from albor.data.card import Shard, SourceRow
 from albor.data.errors import DataError
 from albor.data.funnel import rates
 from albor.data.loader import order
 from albor.data.packing import Packing, best_fit
-from albor.data.parquet import SPLITS, shard, shards
+from albor.data.parquet import SPLITS, link_shards, shards
 from albor.data.sources.base import Progress
 from albor.data.steps import Mapper, Output, Step, perform
-from albor.data.tokenize import TOKENS, Settings, Shards, load_codec, tokenize
+from albor.data.tally import Tally
+from albor.data.tokenize import SOURCES, TOKENS, Settings, Shards, load_codec, tokenize
 from albor.data.tokenizer import Codec
 from albor.runs.files import sha256_file
 
-TOKENIZE_VERSION, ROWS_VERSION = 1, 1
 MIN_ROW_LEN = 16
 """A row holds the sentinels, EOS and some text."""
 SHARD_BYTES = 64 << 20
 """Tokens of one file of rows."""
+OPEN_FILES = 128
 STORED_ORDER = -1
 """The epoch whose order the files have; training's epochs count from 0."""
 
@@ -42,7 +44,7 @@ class Packed:
     """What was packed."""
 
     facts: dict[str, Any]
-    tokens: list[dict[str, Any]]
+    sources: list[SourceRow]
     """Packed tokens by source, package, version, licence and split."""
     shards: list[Shard]
 
@@ -91,7 +93,7 @@ def pack(
     tokenized = perform(
         Step(
             name="tokenize",
-            version=TOKENIZE_VERSION,
+            version=versions.TOKENIZE,
             settings=settings.to_json() | {"tokenizer": codec.digest},
             identity=lambda task: {"split": task[0], "documents": task[2]},
             run=partial(_tokenize, tokenizer, codec.digest, settings),
@@ -112,7 +114,7 @@ def pack(
     written = perform(
         Step(
             name="rows",
-            version=ROWS_VERSION,
+            version=versions.ROWS,
             settings={"row_len": row_len, "width": width, "pad_id": codec.pad_id},
             identity=_RowTask.identity,
             run=partial(_write_rows, row_len, width, codec.pad_id),
@@ -143,7 +145,14 @@ def pack(
         "documents": train.total("documents"),
         "fim_documents": train.total("fim_documents"),
     }
-    return Packed(facts, [row for part in parts.values() for row in part.sources()], row_shards)
+    return Packed(facts, _tally(tokenized).rows(), row_shards)
+
+
+def _tally(tokenized: Sequence[Output]) -> Tally:
+    tally = Tally()
+    for output in tokenized:
+        tally.load(output.path / SOURCES)
+    return tally
 
 
 def _tokenize(
@@ -192,15 +201,14 @@ def _write_rows(
 ) -> tuple[dict[str, Any], dict[str, float]]:
     start = time.perf_counter()
     padding = np.full(row_len, pad_id, dtype=f"<u{width}").tobytes()
-    with ExitStack() as stack:
-        # Read where they lie, not mapped: what is mapped and touched counts as this process's memory.
-        files = lru_cache(maxsize=None)(lambda number: stack.enter_context(task.sources[number][0].open("rb")).fileno())
+    # Read where they lie, not mapped: what is mapped and touched counts as this process's memory.
+    with _OpenFiles([path for path, _ in task.sources]) as files:
 
         def rows() -> Iterator[row_files.Row]:
             pieces = iter(task.pieces.tolist())
             for count in task.counts.tolist():
                 row = [next(pieces) for _ in range(count)]
-                tokens = b"".join(os.pread(files(file), n * width, offset * width) for file, offset, n in row)
+                tokens = b"".join(files.read(file, n * width, offset * width) for file, offset, n in row)
                 whole = tokens + padding[len(tokens) :]
                 yield np.frombuffer(whole, f"<u{width}"), np.cumsum([n for _, _, n in row], dtype=np.int32)
 
@@ -213,9 +221,29 @@ def _link(tasks: Sequence[_RowTask], written: Sequence[Output], out: Path) -> It
     """Numbers the files of each split through. They stay where they were made as well, until the run is done."""
     for split in SPLITS:
         made = [output for task, output in zip(tasks, written, strict=True) if task.split == split]
-        for number, output in enumerate(made):
-            target = shard(out, split, number)
-            target.unlink(missing_ok=True)
-            os.link(output.path / "rows.parquet", target)
+        targets = link_shards([output.path / "rows.parquet" for output in made], out, split)
+        for output, target in zip(made, targets, strict=True):
             file = output.files["rows.parquet"]
             yield Shard(file=target.name, sha256=file["sha256"], bytes=file["bytes"], **output.facts)
+
+
+class _OpenFiles:
+    """Files read at random, the last used of them open: a process may not open as many as a large corpus has."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = paths
+        self._open: OrderedDict[int, BinaryIO] = OrderedDict()
+
+    def read(self, number: int, size: int, offset: int) -> bytes:
+        file = self._open.pop(number, None) or self._paths[number].open("rb")
+        self._open[number] = file
+        if len(self._open) > OPEN_FILES:
+            self._open.popitem(last=False)[1].close()
+        return os.pread(file.fileno(), size, offset)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._open.values():
+            file.close()

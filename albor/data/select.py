@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -54,7 +55,8 @@ def select(
 ) -> Selection:
     """Decide over the documents of ``parts``, directories that ``ingest`` wrote."""
     index = _Index(parts)
-    by_name = np.isin(index.package_names, list(held_out))[index.packages]
+    named = set(held_out)
+    by_name = np.array([name in named for name in index.package_names])[index.packages]
     rank = index.rank(by_name)
     funnel = Funnel(STEPS)
     alive = np.ones(len(index), dtype=bool)
@@ -120,14 +122,15 @@ class _Index:
         return rank
 
 
-def _codes(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
+def _codes(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[str]]:
     """Numbers in the alphabetic order of the names, and the names."""
-    encoded = column.combine_chunks().dictionary_encode()
-    names = np.array(encoded.dictionary.to_pylist(), dtype=str)
-    order = np.argsort(names)
-    place = np.empty(len(names), dtype=np.int64)
-    place[order] = np.arange(len(names))
-    return place[encoded.indices.to_numpy()], names[order]
+    encoded = column.dictionary_encode().unify_dictionaries()
+    dictionary = encoded.chunk(0).dictionary
+    order = pc.array_sort_indices(dictionary).to_numpy()
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    indices = np.concatenate([chunk.indices.to_numpy() for chunk in encoded.chunks])
+    return place[indices], dictionary.take(pa.array(order)).to_pylist()
 
 
 def _first_of_each(keys: NDArray[np.uint64], rank: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -144,7 +147,6 @@ def _near_duplicates(
     offsets = [np.load(part / OFFSETS) for part in parts]
     starts = np.cumsum([0, *(len(part) - 1 for part in offsets)])
     usable = alive & (np.concatenate([np.diff(part) for part in offsets]) > 0)
-    bands = [np.load(part / BANDS, mmap_mode="r") for part in parts]
 
     def shingles(document: int) -> NDArray[np.uint64]:
         part = int(np.searchsorted(starts, document, side="right")) - 1
@@ -153,7 +155,8 @@ def _near_duplicates(
 
     stands_for = representatives(
         rank=rank,
-        band=lambda number: np.concatenate([part[number] for part in bands]),
+        # A copy of each: a mapped file stays open, and there may be more than a process may open.
+        band=lambda number: np.concatenate([np.array(np.load(part / BANDS, mmap_mode="r")[number]) for part in parts]),
         bands=dedup.bands,
         usable=usable,
         shingles=shingles,
@@ -170,7 +173,7 @@ def _choose(index: _Index, alive: NDArray[np.bool_], *, fraction: float, seed: i
     if len(np.unique(groups)) > 1:
         sizes = np.bincount(groups, weights=index.bytes[documents], minlength=len(index.package_names))
         present = np.flatnonzero(sizes)
-        names = index.package_names[present].tolist()
+        names = [index.package_names[package] for package in present.tolist()]
     else:
         present, sizes = documents, index.bytes
         groups = documents
@@ -188,10 +191,8 @@ def _surplus(index: _Index, train: NDArray[np.bool_], weights: Mapping[str, floa
     surplus = np.zeros(len(index), dtype=bool)
     if not weights:
         return surplus
-    members = {
-        name: np.flatnonzero(train & (index.source_names[index.sources] == name)) if len(index) else np.array([], int)
-        for name in weights
-    }
+    numbers = {name: number for number, name in enumerate(index.source_names)}
+    members = {name: np.flatnonzero(train & (index.sources == numbers.get(name, -1))) for name in weights}
     sizes = {name: (index.bytes * index.copies)[m] for name, m in members.items()}
     for name, size in sizes.items():
         if not size.sum():
@@ -211,4 +212,6 @@ def _packages(index: _Index, assigned: NDArray[np.int8]) -> tuple[list[str], dic
     """The packages that validate wholly, and how many packages each split has."""
     of = {split: np.unique(index.packages[assigned == number]) for number, split in enumerate(SPLITS)}
     held_out = np.setdiff1d(of["val"], of["train"])
-    return index.package_names[held_out].tolist(), {split: len(packages) for split, packages in of.items()}
+    return [index.package_names[package] for package in held_out.tolist()], {
+        split: len(packages) for split, packages in of.items()
+    }

@@ -22,6 +22,9 @@ from typing import Any, Generic, Protocol, TypeVar
 from albor.runs.files import fsync_directory, sha256_file, write_text
 
 MANIFEST = "manifest.json"
+MAKING = ".making."
+ABANDONED = 600.0
+"""Seconds without a write after which a directory that is being made is taken for a killed task's."""
 Task = TypeVar("Task")
 
 
@@ -83,8 +86,8 @@ def perform(
     targets = [home / step.key(task)[:32] for task in tasks]
     wanted = {target.name for target in targets}
     for entry in home.iterdir():
-        if entry.name not in wanted:
-            shutil.rmtree(entry)
+        if entry.name not in wanted and not _being_made(entry):
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     # Equal tasks have equal keys: they are made once.
     unique = dict(zip(targets, tasks, strict=True))
     made = {target: known for target in unique if (known := _finished(target)) is not None}
@@ -103,6 +106,17 @@ def perform(
     return [made[target] for target in targets]
 
 
+def _being_made(entry: Path) -> bool:
+    """Whether a job of an earlier attempt, which a cluster still runs, may be writing there."""
+    if not entry.name.startswith(MAKING):
+        return False
+    try:
+        newest = max(path.stat().st_mtime for path in (entry, *entry.iterdir()))
+    except FileNotFoundError:
+        return True  # it has just been renamed
+    return time.time() - newest < ABANDONED
+
+
 def _finished(target: Path) -> Output | None:
     """The output that lies in ``target``; None when there is none, or a file of it is missing or cut."""
     try:
@@ -116,7 +130,7 @@ def _finished(target: Path) -> Output | None:
 
 def _make(run: Callable[[Any, Path], tuple[dict[str, Any], dict[str, float]]], job: tuple[Path, Any]) -> Output:
     target, task = job
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=".making."))
+    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=MAKING))
     try:
         facts, seconds = run(task, temporary)
         start = time.perf_counter()
@@ -125,9 +139,14 @@ def _make(run: Callable[[Any, Path], tuple[dict[str, Any], dict[str, float]]], j
         for name in names:
             _flush(temporary / name)
         write_text(temporary / MANIFEST, json.dumps({"facts": facts, "files": files}, sort_keys=True))
-        if target.exists():
-            shutil.rmtree(target)
-        temporary.replace(target)
+        if _finished(target) is None:
+            shutil.rmtree(target, ignore_errors=True)
+            try:
+                temporary.replace(target)
+            except OSError:
+                # A job of an earlier attempt, which a cluster still runs, may have put the same there just now.
+                if _finished(target) is None:
+                    raise
         fsync_directory(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

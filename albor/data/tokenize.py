@@ -17,12 +17,12 @@ from albor.data import documents as document_files
 from albor.data.chunks import Chunker
 from albor.data.funnel import Stopwatch
 from albor.data.steps import Output
+from albor.data.tally import Tally
 from albor.data.tokenizer import Codec
 
 BATCH = 64
 """Documents tokenized at a time."""
-TOKENS, LENGTHS = "tokens.bin", "lengths.npy"
-KEYS = ("source", "package", "version", "licence")
+TOKENS, LENGTHS, SOURCES = "tokens.bin", "lengths.npy", "sources.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ def tokenize(
 
     Returns:
         ``documents`` (copies counted), ``bytes`` (UTF-8 of the text, copies counted), ``fim_pieces``,
-        ``fim_documents``, and ``tokens`` by source, package, version and licence; and seconds by kind of work.
+        ``fim_documents``; and seconds by kind of work. ``sources.json`` has the tokens by source.
     """
     chunker = Chunker(
         codec=codec,
@@ -60,7 +60,7 @@ def tokenize(
     )
     watch = Stopwatch()
     counts: Counter[str] = Counter(documents=0, bytes=0, fim_pieces=0, fim_documents=0)
-    tokens: Counter[tuple[str, ...]] = Counter()
+    tally = Tally()
     lengths: list[int] = []
     stream = watch.each("read documents", document_files.read(documents))
     with (directory / TOKENS).open("wb") as file:
@@ -77,10 +77,11 @@ def tokenize(
                         lengths += [len(piece.tokens) for piece in pieces]
                         transformed = sum(piece.transformed for piece in pieces)
                         counts.update(documents=1, bytes=size, fim_pieces=transformed, fim_documents=transformed > 0)
-                        tokens[tuple(getattr(document, key) for key in KEYS)] += len(flat)
+                        where = (document.source, document.package, document.version, document.licence, split)
+                        tally.add(where, tokens=len(flat))
     arrays.save(directory / LENGTHS, np.array(lengths, dtype=np.int32))
-    by_source = [dict(zip(KEYS, key, strict=True)) | {"split": split, "tokens": n} for key, n in sorted(tokens.items())]
-    return {**counts, "tokens": by_source}, dict(watch.seconds)
+    tally.save(directory / SOURCES)
+    return dict(counts), dict(watch.seconds)
 
 
 @lru_cache(maxsize=1)
@@ -108,6 +109,3 @@ class Shards:
 
     def total(self, fact: str) -> int:
         return sum(output.facts[fact] for output in self.outputs)
-
-    def sources(self) -> list[dict[str, Any]]:
-        return [row for output in self.outputs for row in output.facts["tokens"]]

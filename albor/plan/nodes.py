@@ -148,7 +148,7 @@ class Planner:
     _stores: dict[str, Store] = field(default_factory=dict)
     _nodes: dict[Any, Node] = field(default_factory=dict)
     _json: dict[tuple[int, str], tuple[Any, str]] = field(default_factory=dict)
-    _identities: dict[tuple[str, int, int], tuple[Any, Mapping[str, str]]] = field(default_factory=dict)
+    _identities: dict[tuple[str, int, int, int], tuple[Any, Mapping[str, str]]] = field(default_factory=dict)
 
     def plan(self, texts: tuple[str, ...]) -> Plan:
         """Raises ConfigRefused with every problem of the config; contracts are findings of the plan's nodes."""
@@ -208,7 +208,7 @@ class Planner:
         return Node(stage, config, chosen.choices, chosen.origins, inputs, identity, made, directory, run)
 
     def _identity(self, stage: stages.Stage, config: Config) -> Mapping[str, str]:
-        key = (stage.name, id(config.data), id(config.tokenizer))
+        key = (stage.name, id(config.data), id(config.tokenizer), id(config.evals))
         if key not in self._identities:
             self._identities[key] = (config, stage.identity(config))
         return self._identities[key][1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -60,6 +61,12 @@ def label(given: Input, section: str) -> str:
     return str(given.config[section]["name"]) if given.config else given.id
 
 
+def identity(cfg: Whole) -> Mapping[str, str]:
+    from albor.data.versions import ROWS, TOKENIZE
+
+    return {"steps": f"{TOKENIZE}.{ROWS}"}
+
+
 STAGE = Stage(
     name="pack",
     version=2,
@@ -69,5 +76,6 @@ STAGE = Stage(
     label=lambda cfg: f"{cfg.data.name}-{cfg.tokenizer.name}",
     inputs=lambda cfg: {"documents": "prepare", "tokenizer": "tokenizer"},
     run=run,
+    identity=identity,
     resumable=True,
 )

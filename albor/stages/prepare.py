@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from albor.config.schema.config import Config as Whole
+from albor.config.schema.sources import Source
 from albor.stages.base import Context, Facts, Stage
 
 CORPUS = tuple(
@@ -27,8 +28,21 @@ class Config:
 def identity(cfg: Whole) -> Mapping[str, str]:
     from albor.data.benchmarks import fingerprint as benchmarks
     from albor.data.sources import fingerprint
+    from albor.data.versions import INGEST, PARSER, PUBLISH
 
-    return {**fingerprint(cfg.data.source), **benchmarks(cfg.evals.data_dir)}
+    return {
+        **fingerprint(cfg.data.source),
+        **benchmarks(cfg.evals.data_dir),
+        "parser": PARSER,
+        "steps": f"{INGEST}.{PUBLISH}",
+        "order": order(cfg.data.source),
+    }
+
+
+def order(source: Source) -> str:
+    """The parts of a mix rank, and a bounded look at packages takes the first; a hash of the config sorts its keys."""
+    names = {"mix": "parts", "pypi": "packages"}.get(source.kind)
+    return ",".join(getattr(source, names)) if names else ""
 
 
 def run(cfg: Whole, context: Context) -> Facts:

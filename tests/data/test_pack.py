@@ -184,7 +184,7 @@ def test_copies_count_exactly_and_only_in_training(codec: Codec, tmp_path: Path)
     assert len({tuple(piece) for piece in train}) > 6
     assert Counter(plain(piece, codec) for piece in pieces(tmp_path / "out", "val")).total() == 1
     assert packed.facts["documents"] == 11
-    by_package = {row["package"]: row["tokens"] for row in packed.tokens}
+    by_package = {row.package: row.tokens for row in packed.sources}
     assert by_package["a"] == sum(len(piece) for piece in train if plain(piece, codec).startswith("first"))
     assert sum(by_package.values()) == packed.facts["tokens"] + packed.facts["val_tokens"]
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from albor.config.schema.run import LocalExecutor
-from albor.data.steps import Step, perform
+from albor.data.steps import MAKING, Step, perform
 from albor.executors import open_executor
 
 
@@ -56,7 +56,7 @@ def snapshot(directory: Path) -> dict[str, str]:
     return {
         str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(directory.rglob("*"))
-        if path.is_file()
+        if path.is_file() and MAKING not in str(path)
     }
 
 
@@ -107,6 +107,22 @@ def test_what_is_not_whole_is_made_again(tmp_path: Path, damage: str) -> None:
     again = work(tmp_path, step())
     assert [bool(output.seconds) for output in again] == [n == 3 for n in range(len(WORDS))]
     assert snapshot(tmp_path) == before
+
+
+def test_what_killed_attempts_and_desktops_leave_goes(tmp_path: Path) -> None:
+    work(tmp_path, step())
+    before = snapshot(tmp_path)
+    (tmp_path / "spell" / ".DS_Store").write_text("x")
+    abandoned, running = (tmp_path / "spell" / f"{MAKING}{name}" for name in ("abandoned", "running"))
+    for left in (abandoned, running):
+        left.mkdir()
+        (left / "a.txt").write_text("half")
+    long_ago = time.time() - 3600
+    for path in (abandoned / "a.txt", abandoned):
+        os.utime(path, (long_ago, long_ago))
+    work(tmp_path, step())
+    assert snapshot(tmp_path) == before
+    assert running.exists() and not abandoned.exists()
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -107,7 +107,7 @@ class Data:
     num_sequences: Count | None = None
     """Training rows of a corpus that is not built here yet; the built dataset's own count overrides it."""
     fim_rate: Fraction = 0.5
-    """Share of the training documents turned into fill-in-the-middle form; validation is never transformed."""
+    """Share of the training pieces (documents, cut to a row) in fill-in-the-middle form; validation has none."""
     fim_spm_rate: Fraction = 0.5
     """Of those, the share in suffix-prefix-middle order; the rest is prefix-suffix-middle."""
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Le
 
 from albor.config.types import Bytes, Label, Positive, Text
 
@@ -35,8 +37,9 @@ class BpeTokenizer:
     """What runs of this tokenizer are called."""
     vocab_size: Positive
     """Exact size of the vocabulary, the sixteen specials included."""
-    train_bytes: Bytes = 32 * 2**20
-    """Text to learn it from: of a larger training split, a random part of about this size."""
+    train_bytes: Annotated[Bytes, Le(2**30)] = 32 * 2**20
+    """Text to learn it from: of a larger training split, a random part of about this size. The trainer counts
+    pairs in 32 bits: 1 GiB at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
