@@ -8,7 +8,6 @@ from albor.contracts import CONTRACTS, check_all
 from albor.contracts.memory import largest_micro_batch, training_bytes
 
 
-
 def mix(*parts: str) -> str:
     return f"data={{name: x, source: {{kind: mix, parts: {{{', '.join(parts)}}}}}}}"
 
@@ -82,9 +81,24 @@ BREAKS = [
      ("data.dedup.bands=25", "data.dedup.rows=10"), ("data.dedup.bands=32", "data.dedup.rows=8")),
     ("C-DATA-009", "error", "data.source.packages.six.sha256",
      (pypi("0" * 63),), (pypi("0" * 64),)),
+    ("C-DATA-010", "error", "data.source.licence",
+     ("data=local", "data.source.roots=[x]", "data.source.licence='Apache 2.0'"),
+     ("data=local", "data.source.roots=[x]", "data.source.licence=Apache-2.0")),
+    ("C-DATA-010", "error", "data.source.licence",
+     ("data=local", "data.source.roots=[x]", "data.source.licence=GPL-3.0-only"),
+     ("data=local", "data.source.roots=[x]", "data.source.licence=GPL-3.0-only",
+      "data.filters.licences=[GPL-3.0-only]")),
+    ("C-DATA-010", "error", "data.source.licence",
+     ("data=jsonl", "data.source.paths=[x.jsonl]", "data.source.licence=null"),
+     ("data=jsonl", "data.source.paths=[x.jsonl]", "data.source.licence=null", "data.source.licence_column=l")),
+    ("C-DATA-010", "error", "data.source.licence",
+     ("data=babylm", "data.filters.licences=[MIT]"), ("data=babylm",)),
+    ("C-DATA-010", "error", "data.source.parts.a.source.licence",
+     (mix("a: {source: {kind: files, paths: [x.jsonl], licence: mit}}"),),
+     (mix("a: {source: {kind: files, paths: [x.jsonl], licence: MIT}}"),)),
 ]  # fmt: skip
 STAGE = {"C-DATA-002": "pack", "C-DATA-003": "tokenizer"} | dict.fromkeys(
-    ("C-DATA-005", "C-DATA-007", "C-DATA-008", "C-DATA-009"), "prepare"
+    ("C-DATA-005", "C-DATA-007", "C-DATA-008", "C-DATA-009", "C-DATA-010"), "prepare"
 )
 
 
@@ -152,6 +166,16 @@ def test_more_words_than_the_cap(case) -> None:
     for words, fires in ((101, True), (100, False)):
         made = case("data.max_words=100", stage="pack", inputs={"documents": {"words": {"train": words, "val": 9}}})
         assert bool(CONTRACTS["C-DATA-006"].findings(made)) == fires
+
+
+@pytest.mark.parametrize(
+    ("stated", "named"),
+    [("Apache 2.0", "Apache-2.0"), ("apache license", "Apache-2.0"), ("BSD-3-Clauses", "BSD-3-Clause")],
+)
+def test_the_nearest_licence_is_named(stated: str, named: str, case) -> None:
+    made = case("data=local", "data.source.roots=[x]", f"data.source.licence='{stated}'", stage="prepare")
+    (finding,) = CONTRACTS["C-DATA-010"].findings(made)
+    assert finding.help == f"data.source.licence={named}"
 
 
 def test_weights_of_another_shape(case) -> None:

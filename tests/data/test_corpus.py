@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import resource
 import string
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 
 from albor.config.schema.data import Data, Dedup
 from albor.config.schema.run import LocalExecutor
-from albor.config.schema.sources import LocalSource, MixSource, Part, StdlibSource
-from albor.data import documents
+from albor.config.schema.sources import FilesSource, LocalSource, MixSource, Part, StdlibSource
+from albor.data import documents, tally
+from albor.data import pack as pack_module
 from albor.data.corpus import prepare
 from albor.data.documents import Document
 from albor.data.errors import DataError
@@ -22,6 +24,7 @@ from albor.data.near import jaccard, shingles
 from albor.data.parquet import shards
 from albor.data.select import choose_validation
 from albor.data.sources import base
+from albor.data.tokenizer import Codec
 from albor.executors import open_executor
 
 CODE = "def add(first, second):\n    return first + second + {}\n\n\nprint(add(1, 2))\n"
@@ -326,3 +329,51 @@ def test_one_package_alone_is_split_by_file(tmp_path: Path) -> None:
     assert sum(facts["documents"].values()) == 12
     split = {k: {d.path for d in v} for k, v in contents(tmp_path / "out").items()}
     assert not split["train"] & split["val"]
+
+
+def test_nothing_left_to_train_on_is_refused(tmp_path: Path) -> None:
+    for number in range(3):
+        put(tmp_path / "in", f"only/m{number}.py", CODE.format(number))
+    with pytest.raises(DataError, match="train on"):
+        run(tmp_path / "in", tmp_path / "out", held_out=("only",))
+
+
+def test_one_endless_name_costs_no_more_than_itself(tmp_path: Path) -> None:
+    rows = [{"text": CODE.format(n), "repo": "x" * 200_000 if n == 7 else f"r{n % 50}"} for n in range(2_000)]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    facts = run(FilesSource(paths=(str(path),), licence="MIT", package_column="repo"), tmp_path / "out")
+    assert facts["read"] == 2_000
+
+
+def test_a_source_of_very_many_packages_is_summed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tally, "LISTED_PACKAGES", 10)
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"text": CODE.format(n)}) + "\n" for n in range(200)), encoding="utf-8")
+    facts = run(FilesSource(paths=(str(path),), licence="MIT"), tmp_path / "out")
+    rows = statistics(tmp_path / "out", "sources")
+    assert [(row["package"], row["split"], row["documents"]) for row in rows] == [
+        ("(all)", split, facts["documents"][split]) for split in ("train", "val")
+    ]
+
+
+def test_a_corpus_of_more_parts_than_files_may_be_open(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: Codec
+) -> None:
+    monkeypatch.setattr(base, "TASK_BYTES", 1)
+    for number in range(120):
+        put(tree, f"more{number:03}/m.py", words(number, 12))
+    codec.save(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64 + len(list(Path("/proc/self/fd").iterdir())), hard))
+    try:
+        monkeypatch.setattr(pack_module, "OPEN_FILES", 16)
+        facts = run(tree, tmp_path / "out", dedup=Dedup())
+        with open_executor(LocalExecutor(workers=1), directory=tmp_path) as executor:
+            packed = pack_module.pack(
+                tmp_path / "out", tmp_path, row_len=256, fim_rate=0.5, fim_spm_rate=0.5, seed=0,
+                out=tmp_path, work=tmp_path / "work", executor=executor,
+            )  # fmt: skip
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert packed.facts["documents"] == facts["documents"]["train"] > 100

