@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from albor.config.schema.sources import Leaf, LocalSource, MixSource, PypiSource, Source, StdlibSource
+from albor.config.schema.sources import FilesSource, HubSource, Leaf, MixSource, PypiSource, Source, StdlibSource
 from albor.config.suggest import nearest
 from albor.contracts.base import Case, Found, contract
 from albor.data.licences import UNKNOWN, spdx
@@ -111,22 +111,16 @@ def pins(case: Case) -> Iterator[Found]:
 def stated_licences(case: Case) -> Iterator[Found]:
     allowed = case.cfg.data.filters.licences
     for path, source in _leaves(case.cfg.data.source):
+        key = f"{path}.licence"
         if isinstance(source, StdlibSource | PypiSource):
             continue
-        if source.licence is not None:
-            if source.licence not in allowed:
-                message = (
-                    f"every document is of the licence '{source.licence}', which data.filters.licences does not list"
-                )
-                yield "error", f"{path}.licence", message, _other_licence(f"{path}.licence", source.licence, allowed)
-        elif not isinstance(source, LocalSource) and source.licence_column is None and UNKNOWN not in allowed:
-            message = "nothing says the documents' licence, and data.filters.licences does not list 'unknown'"
-            yield (
-                "error",
-                f"{path}.licence",
-                message,
-                f"{path}.licence=MIT, or name the column: {path}.licence_column=…",
-            )
+        if isinstance(source, FilesSource | HubSource) and source.licence is None:
+            if source.licence_column is None and UNKNOWN not in allowed:
+                message = "nothing says the documents' licence, and data.filters.licences does not list 'unknown'"
+                yield "error", key, message, f"{key}=MIT, or name the column that says it: {path}.licence_column=…"
+        elif source.licence not in allowed:
+            message = f"every document is of the licence '{source.licence}', which data.filters.licences does not list"
+            yield "error", key, message, _other_licence(key, str(source.licence), allowed)
 
 
 def _other_licence(key: str, stated: str, allowed: tuple[str, ...]) -> str:

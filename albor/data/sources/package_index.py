@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import IO
 from urllib.parse import unquote, urlsplit
@@ -17,6 +18,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from albor.data.errors import DataError
+from albor.data.sources.base import expand
 from albor.data.sources.index_pages import Link, Pin, differs, html_links, json_links, local_links
 from albor.data.sources.pip_config import PipConfig
 from albor.runs.files import CHUNK, atomic_path, sha256_file
@@ -25,6 +27,8 @@ ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+ht
 ATTEMPTS = 3
 """Downloads of one archive that may break off."""
 CONNECTIONS = 8
+MAX_DOWNLOAD = 2 << 30
+"""Bytes of one archive; no real source archive comes near."""
 
 
 class _Unreachable(Exception):
@@ -118,7 +122,8 @@ class PackageIndex:
             _check(answer)
             try:
                 read = json_links if "json" in answer.headers.get("Content-Type", "") else html_links
-                yield from read(answer.text, answer.url)
+                # A page from elsewhere has no say about files of this machine.
+                yield from (link for link in read(answer.text, answer.url) if _is_remote(link.url))
             except requests.RequestException as error:
                 raise _Unreachable(_sentence(page, error)) from error
             except (ValueError, KeyError, TypeError) as error:
@@ -163,7 +168,15 @@ def _offline(pin: Pin | str, failures: list[str]) -> DataError:
 
 
 def _copy(answer: requests.Response, file: IO[bytes]) -> None:
-    for chunk in answer.iter_content(CHUNK):
+    stated = answer.headers.get("Content-Length", "")
+    size = int(stated) if stated.isdecimal() else 0
+    for chunk in chain([b""], answer.iter_content(CHUNK)):
+        size = max(size, file.tell() + len(chunk))
+        if size > MAX_DOWNLOAD:
+            raise DataError(
+                f"{_bare(answer.url)} is larger than {MAX_DOWNLOAD:,} bytes",
+                help="take it out of data.source.packages, or name another index: PIP_INDEX_URL=https://…/simple",
+            )
         file.write(chunk)
 
 
@@ -193,7 +206,11 @@ def _bare(url: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
+def _is_remote(url: str) -> bool:
+    return url.startswith(("http://", "https://"))
+
+
 def _local(address: str) -> Path | None:
     if address.startswith("file:"):
         return Path(url2pathname(urlsplit(address).path))
-    return None if "://" in address else Path(address).expanduser()
+    return None if "://" in address else expand(address)
