@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding
 
+from albor.data.errors import DataError
+
 CONTINUATION_MASK, CONTINUATION = 0xC0, 0x80
 """A UTF-8 byte that is not the first of its character."""
 _CODES = np.arange(256)
@@ -22,6 +24,11 @@ class Encoded:
 
     def __init__(self, text: str, ids: list[int], places: NDArray[np.int64] | Encoding) -> None:
         """``places`` [len(ids)]: the UTF-8 bytes that each token stands for; or else an encoding with offsets."""
+        if not isinstance(places, Encoding) and int(places.sum()) != len(text.encode()):
+            raise DataError(
+                "the tokenizer does not give back every byte of a text: it has no token for some",
+                help="take a byte-level tokenizer that has all 256 bytes, or train one: tokenizer=bpe_32k",
+            )
         self.ids = ids
         self._text = text
         self._places = places

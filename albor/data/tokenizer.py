@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +92,18 @@ class Codec:
         self._saved = tokenizer.to_str(pretty=True)
         self._roles = {"eos": eos, "pad": pad, "fim": list(fim) if fim else None}
         self._tokenizer = text_only(tokenizer)
+        self._refuse_readable_controls(vocabulary, (eos, pad, *(fim or ())))
         self._token_bytes = token_bytes(self._tokenizer, self.vocab_size)
         self._by_words = WordCache(self._encode_fast) if splits_by_words(self._tokenizer) else None
+
+    def _refuse_readable_controls(self, vocabulary: Mapping[str, int], names: Sequence[str]) -> None:
+        """Some models (Unigram's) hold their control tokens among the words, where nothing keeps text from them."""
+        readable = [name for name in names if vocabulary[name] in self.encode(name)]
+        if readable:
+            raise DataError(
+                f"the tokenizer reads {', '.join(readable)} in a text as the control token",
+                help="take a byte-level BPE tokenizer, whose control tokens are added to the vocabulary",
+            )
 
     @classmethod
     def load(cls, directory: Path) -> Codec:

@@ -67,3 +67,12 @@ def test_licence(identifier: str, reason: str | None) -> None:
 
 def test_unknown_licences_are_kept_only_where_they_are_asked_for() -> None:
     assert licence("unknown", Filters(licences=("MIT", "unknown"))) is None
+
+
+def test_how_deep_the_caller_stands_does_not_matter() -> None:
+    def deeper(frames: int, text: str) -> str | None:
+        return deeper(frames - 1, text) if frames else syntax(text)
+
+    for terms in range(2_000, 3_600, 50):
+        text = "x = " + " + ".join(["1"] * terms) + "\n"
+        assert deeper(0, text) == deeper(400, text)

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models
 
 from albor.config.schema.tokenizer import MIN_BPE_VOCAB, SPECIAL_TOKENS, HfTokenizer
 from albor.data import word_cache
 from albor.data.errors import DataError
-from albor.data.tokenizer import Codec, train_bpe
+from albor.data.tokenizer import MIDDLE, PREFIX, SUFFIX, Codec, train_bpe
 
 TEXT = st.lists(
     st.one_of(
@@ -199,3 +199,21 @@ def test_what_is_no_tokenizer_is_refused(tmp_path: Path) -> None:
         Codec.load(tmp_path)
     with pytest.raises(DataError, match="does not exist"):
         Codec.hf(hf("not a repository name"))
+
+
+def test_a_tokenizer_that_reads_its_control_tokens_in_text_is_refused() -> None:
+    pieces = [("<unk>", 0.0), ("</s>", 0.0), ("<pad>", 0.0), ("a", -1.0), (" ", -1.5)]
+    unigram = Tokenizer(models.Unigram(pieces, unk_id=0))
+    with pytest.raises(DataError, match="control token") as refused:
+        Codec(unigram, eos="</s>", pad="<pad>")
+    assert refused.value.help
+
+
+def test_a_byte_level_tokenizer_that_lacks_bytes_is_refused_when_it_meets_them(codec: Codec) -> None:
+    layout = json.loads(codec._tokenizer.to_str())
+    del layout["model"]["vocab"]["{"]
+    layout["model"]["merges"] = [pair for pair in layout["model"]["merges"] if "{" not in "".join(pair)]
+    lacking = Codec(Tokenizer.from_str(json.dumps(layout)), fim=(PREFIX, SUFFIX, MIDDLE))
+    assert lacking.encode_documents(["plain"])[0].ids
+    with pytest.raises(DataError, match="every byte"):
+        lacking.encode_documents(["{}"])
