@@ -18,11 +18,10 @@ from albor.data.documents import Document
 from albor.data.errors import DataError
 from albor.data.sources import jsonl, parquet_rows
 from albor.data.sources.base import Rejected, Task
+from albor.data.sources.parquet_rows import Row
 from albor.data.sources.store import Store
 
 Source = FilesSource | HubSource
-Row = dict[str, Any] | str
-"""Values by column, or the reason why there are none."""
 COMMIT_DIGITS = 12
 _licence = lru_cache(maxsize=4096)(licences.spdx)
 

@@ -206,6 +206,52 @@ def test_a_parquet_row_group_larger_than_memory_is_streamed(tmp_path: Path) -> N
     assert grown * (1 if sys.platform == "darwin" else 1024) < 64 << 20
 
 
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+@pytest.mark.parametrize("dictionary", [True, False])
+@pytest.mark.parametrize("packed", ["none", "zstd"])
+def test_a_page_that_is_too_large_is_not_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: str, dictionary: bool, version: str
+) -> None:
+    monkeypatch.setattr("albor.data.sources.parquet_rows.MAX_PAGE", 1 << 20)
+    groups = (
+        ["a", "b"],
+        ["c", "x" * (2 << 20), "d"],
+        ["e" * 200_000, *(f"{n}" * 200_000 for n in range(9))],
+        ["y" * (2 << 20)],
+    )
+    schema = pa.schema([("text", pa.string()), ("tags", pa.list_(pa.string()))])
+    file = tmp_path / "a.parquet"
+    with pq.ParquetWriter(
+        file,
+        schema,
+        compression=packed,
+        use_dictionary=dictionary,
+        data_page_version=version,
+        data_page_size=1 << 18,
+        dictionary_pagesize_limit=1 << 18,
+        write_batch_size=1,
+    ) as writer:
+        for group in groups:
+            writer.write_table(pa.table({"text": group, "tags": [["t"]] * len(group)}, schema=schema))
+    found = everything(source(file), max_characters=250_000)
+    assert [item.reason if isinstance(item, Rejected) else item.text[0] for item in found] == [
+        *"ab",
+        *["huge_page"] * 3,
+        *"e012345678",
+        "too_long",
+    ]
+    assert [item.path for item in found] == [f"a.parquet:{number}" for number in range(16)]
+
+
+def test_a_damaged_page_header_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("albor.data.sources.parquet_rows.MAX_PAGE", 1000)
+    whole = parquet(tmp_path / "a.parquet", [{"text": os.urandom(2000).hex()} for _ in range(5)], group=5).read_bytes()
+    for noise in (b"\xff" * 40, b"\x15\x00" * 20, b"\x1c" * 40, b"\x18\xff\xff\xff\x7f" * 8):
+        file = put(tmp_path, "bad.parquet", whole[:4] + noise + whole[44:])
+        with pytest.raises(DataError, match=r"bad\.parquet cannot be read as Parquet"):
+            everything(source(file))
+
+
 # What is wrong with files
 
 
