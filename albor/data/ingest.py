@@ -19,6 +19,7 @@ from albor.data.decontaminate import Index
 from albor.data.documents import Document
 from albor.data.filters import basic, licence, syntax
 from albor.data.funnel import Funnel, Stopwatch
+from albor.data.licences import header_licence
 from albor.data.near import band_keys, shingles
 from albor.data.parquet import write_file
 from albor.data.secrets import secret
@@ -101,7 +102,7 @@ class _Ingest:
         size = len(item.text.encode())
         self.funnel.take("ingest", size, None)
         judgments: tuple[tuple[str, Callable[[], str | None]], ...] = (
-            ("licence", lambda: licence(item.licence, self.filters)),
+            ("licence", lambda: self.licence(item)),
             ("basic", lambda: basic(item.text, self.filters)),
             ("syntax", lambda: syntax(item.text) if self.filters.syntax else None),
             ("secrets", lambda: secret(item.text) if self.filters.secrets else None),
@@ -112,6 +113,9 @@ class _Ingest:
             if self.funnel.take(step, size, reason):
                 return False
         return True
+
+    def licence(self, document: Document) -> str | None:
+        return licence(document.licence, self.filters) or header_licence(document.text, self.filters.licences)
 
     def record(self, document: Document) -> dict[str, Any]:
         with self.watch("decontaminate"):

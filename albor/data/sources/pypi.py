@@ -124,14 +124,14 @@ def _reason(member: Member, max_characters: int) -> str | None:
 
 def _licence(archive: Path) -> str:
     """From the metadata, which may be the last member, and the licence files beside it."""
-    metadata, texts = "", []
+    metadata, texts = "", {}
     for member in members(archive):
         name = _below_project(member.path)
         if member.kind == "file" and member.size <= MAX_METADATA:
             if name == "PKG-INFO":
                 metadata = member.read().decode(errors="replace")
             elif LICENCE_FILE.fullmatch(name):
-                texts.append(member.read().decode(errors="replace"))
+                texts[name] = member.read().decode(errors="replace")
     return licences.of_project(metadata, texts)
 
 
