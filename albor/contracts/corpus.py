@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from albor.config.schema.sources import FilesSource, HubSource, Leaf, MixSource, PypiSource, Source, StdlibSource
 from albor.config.suggest import nearest
 from albor.contracts.base import Case, Found, contract
-from albor.data.licences import UNKNOWN, spdx
 
 CAUGHT = 0.8
 """Share of the pairs just at the threshold that banding should make candidates."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
+UNKNOWN = "unknown"
+"""What a document without a known licence has for one."""
 
 
 @contract(
@@ -124,8 +125,7 @@ def stated_licences(case: Case) -> Iterator[Found]:
 
 
 def _other_licence(key: str, stated: str, allowed: tuple[str, ...]) -> str:
-    meant = spdx(stated)
-    near = meant if meant in allowed else nearest(stated, allowed)
+    near = nearest(stated, allowed)
     return (
         f"{key}={near}"
         if near

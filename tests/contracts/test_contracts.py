@@ -170,7 +170,7 @@ def test_more_words_than_the_cap(case) -> None:
 
 @pytest.mark.parametrize(
     ("stated", "named"),
-    [("Apache 2.0", "Apache-2.0"), ("apache license", "Apache-2.0"), ("BSD-3-Clauses", "BSD-3-Clause")],
+    [("Apache 2.0", "Apache-2.0"), ("mit", "MIT"), ("BSD-3-Clauses", "BSD-3-Clause")],
 )
 def test_the_nearest_licence_is_named(stated: str, named: str, case) -> None:
     made = case("data=local", "data.source.roots=[x]", f"data.source.licence='{stated}'", stage="prepare")
