@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 
@@ -82,7 +83,8 @@ def banding(case: Case) -> Iterator[Found]:
         message = (
             f"{dedup.bands} bands of {dedup.rows} rows find {found:.0%} of the pairs of similarity {dedup.threshold:g}"
         )
-        yield "warning", "data.dedup.bands", message, "more bands or fewer rows: data.dedup.bands=32 data.dedup.rows=8"
+        enough = math.ceil(math.log(1 - CAUGHT) / math.log(1 - dedup.threshold**dedup.rows))
+        yield "warning", "data.dedup.bands", message, f"data.dedup.bands={enough}, or fewer rows a band"
 
 
 @contract(
@@ -138,3 +140,34 @@ def _leaves(source: Source) -> list[tuple[str, Leaf]]:
     if isinstance(source, MixSource):
         return [(f"data.source.parts.{name}.source", part.source) for name, part in source.parts.items()]
     return [("data.source", source)]
+
+
+@contract(
+    "C-DATA-011",
+    "There is something to validate on",
+    formula="validation documents > 0, validation rows > 0",
+    history="A corpus of one document has no other to hold out; training on it ended at its first validation.",
+    stages=("pack", "pretrain"),
+)
+def validates(case: Case) -> Iterator[Found]:
+    documents = case.inputs.get("documents", {}).get("documents", {})
+    if documents.get("val") == 0 or case.inputs.get("rows", {}).get("val_sequences") == 0:
+        message = "the corpus has no validation document"
+        yield "error", "data.val_fraction", message, "take a source of two packages or files at least, or hold one out"
+
+
+@contract(
+    "C-DATA-012",
+    "The filters let something through",
+    formula="min_characters ≤ max_characters; licences not empty",
+    stages=("prepare",),
+)
+def passable(case: Case) -> Iterator[Found]:
+    filters = case.cfg.data.filters
+    if filters.min_characters > filters.max_characters:
+        message = (
+            f"no document has at least {filters.min_characters:,} and at most {filters.max_characters:,} characters"
+        )
+        yield "error", "data.filters.min_characters", message, f"data.filters.min_characters={filters.max_characters}"
+    if not filters.licences:
+        yield "error", "data.filters.licences", "no licence is allowed", "name those that are, or leave the key out"

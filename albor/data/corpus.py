@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from difflib import get_close_matches
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -138,7 +139,7 @@ def _ingest_step(data: Data, index: Path | None) -> Step[Task]:
             "count_words": count_words,
             "parser": PARSER,
         },
-        identity=asdict,
+        identity=Task.identity,
         run=partial(ingest.ingest, filters=data.filters, dedup=data.dedup, benchmarks=index, count_words=count_words),
     )
 
@@ -152,12 +153,13 @@ def _weights(data: Data) -> dict[str, float]:
 def _check(data: Data, steps: Sequence[StepRow], selection: Selection) -> None:
     for before, after in pairwise(steps):
         assert before.kept == after.taken, f"a document was lost or counted twice before {after.name}"
-    absent = sorted(set(data.held_out) - set(selection.held_out))
     # A bounded look at a corpus need not reach every package.
-    if absent and data.max_documents is None:
+    if selection.unknown and data.max_documents is None:
+        near = {name: get_close_matches(name, selection.names, 1) for name in selection.unknown}
+        meant = ", ".join(f"{found[0]} for {name}" for name, found in near.items() if found)
         raise DataError(
-            f"data.held_out names packages of which nothing is left for validation: {', '.join(absent)}",
-            help="use the names that the source gives its packages; `albor data stats` lists them",
+            f"data.held_out names packages of which no document passes the filters: {', '.join(selection.unknown)}",
+            help=f"did you mean {meant}?" if meant else f"the source has {', '.join(sorted(selection.names)[:20])}, …",
         )
     if not (selection.assigned != DROPPED).any():
         raise DataError(_nothing_left(steps), help="loosen data.dedup, or take a larger source")

@@ -23,12 +23,16 @@ def describe(
     tokenizer: str,
     inputs: Mapping[str, str],
     benchmarks: Sequence[str] | None,
+    copies: Mapping[str, int],
 ) -> DataCard:
     """The card; of documents that no prepare stage of albor counted it knows the tokens alone.
 
     ``benchmarks`` are those that the documents were searched for; None when that is not known.
     """
     searched = "not known" if benchmarks is None else ", ".join(benchmarks) or "none: evals.data_dir was not set"
+    facts = packed.facts | {"kept free of benchmarks": searched}
+    if copies:
+        facts["training copies"] = ", ".join(f"{part} ×{count}" for part, count in copies.items())
     tally = Tally(SourceRow.from_json(row) for row in _read(documents / SOURCES, []))
     for row in packed.sources:
         tally.add_row(row)
@@ -40,7 +44,7 @@ def describe(
         steps=[StepRow.from_json(row) for row in _read(documents / STEPS, [])],
         shards=packed.shards,
         lengths=Lengths.from_json(_read(documents / LENGTHS, {"edges": [], "train": [], "val": []})),
-        facts=packed.facts | {"kept free of benchmarks": searched},
+        facts=facts,
     )
 
 

@@ -11,7 +11,7 @@ from albor.data.card import DataCard, SourceRow, StepRow
 FACTS = (
     *("num_sequences", "val_sequences", "tokens", "val_tokens", "val_bytes", "fill", "row_len", "token_bytes"),
     *("vocab_size", "eos_id", "pad_id", "pieces", "fim_pieces", "documents", "fim_documents"),
-    "kept free of benchmarks",
+    *("kept free of benchmarks", "training copies"),
 )
 """Facts that the data determine; others may say how one build of them went."""
 COUNTS = ("packages", "files", "bytes", "tokens")

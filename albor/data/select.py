@@ -42,6 +42,10 @@ class Selection:
     """Packages that validate; empty when single files do."""
     packages: dict[str, int]
     """Packages with a document in each split."""
+    names: list[str]
+    """Every package there was to choose from."""
+    unknown: list[str]
+    """Names to hold out that are none of them."""
 
 
 def select(
@@ -71,7 +75,8 @@ def select(
     in_val = by_name if len(held_out) else _choose(index, alive, fraction=val_fraction, seed=seed)
     drop("weights", _surplus(index, alive & ~in_val, weights), "surplus")
     assigned = np.where(alive, np.where(in_val, VAL, TRAIN), DROPPED).astype(np.int8)
-    return Selection(assigned, funnel.rows(), *_packages(index, assigned))
+    unknown = sorted(set(held_out).difference(index.package_names))
+    return Selection(assigned, funnel.rows(), *_packages(index, assigned), index.package_names, unknown)
 
 
 def choose_validation(sizes: Mapping[str, int], *, fraction: float, seed: int) -> set[str]:
@@ -187,7 +192,7 @@ def _choose(index: _Index, alive: NDArray[np.bool_], *, fraction: float, seed: i
 
 
 def _surplus(index: _Index, train: NDArray[np.bool_], weights: Mapping[str, float]) -> NDArray[np.bool_]:
-    """The documents that a source of a weighted mix has too many, the last in the order of SHA-256."""
+    """The documents that a source of a weighted mix has too many: what no longer fits, in the order of SHA-256."""
     surplus = np.zeros(len(index), dtype=bool)
     if not weights:
         return surplus
@@ -203,8 +208,11 @@ def _surplus(index: _Index, train: NDArray[np.bool_], weights: Mapping[str, floa
     unit = min(size.sum() / weights[name] for name, size in sizes.items())
     for name, documents in members.items():
         order = np.lexsort(index.sha256[documents].T[::-1])
-        beyond = np.cumsum(sizes[name][order]) > round(unit * weights[name])
-        surplus[documents[order[beyond]]] = True
+        room = round(unit * weights[name])
+        for document, size in zip(documents[order].tolist(), sizes[name][order].tolist(), strict=True):
+            # One that does not fit is left out; a smaller one behind it may still fit.
+            surplus[document] = size > room
+            room -= 0 if surplus[document] else size
     return surplus
 
 

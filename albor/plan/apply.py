@@ -18,6 +18,7 @@ from types import FrameType
 
 from albor.config.structure import plain
 from albor.errors import INTERRUPTED, AlborError
+from albor.plan.missing import missing
 from albor.plan.nodes import External, Node, Plan
 from albor.runs import manifest
 from albor.runs.lineage import chain
@@ -52,15 +53,10 @@ def check_machine(plan: Plan) -> None:
 
 
 def refuse_missing(node: Node) -> None:
-    """Raises AlborError when a source, a part of a mix or the benchmarks are not where the config says."""
-    for what in (name for name, value in node.identity.items() if value == "missing"):
-        part = what.rpartition(".")[0]
-        source = f"data.source.parts.{part}.source" if part else "data.source"
-        key = "evals.data_dir" if what == "benchmarks" else source
-        places = [f"{key}.{name}" for name in ("roots", "paths")] + [key]
-        place = next((found for name in places if (found := node.origins.find(name))), None)
-        cause = f"{node.name} reads {key}, and not everything that it names is here"
-        raise AlborError(cause, "name directories or files that exist", place=place, code="E-DATA")
+    """Raises AlborError when a source or the benchmarks are not where the config says."""
+    for finding in missing(node.config, node.identity):
+        place = node.origins.find(finding.path)
+        raise AlborError(f"{finding.path}: {finding.message}", finding.help, place=place, code=finding.id)
 
 
 def write_manifest(node: Node, plan: Plan) -> None:

@@ -15,6 +15,7 @@ from albor.config.schema.config import Config
 from albor.config.structure import plain
 from albor.contracts import Case, Finding, check_all
 from albor.errors import AlborError
+from albor.plan.missing import missing
 from albor.plan.resolver import Resolver
 from albor.plan.target import StageConfig, Target
 from albor.runs.files import listing_digest
@@ -106,7 +107,8 @@ class Node:
     @cached_property
     def findings(self) -> list[Finding]:
         planned = {name: i.config for name, i in self.inputs.items() if isinstance(i, Node)}
-        return check_all(Case(self.config, self.stage.name, self.input_facts, planned))
+        found = check_all(Case(self.config, self.stage.name, self.input_facts, planned))
+        return found + list(missing(self.config, self.identity))
 
     @cached_property
     def cost(self) -> Cost:

@@ -79,7 +79,8 @@ class Store:
 
     def find(self, name: str) -> Run:
         """A run by directory, by stage/label-id, by label-id, or by the beginning of its id. Raises AlborError."""
-        for path in (Path(name), self.root / name):
+        given = Path(name)
+        for path in (given, self.root / name, *([given.parent] if given.name == ARTIFACT else [])):
             if (path / NAME).exists():
                 return Run(path, load(path))
         paths = sorted(p.parent for p in self.root.glob(f"*/*/{NAME}"))

@@ -49,6 +49,7 @@ def run(cfg: Whole, context: Context) -> Facts:
         tokenizer=label(tokenizer, "tokenizer"),
         inputs={name: given.id for name, given in context.inputs.items()},
         benchmarks=documents.facts.get("benchmarks"),
+        copies=copies(documents),
     )
     write_text(context.out / CARD, json.dumps(card.to_json(), indent=1))
     write_text(context.out / "PROVENANCE.md", provenance(card))
@@ -59,6 +60,12 @@ def run(cfg: Whole, context: Context) -> Facts:
 def label(given: Input, section: str) -> str:
     """What the input was called when it was made."""
     return str(given.config[section]["name"]) if given.config else given.id
+
+
+def copies(documents: Input) -> dict[str, int]:
+    """How often the training documents of each part of a mix are repeated."""
+    parts = documents.config["data"]["source"].get("parts", {}) if documents.config else {}
+    return {name: part["copies"] for name, part in parts.items()}
 
 
 def identity(cfg: Whole) -> Mapping[str, str]:

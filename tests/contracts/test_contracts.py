@@ -79,6 +79,10 @@ BREAKS = [
      (mix("a: {source: {kind: stdlib}, weight: 1}", "b: {source: {kind: stdlib}, weight: 2}"),)),
     ("C-DATA-008", "warning", "data.dedup.bands",
      ("data.dedup.bands=25", "data.dedup.rows=10"), ("data.dedup.bands=32", "data.dedup.rows=8")),
+    ("C-DATA-012", "error", "data.filters.min_characters",
+     ("data.filters.min_characters=9", "data.filters.max_characters=8"),
+     ("data.filters.min_characters=9", "data.filters.max_characters=9")),
+    ("C-DATA-012", "error", "data.filters.licences", ("data.filters.licences=[]",), ("data.filters.licences=[MIT]",)),
     ("C-DATA-009", "error", "data.source.packages.six.sha256",
      (pypi("0" * 63),), (pypi("0" * 64),)),
     ("C-DATA-010", "error", "data.source.licence",
@@ -98,7 +102,7 @@ BREAKS = [
      (mix("a: {source: {kind: files, paths: [x.jsonl], licence: MIT}}"),)),
 ]  # fmt: skip
 STAGE = {"C-DATA-002": "pack", "C-DATA-003": "tokenizer"} | dict.fromkeys(
-    ("C-DATA-005", "C-DATA-007", "C-DATA-008", "C-DATA-009", "C-DATA-010"), "prepare"
+    ("C-DATA-005", "C-DATA-007", "C-DATA-008", "C-DATA-009", "C-DATA-010", "C-DATA-012"), "prepare"
 )
 
 
@@ -119,7 +123,13 @@ def test_fires_and_does_not(entry, case) -> None:
 
 
 def test_every_contract_is_tried() -> None:
-    assert {*(entry[0] for entry in BREAKS), "C-MODEL-004", "C-DATA-004", "C-DATA-006"} == CONTRACTS.keys()
+    assert {
+        *(entry[0] for entry in BREAKS),
+        "C-MODEL-004",
+        "C-DATA-004",
+        "C-DATA-006",
+        "C-DATA-011",
+    } == CONTRACTS.keys()
 
 
 @pytest.mark.parametrize("entry", [e for e in BREAKS if e[1] == "error"], ids=row)
@@ -176,6 +186,14 @@ def test_the_nearest_licence_is_named(stated: str, named: str, case) -> None:
     made = case("data=local", "data.source.roots=[x]", f"data.source.licence='{stated}'", stage="prepare")
     (finding,) = CONTRACTS["C-DATA-010"].findings(made)
     assert finding.help == f"data.source.licence={named}"
+
+
+def test_nothing_to_validate_on(case) -> None:
+    for rows, fires in ((0, True), (1, False)):
+        packed = case(inputs={"rows": {"val_sequences": rows}})
+        prepared = case(stage="pack", inputs={"documents": {"documents": {"train": 1, "val": rows}}})
+        for made in (packed, prepared):
+            assert bool(CONTRACTS["C-DATA-011"].findings(made)) == fires
 
 
 def test_weights_of_another_shape(case) -> None:

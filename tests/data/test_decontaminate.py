@@ -50,7 +50,7 @@ HOST = "\n".join(f"class Case{i}:\n    value_{i} = load({i!r}, path='p{i}')\n" f
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("benchmarks")
     files = {
-        "own-eval/Own.jsonl.gz": gzip.compress(json.dumps(EVAL).encode() + b"\n"),
+        "own-eval/Own.jsonl.gz": gzip.compress(json.dumps(EVAL).encode() + b"\n", mtime=0),
         "own-basic/basic.jsonl": json.dumps(
             {"text": QUESTION, "code": CODE, "test_list": ["assert ferry([1, 0])"]}
         ).encode(),
@@ -191,12 +191,12 @@ def test_a_damaged_index_is_refused(index: Index, tmp_path: Path, damage: Callab
         ("a.jsonl", b'{"text": "cut', "cannot read"),
         ("a.jsonl", b'{"text": "\xff"}', "cannot read"),
         ("a.json", b"[" * 100_000, "cannot read"),
-        ("a.jsonl.gz", gzip.compress(b'{"text": "whole"}')[:-12], "cannot read"),
+        ("a.jsonl.gz", gzip.compress(b'{"text": "whole"}', mtime=0)[:-12], "cannot read"),
         ("a.jsonl.gz", b"not gzip", "cannot read"),
         ("a.txt.bz2", bz2.compress(b"whole")[:-4], "cannot read"),
         ("a.txt.xz", lzma.compress(b"whole")[:-4], "cannot read"),
         ("a.parquet", b"PAR1", "no kind of benchmark file"),
-        ("data.gz", gzip.compress(b"what?"), "no kind of benchmark file"),
+        ("data.gz", gzip.compress(b"what?", mtime=0), "no kind of benchmark file"),
         ("a.jsonl", b'{"text": "too few words"}', "has an item"),
         ("README.md", b"nothing but a readme", "no benchmark files"),
     ],

@@ -1,0 +1,36 @@
+"""Sources and benchmarks that a config names and that are not here: a warning of a plan, the end of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from albor.config.schema.config import Config
+from albor.config.schema.sources import LocalSource, MixSource, Source
+from albor.contracts import Finding
+
+HELP = "name what exists, or run it where it is"
+
+
+def missing(config: Config, identity: Mapping[str, str]) -> Iterator[Finding]:
+    """One finding for each section whose fingerprint says that something of it is missing."""
+    for what in (name for name, value in identity.items() if value == "missing"):
+        if what == "benchmarks":
+            yield _finding("evals.data_dir", f"{config.evals.data_dir} is not a directory here")
+        else:
+            yield _of_source(config.data.source, what.rpartition(".")[0])
+
+
+def _of_source(source: Source, part: str) -> Finding:
+    key = "data.source"
+    if isinstance(source, MixSource):
+        key, source = f"data.source.parts.{part}.source", source.parts[part].source
+    if isinstance(source, LocalSource):
+        absent = [root for root in source.roots if not Path(root).expanduser().is_dir()]
+        verb = "is not a directory" if len(absent) == 1 else "are not directories"
+        return _finding(f"{key}.roots", f"{', '.join(absent)} {verb} here")
+    return _finding(f"{key}.paths", "no file here fits")
+
+
+def _finding(path: str, message: str) -> Finding:
+    return Finding("E-DATA", "warning", path, message, HELP)
