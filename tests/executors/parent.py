@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import multiprocessing
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -22,6 +23,8 @@ def watched(task: functools.partial[int]) -> None:
 
 
 def main(kind: str, directory: str, *numbers: str) -> None:
+    # A test run in the background of a shell is started, and starts others, with interrupts ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     task = functools.partial(note, Path(directory))
     tasks = [int(n) for n in numbers]
     if kind == "watcher":
