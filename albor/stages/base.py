@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, cast
 
 import albor.stages
 from albor.config.schema.config import Config
+
+if TYPE_CHECKING:
+    from albor.executors import Executor
 
 DERIVED: Mapping[str, tuple[str, ...]] = {"data.packed_len": ("data.row_len", "data.seq_len")}
 """Properties that a stage may read instead of the keys they are made of: runs that agree in the property agree."""
@@ -51,6 +55,27 @@ class Context(Protocol):
 
     def log(self, metrics: Mapping[str, float | int]) -> None: ...
     def progress(self, done: float, total: float, text: str = "") -> None: ...
+
+
+class Workshop(TypedDict):
+    """What a step of the data pipeline is given to work with."""
+
+    out: Path
+    work: Path
+    executor: Executor
+    progress: Callable[[float, float, str], None]
+    log: Callable[[Mapping[str, float]], None]
+
+
+@contextmanager
+def workshop(cfg: Config, context: Context) -> Iterator[Workshop]:
+    """The run's places and reports, and the config's executor for as long as the block lasts."""
+    from albor.executors import open_executor
+
+    with open_executor(cfg.executor, directory=context.work) as executor:
+        yield Workshop(
+            out=context.out, work=context.work, executor=executor, progress=context.progress, log=context.log
+        )
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Literal
 
 from albor.config.schema.config import Config as Whole
 from albor.runs.files import sha256_file, write_text
-from albor.stages.base import Context, Facts, Input, Stage
+from albor.stages.base import Context, Facts, Input, Stage, workshop
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,11 +24,10 @@ def run(cfg: Whole, context: Context) -> Facts:
     from albor.data.describe import CARD, describe
     from albor.data.pack import pack
     from albor.data.provenance import provenance
-    from albor.executors import open_executor
     from albor.report.data_card import card_page
 
     documents, tokenizer = context.inputs["documents"], context.inputs["tokenizer"]
-    with open_executor(cfg.executor, directory=context.work) as executor:
+    with workshop(cfg, context) as given:
         packed = pack(
             documents.path,
             tokenizer.path,
@@ -36,11 +35,7 @@ def run(cfg: Whole, context: Context) -> Facts:
             fim_rate=cfg.data.fim_rate,
             fim_spm_rate=cfg.data.fim_spm_rate,
             seed=cfg.seed,
-            out=context.out,
-            work=context.work,
-            executor=executor,
-            progress=context.progress,
-            log=context.log,
+            **given,
         )
     card = describe(
         documents.path,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from albor.config.schema.config import Config as Whole
 from albor.config.schema.sources import Source
-from albor.stages.base import Context, Facts, Stage
+from albor.stages.base import Context, Facts, Stage, workshop
 
 CORPUS = tuple(
     f"data.{key}" for key in ("source", "filters", "dedup", "max_documents", "max_words", "val_fraction", "held_out")
@@ -47,20 +46,11 @@ def order(source: Source) -> str:
 
 def run(cfg: Whole, context: Context) -> Facts:
     from albor.data.corpus import prepare
-    from albor.executors import open_executor
+    from albor.data.sources.base import expand
 
-    benchmarks = Path(cfg.evals.data_dir).expanduser() if cfg.evals.data_dir else None
-    with open_executor(cfg.executor, directory=context.work) as executor:
-        return prepare(
-            cfg.data,
-            benchmarks=benchmarks,
-            seed=cfg.seed,
-            out=context.out,
-            work=context.work,
-            executor=executor,
-            progress=context.progress,
-            log=context.log,
-        )
+    benchmarks = expand(cfg.evals.data_dir) if cfg.evals.data_dir else None
+    with workshop(cfg, context) as given:
+        return prepare(cfg.data, benchmarks=benchmarks, seed=cfg.seed, **given)
 
 
 STAGE = Stage(

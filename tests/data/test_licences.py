@@ -260,4 +260,4 @@ def test_a_header_may_name_what_the_filters_allow() -> None:
     st.lists(st.sampled_from(["#", "\n", '"' * 3, "r", " ", "licensed ", "gpl", "choose between ", "a "]), max_size=8)
 )
 def test_any_header_is_judged(pieces: list[str]) -> None:
-    header_licence("".join(pieces) * 300)
+    assert header_licence("".join(pieces) * 300) in (None, "licence_header")

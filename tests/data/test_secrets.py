@@ -136,7 +136,8 @@ def test_examples_and_code_about_secrets_hold_none(text: str) -> None:
     ids=lambda text: text[:24].encode("unicode_escape").decode(),
 )
 def test_no_text_takes_long(text: str) -> None:
-    secret(text)
+    """That it ends is the point; one of them has the form of a key."""
+    assert secret(text) == ("model_api_key" if "T3BlbkFJ" in text else None)
 
 
 def test_a_key_below_headers_with_windows_line_ends_is_one() -> None:
@@ -151,7 +152,7 @@ PIECES = ("PRIVATE KEY-----", "Name: x ", "\r\n", "\\n", " ", "eyJ", "sk-", "-",
 
 @given(st.lists(st.sampled_from(PIECES), min_size=1, max_size=6), st.integers(1, 2_000))
 def test_no_repetition_of_pieces_takes_long(pieces: list[str], times: int) -> None:
-    secret("PRIVATE KEY-----" + "".join(pieces) * times)
+    assert secret("PRIVATE KEY-----" + "".join(pieces) * times) in (None, "private_key", "jwt", "model_api_key")
 
 
 @given(st.text(), st.text(), st.sampled_from(sorted(TOKENS)))

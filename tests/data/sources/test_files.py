@@ -162,48 +162,41 @@ def test_the_longest_text_fits_a_line_however_escaped(tmp_path: Path) -> None:
     assert len(kept(source(put(tmp_path, "a.jsonl", row)))[0].text) == 100_000
 
 
+READ_APART = """
+import resource, sys
+from albor.config.schema.sources import FilesSource
+from albor.data.sources import read, tasks
+(task,) = tasks(FilesSource(paths=(sys.argv[1],), licence="MIT"), limit=9_999, max_characters=int(sys.argv[2]))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for item in read(task): print(getattr(item, "reason", None) or item.text[:20])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def read_apart(path: Path, *, max_characters: int) -> tuple[list[str], int]:
+    """What a process of its own reads (the start of each text, or the reason), and the bytes it grows by."""
+    command = [sys.executable, "-c", READ_APART, str(path), str(max_characters)]
+    *found, grown = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    return found, int(grown) * (1 if sys.platform == "darwin" else 1024)
+
+
 def test_a_huge_line_is_passed_over_in_little_memory(tmp_path: Path) -> None:
     with (tmp_path / "a.jsonl").open("wb") as file:
         file.write(b'{"text": "before"}\n')
         file.seek(1 << 28, os.SEEK_CUR)  # sparse
         file.write(b'\n{"text": "after"}\n')
-    code = (
-        "import resource, sys\n"
-        "from albor.config.schema.sources import FilesSource\n"
-        "from albor.data.sources import read, tasks\n"
-        "source = FilesSource(paths=(sys.argv[1],), licence='MIT')\n"
-        "(task,) = tasks(source, limit=9, max_characters=1000)\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "for item in read(task): print(getattr(item, 'reason', None) or item.text)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "a.jsonl")], capture_output=True, text=True, check=True
-    )
-    *found, grown = done.stdout.splitlines()
+    found, grown = read_apart(tmp_path / "a.jsonl", max_characters=1_000)
     assert found == ["before", "too_long", "after"]
-    unit = 1 if sys.platform == "darwin" else 1024
-    assert int(grown) * unit < 64 << 20
+    assert grown < 64 << 20
 
 
 def test_a_parquet_row_group_larger_than_memory_is_streamed(tmp_path: Path) -> None:
     schema = pa.schema([("text", pa.string())])
     with pq.ParquetWriter(tmp_path / "a.parquet", schema, compression="zstd", use_dictionary=False) as writer:
         writer.write_table(pa.table({"text": ["x" * 50_000] * 3_000}, schema=schema))  # 150 MB, one row group
-    code = (
-        "import resource, sys\n"
-        "from albor.config.schema.sources import FilesSource\n"
-        "from albor.data.sources import read, tasks\n"
-        "(task,) = tasks(FilesSource(paths=(sys.argv[1],), licence='MIT'), limit=None, max_characters=100_000)\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "print(sum(1 for _ in read(task)), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "a.parquet")], capture_output=True, text=True, check=True
-    )
-    count, grown = map(int, done.stdout.split())
-    assert count == 3_000
-    assert grown * (1 if sys.platform == "darwin" else 1024) < 64 << 20
+    found, grown = read_apart(tmp_path / "a.parquet", max_characters=100_000)
+    assert len(found) == 3_000
+    assert grown < 64 << 20
 
 
 @pytest.mark.parametrize("version", ["1.0", "2.0"])
