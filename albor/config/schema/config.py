@@ -9,7 +9,7 @@ from annotated_types import Interval
 
 from albor.config.schema.data import Benchmarks, Data
 from albor.config.schema.model import Model
-from albor.config.schema.optim import AdamW
+from albor.config.schema.optim import AdamW, Muon
 from albor.config.schema.run import Eval, Hardware, LocalExecutor, RayExecutor, SlurmExecutor, Tracking
 from albor.config.schema.tokenizer import BpeTokenizer, HfTokenizer
 from albor.config.schema.trainer import Trainer
@@ -28,7 +28,7 @@ class Config:
     """How text becomes tokens."""
     stage: Any
     """What to make, and the keys of that stage alone."""
-    optim: AdamW
+    optim: AdamW | Muon
     """Optimizer and learning-rate schedule."""
     trainer: Trainer
     """Length, batch, device and intervals of training."""

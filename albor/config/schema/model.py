@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Interval
 
 from albor.config.types import Label, Positive, PositiveFloat
 
@@ -34,6 +37,10 @@ class Model:
     """Added to the mean square inside RMSNorm."""
     initializer_range: PositiveFloat = 0.02
     """Standard deviation of the initial weights."""
+    qk_norm: bool = False
+    """RMSNorm of each head's queries and keys before they are rotated, as in Qwen3: tolerates larger learning rates."""
+    dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.0
+    """Share of what each block adds to the residual stream that is zeroed while training."""
 
     @property
     def head_dim(self) -> int:
@@ -47,13 +54,14 @@ class Model:
     def num_parameters(self) -> int:
         """``V·H + L·(2H + 2H² + 2H·D_kv + 3·H·I) + H`` (tied embeddings, no biases)."""
         h, i = self.hidden_size, self.intermediate_size
-        block = 2 * h + 2 * h * h + 2 * h * self.kv_dim + 3 * h * i
+        norms = 2 * h + (2 * self.head_dim if self.qk_norm else 0)
+        block = norms + 2 * h * h + 2 * h * self.kv_dim + 3 * h * i
         return self.vocab_size * h + self.num_hidden_layers * block + h
 
     @property
     def num_tensors(self) -> int:
-        """Nine per block, the embedding and the final norm."""
-        return 9 * self.num_hidden_layers + 2
+        """Nine per block (eleven with QK-norm), the embedding and the final norm."""
+        return (11 if self.qk_norm else 9) * self.num_hidden_layers + 2
 
     def flops_per_token(self, seq_len: int) -> int:
         """Training FLOPs per token, forward and backward: ``6·P + 12·L·H·T`` (PaLM, appendix B)."""

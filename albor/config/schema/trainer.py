@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Gt, Le
+from annotated_types import Ge, Gt, Le
 
-from albor.config.types import Count, NonNegative, Positive, Recorded
+from albor.config.types import Count, NonNegative, NonNegativeFloat, Positive, Recorded, Unit
 
 Precision = Literal["float32", "bf16", "fp8"]
 BUDGETS = ("max_steps", "tokens", "tokens_per_param")
@@ -38,22 +38,39 @@ class Trainer:
     """Devices per node; a number, because the plan needs the world size."""
     nodes: Positive = 1
     """Machines."""
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+    """With several devices: a whole copy of the model on each (ddp), or weights, gradients and optimizer state in
+    shares (fsdp) for a model that does not fit otherwise."""
     precision: Precision = "float32"
     """Arithmetic of the matrix products; weights and optimizer state are float32 in every case."""
     deterministic: bool = False
     """Bit-exact repetition on the same device, at some cost in speed."""
     compile: bool = False
     """torch.compile the model and its loss."""
+    activation_checkpointing: bool = False
+    """Keep only the inputs of the blocks and compute the rest again for the backward pass: a third more arithmetic for
+    a fraction of the memory."""
+    document_mask: bool = False
+    """A token sees only its own document, not the others of its row."""
+    z_loss: NonNegativeFloat = 0.0
+    """Weight of log²Z in the loss, which keeps the logits from drifting (PaLM takes 1e-4)."""
     profile: Annotated[bool, Recorded()] = False
     """Write a kernel table of a few steps."""
-    log_every: Annotated[int, Gt(0), Recorded()] = 10
-    """Steps between lines in metrics.jsonl."""
+    log_every: Annotated[int, Gt(0), Recorded()] = 1
+    """Steps between lines in metrics.jsonl. Values are read a step late, so that logging never waits for the device."""
     val_every: Positive = 100
     """Steps between validations; step 0 and the last step are always validated."""
     val_rows: Count = 256
     """Validation rows used by these validations; the eval stage has its own number, eval.max_rows."""
-    save_every: Positive = 200
+    save_every: Annotated[int, Gt(0), Recorded()] = 200
     """Steps between checkpoints."""
+    keep_last: Annotated[int, Gt(0), Recorded()] = 2
+    """Newest checkpoints to keep."""
+    keep_best: Annotated[int, Ge(0), Recorded()] = 0
+    """Checkpoints of the lowest validation loss to keep besides them."""
+    hang_after: Annotated[float, Unit("seconds"), Gt(0), Recorded()] = 60.0
+    """A rank or loader that makes no progress for so long is named, its stack written down and the run ended. Until the
+    first step is done, which may compile, ten times as long."""
 
     @property
     def world_size(self) -> int:
