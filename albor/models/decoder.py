@@ -1,8 +1,8 @@
 """The decoder: pre-norm RMSNorm, RoPE, grouped-query attention, SwiGLU, no biases, tied embeddings (the Llama layout).
 
-Shapes: B rows, T tokens, H hidden, K key and value heads, D head width, S cached positions, V vocabulary.
-Parameters are float32 masters. The residual stream has the computing dtype, and every linear layer casts its master to
-it: autocast would keep the stream in float32, at twice the memory traffic.
+Shapes: B rows, T tokens, H hidden, K key and value heads, D head width, I feed-forward width, S cached positions, V
+vocabulary. Parameters are float32 masters. The residual stream has the computing dtype, and every linear layer casts
+its master to it: autocast would keep the stream in float32, at twice the memory traffic.
 """
 
 from __future__ import annotations
@@ -10,25 +10,34 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from albor.config.schema.model import Model
+from albor.models.attention import Mask, attend
 from albor.models.cache import KVCache
+from albor.models.fp8 import Scales, feed_forward
 from albor.models.loss import linear_cross_entropy
 
 Rotation = tuple[Tensor, Tensor]
 
 
 class Decoder(nn.Module):
-    """A causal language model. Its state dict is that of transformers' ``LlamaForCausalLM``, less the tied head.
+    """A causal language model. Its state dict is that of transformers' ``LlamaForCausalLM`` (``Qwen3ForCausalLM`` with
+    QK-norm), less the tied head.
 
     The weights are initialised with torch's global generator; on the meta device nothing is allocated.
     """
 
-    def __init__(self, config: Model, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, config: Model, dtype: torch.dtype = torch.float32, *, activation_checkpointing: bool = False
+    ) -> None:
         super().__init__()
         self.config = config
         self.dtype = dtype
         """The computing dtype: float32 or bfloat16."""
+        self.activation_checkpointing = activation_checkpointing
+        self.fp8: Scales | None = None
+        """When given, feed-forward layers compute in fp8 while training."""
         self.model = Backbone(config)
         self.initialize()
 
@@ -48,26 +57,38 @@ class Decoder(nn.Module):
         """Logits [B, T, V] of the token after each of ``tokens`` [B, T], in the computing dtype."""
         return self.logits(self.hidden(tokens, cache))
 
-    def hidden(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:
-        """Final hidden states [B, T, H]; with a cache, ``tokens`` continue its rows and are added to it."""
+    def hidden(self, tokens: Tensor, cache: KVCache | None = None, mask: Mask = None) -> Tensor:
+        """Final hidden states [B, T, H].
+
+        With a cache, ``tokens`` continue its rows and are added to it. A mask (``attention.documents``) says which
+        earlier tokens each one sees; without it, all of them.
+        """
         config, x = self.config, F.embedding(tokens, self.model.embed_tokens.weight).to(self.dtype)
         if cache is None:
             positions = torch.arange(tokens.shape[1], device=tokens.device)
         else:
             positions = cache.extend(tokens.shape[1])
         rotation = rotary(positions, config.head_dim, config.rope_theta, self.dtype)
+        scales = self.fp8 if self.training else None
         for index, layer in enumerate(self.model.layers):
-            x = layer(x, rotation, index, cache)
+            scale = None if scales is None else scales.of(index)
+            if self.activation_checkpointing and self.training:
+                x = checkpoint(layer, x, rotation, index, cache, mask, scale, use_reentrant=False)
+            else:
+                x = layer(x, rotation, index, cache, mask, scale)
         normed: Tensor = self.model.norm(x)
         return normed
 
     def logits(self, hidden: Tensor) -> Tensor:
         return F.linear(hidden, self.model.embed_tokens.weight.to(hidden.dtype))
 
-    def loss_sum(self, tokens: Tensor, labels: Tensor) -> Tensor:
-        """Summed cross-entropy (nats, float32 scalar) of ``labels`` [B, T]: the next tokens, or -100 where ignored."""
-        hidden = self.hidden(tokens)
-        return linear_cross_entropy(hidden.flatten(0, 1), self.model.embed_tokens.weight, labels.flatten())
+    def loss_sum(self, tokens: Tensor, labels: Tensor, mask: Mask = None, *, z_loss: float = 0.0) -> Tensor:
+        """Summed cross-entropy (nats, float32 scalar) of ``labels`` [B, T]: the next tokens, or -100 where ignored.
+
+        ``z_loss`` adds that weight times log²Z of each token's softmax (PaLM, section 5).
+        """
+        hidden = self.hidden(tokens, mask=mask).flatten(0, 1)
+        return linear_cross_entropy(hidden, self.model.embed_tokens.weight, labels.flatten(), z_loss)
 
 
 class Backbone(nn.Module):
@@ -85,10 +106,19 @@ class Block(nn.Module):
         self.self_attn = Attention(config)
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.mlp = FeedForward(config)
+        self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, rotation: Rotation, index: int, cache: KVCache | None) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), rotation, index, cache)
-        fed: Tensor = self.mlp(self.post_attention_layernorm(x))
+    def forward(
+        self,
+        x: Tensor,
+        rotation: Rotation,
+        index: int,
+        cache: KVCache | None,
+        mask: Mask,
+        scale: tuple[Tensor, Tensor] | None,
+    ) -> Tensor:
+        x = x + self.dropout(self.self_attn(self.input_layernorm(x), rotation, index, cache, mask))
+        fed: Tensor = self.dropout(self.mlp(self.post_attention_layernorm(x), scale))
         return x + fed
 
 
@@ -100,23 +130,24 @@ class Attention(nn.Module):
         self.k_proj = Linear(config.hidden_size, config.kv_dim)
         self.v_proj = Linear(config.hidden_size, config.kv_dim)
         self.o_proj = Linear(config.hidden_size, config.hidden_size)
+        self.q_norm = RMSNorm(config.head_dim, config.rms_norm_eps) if config.qk_norm else nn.Identity()
+        self.k_norm = RMSNorm(config.head_dim, config.rms_norm_eps) if config.qk_norm else nn.Identity()
 
-    def forward(self, x: Tensor, rotation: Rotation, index: int, cache: KVCache | None) -> Tensor:
-        q = rotate(self._heads(self.q_proj(x)), rotation)
-        k = rotate(self._heads(self.k_proj(x)), rotation)
-        v = self._heads(self.v_proj(x))
-        if cache is None:
-            out = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+    def forward(self, x: Tensor, rotation: Rotation, index: int, cache: KVCache | None, mask: Mask) -> Tensor:
+        q, k, v = (self._heads(part) for part in project(x, self.q_proj, self.k_proj, self.v_proj))
+        q, k, v = rotate(self.q_norm(q), rotation), rotate(self.k_norm(k), rotation), v
+        if cache is not None:
+            k, v = cache.store(index, k.transpose(1, 2), v.transpose(1, 2))
+            out = attend(q.transpose(1, 2), k, v, cache.mask)
         else:
-            k, v = cache.store(index, k, v)
-            out = F.scaled_dot_product_attention(q, k, v, attn_mask=cache.mask, enable_gqa=True)
+            out = attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), mask)
         projected: Tensor = self.o_proj(out.transpose(1, 2).flatten(2))
         return projected
 
     def _heads(self, x: Tensor) -> Tensor:
-        """[B, T, heads·D] to [B, heads, T, D]."""
+        """[B, T, heads·D] to [B, T, heads, D]."""
         heads: Tensor = x.unflatten(-1, (-1, self.head_dim))
-        return heads.transpose(1, 2)
+        return heads
 
 
 class FeedForward(nn.Module):
@@ -126,8 +157,11 @@ class FeedForward(nn.Module):
         self.up_proj = Linear(config.hidden_size, config.intermediate_size)
         self.down_proj = Linear(config.intermediate_size, config.hidden_size)
 
-    def forward(self, x: Tensor) -> Tensor:
-        projected: Tensor = self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+    def forward(self, x: Tensor, scale: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        if scale is not None:
+            return feed_forward(x, self.gate_proj.weight, self.up_proj.weight, self.down_proj.weight, *scale)
+        gate, up = project(x, self.gate_proj, self.up_proj)
+        projected: Tensor = self.down_proj(F.silu(gate) * up)
         return projected
 
 
@@ -156,18 +190,30 @@ class RMSNorm(nn.Module):
         return self.weight.to(x.dtype) * wide.to(x.dtype)
 
 
+def project(x: Tensor, *layers: Linear) -> tuple[Tensor, ...]:
+    """What each of ``layers`` makes of ``x``; on a GPU by one matrix product, which fills it better than several."""
+    if not x.is_cuda:
+        return tuple(layer(x) for layer in layers)
+    weight = torch.cat([layer.weight for layer in layers]).to(x.dtype)
+    parts: tuple[Tensor, ...] = F.linear(x, weight).split([layer.weight.shape[0] for layer in layers], dim=-1)
+    return parts
+
+
 def rotary(positions: Tensor, head_dim: int, theta: float, dtype: torch.dtype) -> Rotation:
-    """Cosines and sines of the rotary embedding (Su et al., 2021): [T, D] of positions [T], [B, 1, T, D] of [B, T]."""
+    """Cosines and sines of the rotary embedding (Su et al., 2021): [T, 1, D] of positions [T], [B, T, 1, D] of [B, T].
+
+    The first half of the sines is negative: ``rotate`` then needs no sign of its own.
+    """
     frequencies = theta ** -(torch.arange(0, head_dim, 2, device=positions.device).float() / head_dim)
-    angles = positions[..., None].float() * frequencies
-    angles = torch.cat((angles, angles), dim=-1)
-    if positions.dim() == 2:
-        angles = angles.unsqueeze(1)
-    return angles.cos().to(dtype), angles.sin().to(dtype)
+    angles = (positions[..., None].float() * frequencies).unsqueeze(-2)
+    cos, sin = angles.cos(), angles.sin()
+    return torch.cat((cos, cos), dim=-1).to(dtype), torch.cat((-sin, sin), dim=-1).to(dtype)
 
 
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:
-    """Rotates the pairs (i, i + D/2) of x [B, heads, T, D] by their position's angle."""
+    """Rotates the pairs (i, i + D/2) of x [B, T, heads, D] by their position's angle.
+
+    A roll, not two halves put together again: the compiler fuses it and its gradient into one pass.
+    """
     cos, sin = rotation
-    low, high = x.chunk(2, dim=-1)
-    return x * cos + torch.cat((-high, low), dim=-1) * sin
+    return x * cos + x.roll(x.shape[-1] // 2, dims=-1) * sin

@@ -14,33 +14,36 @@ LOGIT_BYTES = {"cpu": 8 << 20, "cuda": 1 << 30, "mps": 256 << 20}
 """float32 logits of one chunk: small enough for a CPU's cache (2.2 times as fast there), large enough to fill a GPU."""
 
 
-def linear_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
+def linear_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor, z_loss: float = 0.0) -> Tensor:
     """Summed cross-entropy in nats (float32 scalar) of ``labels`` [N] under softmax(hidden [N, H] · weightᵀ [H, V]).
 
     The softmax and the sum are float32, the matrix products have the dtype of ``hidden``. Labels of -100 are ignored.
+    ``z_loss`` adds that weight times log²Z per label, Z the softmax's denominator.
     """
     if not torch.is_grad_enabled():
-        return _in_chunks(hidden, weight, labels, with_gradient=False)[0]
-    total: Tensor = _LinearCrossEntropy.apply(hidden, weight, labels)
+        return _in_chunks(hidden, weight, labels, z_loss, with_gradient=False)[0]
+    total: Tensor = _LinearCrossEntropy.apply(hidden, weight, labels, z_loss)
     return total
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
-    """The gradient is made while a chunk's logits are at hand: softmax(z) - onehot(label)."""
+    """The gradient is made while a chunk's logits are at hand: softmax(z)·(1 + 2·z_loss·log Z) - onehot(label)."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
-        total, hidden_grad, weight_grad = _in_chunks(hidden, weight, labels, with_gradient=True)
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, z_loss: float) -> Tensor:
+        total, hidden_grad, weight_grad = _in_chunks(hidden, weight, labels, z_loss, with_gradient=True)
         ctx.save_for_backward(hidden_grad, weight_grad)
         return total
 
     @staticmethod
-    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, Tensor, None, None]:
         hidden_grad, weight_grad = ctx.saved_tensors
-        return hidden_grad * outputs[0].to(hidden_grad.dtype), weight_grad * outputs[0], None
+        return hidden_grad * outputs[0].to(hidden_grad.dtype), weight_grad * outputs[0], None, None
 
 
-def _in_chunks(hidden: Tensor, weight: Tensor, labels: Tensor, *, with_gradient: bool) -> tuple[Tensor, Tensor, Tensor]:
+def _in_chunks(
+    hidden: Tensor, weight: Tensor, labels: Tensor, z_loss: float, *, with_gradient: bool
+) -> tuple[Tensor, Tensor, Tensor]:
     """The summed loss and its gradients by ``hidden`` (its dtype) and ``weight`` (float32), empty if not asked for."""
     head = weight.to(hidden.dtype)
     rows = max(1, LOGIT_BYTES[hidden.device.type] // (4 * weight.shape[0]))
@@ -50,11 +53,19 @@ def _in_chunks(hidden: Tensor, weight: Tensor, labels: Tensor, *, with_gradient:
     for chunk, targets in zip(hidden.split(rows), labels.split(rows), strict=True):
         valid = (targets != IGNORED)[:, None]
         index = torch.where(valid, targets[:, None], 0)
-        logprobs = F.log_softmax(F.linear(chunk, head), dim=-1, dtype=torch.float32)
-        total = total - (logprobs.gather(1, index) * valid).sum()
+        logits = F.linear(chunk, head).float()
+        log_z = logits.logsumexp(-1, keepdim=True)
+        total = total + ((log_z - logits.gather(1, index) + z_loss * log_z.square()) * valid).sum()
         if with_gradient:
-            error = logprobs.exp_().scatter_add_(1, index, -torch.ones_like(index, dtype=torch.float32)).mul_(valid)
-            error = error.to(hidden.dtype)
+            error = _error(logits, log_z, index, valid * (1 + 2 * z_loss * log_z), valid).to(hidden.dtype)
             hidden_grads.append(error @ head)
             weight_grad += error.T @ chunk
     return total, torch.cat(hidden_grads) if with_gradient else weight_grad, weight_grad
+
+
+def _error(logits: Tensor, log_z: Tensor, index: Tensor, factor: Tensor, valid: Tensor) -> Tensor:
+    """The gradient by the logits [N, V]: softmax · factor - onehot(index) · valid."""
+    if torch.compiler.is_compiling():  # one fused pass; a scatter would write the softmax to memory first
+        hot = torch.arange(logits.shape[1], device=logits.device) == index
+        return (logits - log_z).exp() * factor - torch.where(hot, valid, 0).float()
+    return logits.sub_(log_z).exp_().mul_(factor).scatter_add_(1, index, -valid.float())
