@@ -76,18 +76,27 @@ class Manifest:
 
 
 def save(directory: Path, manifest: Manifest) -> None:
-    """Atomically; keys in the order of the fields."""
-    write_text(directory / NAME, yaml.dump(asdict(manifest), Dumper=yaml.CSafeDumper, sort_keys=False, width=120))
+    """Atomically."""
+    write_text(directory / NAME, to_yaml(manifest))
+
+
+def to_yaml(manifest: Manifest) -> str:
+    """What a manifest's file holds; keys in the order of the fields."""
+    return str(yaml.dump(asdict(manifest), Dumper=yaml.CSafeDumper, sort_keys=False, width=120))
 
 
 def load(directory: Path) -> Manifest:
-    """Raises AlborError when there is no manifest, or one that this version cannot read."""
-    path = directory / NAME
+    """The manifest of a run directory. Raises AlborError when there is none, or one that this version cannot read."""
+    return read(directory / NAME)
+
+
+def read(path: Path) -> Manifest:
+    """``load`` for a manifest of another name. Raises AlborError."""
     try:
         raw = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     except FileNotFoundError:
         raise AlborError(
-            "no manifest: not a run directory", "`albor runs` lists the runs", place=str(directory)
+            "no manifest: not a run directory", "`albor runs` lists the runs", place=str(path.parent)
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         cause = f"the manifest is not readable: {str(error).splitlines()[0]}"
