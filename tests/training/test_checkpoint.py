@@ -3,6 +3,7 @@ import logging
 import math
 import string
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,11 @@ MODEL = Model(name="toy", hidden_size=32, num_hidden_layers=2, num_attention_hea
               intermediate_size=48, vocab_size=61)  # fmt: skip
 
 
-def writer(directory: Path, keep_last: int = 2, keep_best: int = 0, **files: str) -> Writer:
-    return Writer(directory, keep_last=keep_last, keep_best=keep_best, files={"run.yaml": "seed: 1\n", **files})
+FILES = {"run.yaml": "seed: 1\n"}
+
+
+def writer(directory: Path, keep_last: int = 2, keep_best: int = 0, files: Mapping[str, str] = FILES) -> Writer:
+    return Writer(directory, keep_last=keep_last, keep_best=keep_best, files=files)
 
 
 def save(to: Writer, step: int) -> None:
@@ -103,7 +107,7 @@ def test_a_checkpoint_is_a_model_directory(tmp_path):
     torch.manual_seed(1)
     decoder = Decoder(MODEL)
     config = json.dumps(to_json(MODEL, dtype=torch.float32, eos_token_id=0, pad_token_id=4))
-    with writer(tmp_path, **{"config.json": config}) as to:
+    with writer(tmp_path, files={"config.json": config}) as to:
         to.save(decoder.state_dict(), {}, {"step": 1})
     tokens = torch.arange(12)[None]
     ours, theirs = load_model(steps(tmp_path)[0]), transformers.AutoModelForCausalLM.from_pretrained(steps(tmp_path)[0])
@@ -223,5 +227,5 @@ def test_one_that_was_about_to_be_replaced_is_not_lost(tmp_path):
 
 
 def test_files_of_the_writer_cannot_be_given(tmp_path):
-    with pytest.raises(ValueError, match="state.json"):
-        writer(tmp_path, **{"state.json": "{}"})
+    with pytest.raises(ValueError, match=r"state\.json"):
+        writer(tmp_path, files={"state.json": "{}"})

@@ -1,6 +1,6 @@
 """Writing checkpoints beside the training: training waits for a copy in host memory, a thread hashes and writes it.
 
-Written whole or not at all: a sibling directory, every file fsynced, the directory fsynced, renamed, its parent fsynced.
+Written whole or not at all: into a sibling directory that is renamed when every file, and it itself, is on disk.
 Everything happens in the directory of the checkpoints, so nothing is ever moved from one file system to another.
 """
 
