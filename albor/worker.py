@@ -6,7 +6,6 @@ The same command on a laptop, under torchrun and in a Slurm job: everything is i
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import sys
@@ -29,6 +28,7 @@ from albor.runs.metrics import NAME as METRICS
 from albor.runs.metrics import MetricsLog
 from albor.runs.progress import Progress
 from albor.runs.store import ARTIFACT, disk_error, exclusive
+from albor.runs.world import World, join, start_by_hand
 from albor.stages import base as stages
 from albor.stages.base import view
 
@@ -55,7 +55,7 @@ class RunContext:
         self.inputs = inputs
         self._log, self._tracker, self._bar = log, tracker, bar
 
-    def log(self, metrics: Mapping[str, float | int]) -> None:
+    def log(self, metrics: Mapping[str, float | int | str]) -> None:
         self._log(metrics)
         self._tracker.log(metrics)
 
@@ -86,18 +86,44 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0 done, 1 failed, 2 the user must change something, 75 interrupted and resumable."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     directory = Path((arguments or sys.argv[1:])[0])
-    if int(os.environ.get("RANK", "0")) > 0:
-        return follow(directory)
+    world = join()
     try:
-        manifest.load(directory)  # what is no run directory is not made one
-        with exclusive(directory):
-            return lead(directory)
+        return work(directory, world)
     except AlborError as error:
-        report(error)
-        return error.exit_code
+        return report(error, world)
     except OSError as error:
-        report(disk_error(error, directory))
+        return report(disk_error(error, directory), world)
+    except KeyboardInterrupt:  # before there was anything to record
+        return report(interrupted(), world)
+    except Exception as error:
+        if world.size == 1:
+            raise
+        world.report(traceback.format_exc(), f"{type(error).__name__}: {error}")
         return 1
+
+
+def work(directory: Path, world: World) -> int:
+    """Rank 0 leads: it holds the run directory, writes it, and is the last to end."""
+    run = manifest.load(directory)  # what is no run directory is not made one
+    stage = stages.find(run.stage)
+    config = structured(run, stage)
+    refuse_other_world(directory, stage, config, world)
+    if world.rank:
+        return follow(directory, run, stage, config)
+    with exclusive(directory):
+        return lead(directory, stage, config)
+
+
+def refuse_other_world(directory: Path, stage: stages.Stage, config: Config, world: World) -> None:
+    """Raises AlborError when the processes that were started are not those that the run is to have."""
+    nodes, devices = (config.trainer.nodes, config.trainer.devices) if stage.distributed else (1, 1)
+    if world.size != nodes * devices:
+        wanted = f"{nodes * devices} process{'' if nodes * devices == 1 else 'es'}"
+        help_ = start_by_hand(directory, nodes, devices) if stage.distributed else f"python -m albor.exec {directory}"
+        raise AlborError(f"this run has {wanted}, but {world.size} started", f"start it by: {help_}")
+    if world.local_rank >= devices:
+        cause = f"this run has {devices} processes on each machine, but more were started on one"
+        raise AlborError(cause, f"start it by: {start_by_hand(directory, nodes, devices)}")
 
 
 def structured(run: Manifest, stage: stages.Stage) -> Config:
@@ -124,12 +150,10 @@ def refuse(run: Manifest, config: Config, stage: stages.Stage, inputs: Mapping[s
             raise error
 
 
-def lead(directory: Path) -> int:
+def lead(directory: Path, stage: stages.Stage, config: Config) -> int:
     run = manifest.load(directory)
     if run.status == "done":
         return 0  # another process finished it while this one waited for its turn
-    stage = stages.find(run.stage)
-    config = structured(run, stage)
     inputs = {name: load_input(directory, name, ref) for name, ref in run.inputs.items()}
     refuse(run, config, stage, inputs)
     clear(directory, stage, {name: i.digest or i.id for name, i in inputs.items()})
@@ -188,13 +212,17 @@ def recorded(directory: Path, running: Manifest) -> Iterator[list[Manifest]]:
         with suppress(OSError):  # a full disk keeps the old manifest, whose status says that the run did not end
             manifest.save(directory, running.to(status, finished=time.time(), error=cause))
         if isinstance(error, KeyboardInterrupt):
-            stopped = AlborError("interrupted", "the same command goes on from here; finished stages are kept")
-            stopped.exit_code = INTERRUPTED
-            raise stopped from None
+            raise interrupted() from None
         if isinstance(wrapped, AlborError):
             raise wrapped from None
         (directory / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
         raise
+
+
+def interrupted() -> AlborError:
+    error = AlborError("interrupted", "the same command goes on from here; finished stages are kept")
+    error.exit_code = INTERRUPTED
+    return error
 
 
 def publish(directory: Path, running: Manifest, facts: stages.Facts) -> Manifest:
@@ -212,10 +240,8 @@ def publish(directory: Path, running: Manifest, facts: stages.Facts) -> Manifest
     return done
 
 
-def follow(directory: Path) -> int:
+def follow(directory: Path, run: Manifest, stage: stages.Stage, config: Config) -> int:
     """A rank other than the first: the same stage, no logging and no manifest of its own."""
-    run = manifest.load(directory)
-    stage = stages.find(run.stage)
 
     class Silent:
         def __call__(self, *args: object) -> None: ...
@@ -223,13 +249,14 @@ def follow(directory: Path) -> int:
     inputs = {name: load_input(directory, name, ref) for name, ref in run.inputs.items()}
     context = RunContext(directory, inputs, Silent(), tracking.NoTracker(), Silent())  # type: ignore[arg-type]
     try:
-        stage.run(view(structured(run, stage), stage.reads), context)
+        stage.run(view(config, stage.reads), context)
     except stages.Interrupted:
         return INTERRUPTED
     return 0
 
 
-def report(error: AlborError) -> None:
-    from albor.cli.render import show_error
+def report(error: AlborError, world: World) -> int:
+    from albor.cli.render import message
 
-    show_error(error)
+    world.report(message("error", error.code, error.cause, error.place, error.help, sys.stderr), error.cause)
+    return error.exit_code

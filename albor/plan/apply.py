@@ -9,21 +9,21 @@ import os
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 
 from albor.config.structure import plain
-from albor.errors import INTERRUPTED, AlborError
+from albor.errors import AlborError
 from albor.plan.missing import missing
 from albor.plan.nodes import External, Node, Plan
+from albor.plan.processes import FORWARDED, Processes
 from albor.runs import manifest
 from albor.runs.lineage import chain
 from albor.runs.manifest import InputRef, Manifest
 from albor.runs.store import ARTIFACT, Store, disk_error, exclusive, writable
+from albor.runs.world import start_by_hand
 
 Announce = Callable[[Path, Manifest], None]
 
@@ -42,8 +42,8 @@ def check_machine(plan: Plan) -> None:
         trainer = node.config.trainer
         if node.state != "done":
             refuse_missing(node)
-        if node.state == "done" or not node.stage.distributed:
-            continue
+        if node.state == "done" or not node.stage.distributed or trainer.nodes > 1:
+            continue  # other machines say for themselves what they lack
         nvidia = Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi") is not None
         has = {"cpu": True, "cuda": nvidia, "mps": sys.platform == "darwin"}
         if not has[trainer.accelerator]:
@@ -115,48 +115,49 @@ def build(directory: Path, announce: Announce, finished: Announce) -> int:
     return 0
 
 
-def launch_command(directory: Path, run: Manifest) -> list[str]:
-    """One process, or torchrun with one per device."""
+def execute(directory: Path, run: Manifest) -> int:
+    """Runs one stage in processes of its own and waits; interrupts reach them, and they save and end.
+
+    Raises AlborError when the stage's processes belong on machines where they cannot be started from here.
+    """
+    end = launch(directory, run).run(run.stage)
+    if end.text:
+        print(end.text, file=sys.stderr, flush=True)
+    now = manifest.load(directory)
+    # A run that was killed could not write down why, and rank 0 knows no more than that another is gone.
+    if end.code in (1, 2) and now.status in ("running", "failed") and end.cause:
+        manifest.save(directory, now.to("failed", finished=now.finished or time.time(), error=end.cause))
+    return end.code
+
+
+def launch(directory: Path, run: Manifest) -> Processes:
+    """A stage's processes: one, one per device of this machine, or Slurm's srun, which starts them on its nodes."""
     from albor.stages.base import find
 
-    devices = int(run.config["trainer"]["devices"])
-    if devices == 1 or not find(run.stage).distributed:
-        return [sys.executable, "-m", "albor.exec", str(directory)]
-    ranks = ["--standalone", "--nproc-per-node", str(devices), "-m", "albor.exec", str(directory)]
-    return [sys.executable, "-m", "torch.distributed.run", *ranks]
+    trainer = run.config["trainer"]
+    nodes, devices = int(trainer["nodes"]), int(trainer["devices"])
+    stage = [sys.executable, "-m", "albor.exec", str(directory)]
+    if not find(run.stage).distributed:
+        return Processes(stage, environment(1), count=1, logs=directory)
+    if nodes == 1:
+        return Processes(stage, environment(devices), count=devices, logs=directory)
+    if not allocated(nodes):
+        cause = f"{run.stage}/{directory.name} runs on {nodes} machines, which cannot be started from here"
+        by_hand = f"start this on each of them, HOST being the first: {start_by_hand(directory, nodes, devices)}"
+        raise AlborError(cause, f"{by_hand}; or give the command in a Slurm job of {nodes} nodes")
+    srun = ["srun", f"--nodes={nodes}", f"--ntasks-per-node={devices}", "--kill-on-bad-exit=1", "--disable-status"]
+    # SIGTERM would have srun kill its tasks; other signals are handed on.
+    to_tasks = dict.fromkeys(FORWARDED, signal.SIGUSR1)
+    return Processes([*srun, *stage], environment(devices), count=1, logs=directory, forwarded=to_tasks)
 
 
-def execute(directory: Path, run: Manifest) -> int:
-    """Runs one stage in a process of its own and waits; an interrupt reaches that process, which saves and ends."""
-    command = launch_command(directory, run)
-    process = subprocess.Popen(command, env=environment(run) | os.environ)
-
-    def forward(number: int, frame: FrameType | None) -> None:
-        process.send_signal(number)
-
-    # A terminal sends SIGINT to the whole group, so the stage has it already; SIGTERM comes to this process alone.
-    before = {
-        signal.SIGINT: signal.signal(signal.SIGINT, lambda number, frame: None),
-        signal.SIGTERM: signal.signal(signal.SIGTERM, forward),
-    }
-    try:
-        code = process.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if code and "torch.distributed.run" in command and manifest.load(directory).status == "interrupted":
-        return INTERRUPTED  # torchrun makes 1 of every rank's exit code
-    if code in (-signal.SIGTERM, -signal.SIGINT):
-        print("interrupted; the same command goes on from here", file=sys.stderr)
-        return INTERRUPTED
-    if code < 0:
-        killed = "; the machine may have run out of memory" if code == -signal.SIGKILL else ""
-        print(f"{run.stage} was killed by {signal.Signals(-code).name}{killed}", file=sys.stderr)
-        return 1
-    return code
+def allocated(nodes: int) -> bool:
+    """Whether this process is in a Slurm job that has so many nodes."""
+    return int(os.environ.get("SLURM_JOB_NUM_NODES", "0")) >= nodes and shutil.which("srun") is not None
 
 
-def environment(run: Manifest) -> dict[str, str]:
-    """Defaults for the stage's process; torchrun would give each rank one thread."""
-    threads = max(1, (os.cpu_count() or 1) // int(run.config["trainer"]["devices"]))
-    return {"PYTHONUNBUFFERED": "1"} | ({"OMP_NUM_THREADS": str(threads)} if threads < (os.cpu_count() or 1) else {})
+def environment(devices: int) -> dict[str, str]:
+    """A stage's environment: the processors are shared among its ranks, unless the user says otherwise."""
+    cpus = os.cpu_count() or 1
+    threads = {"OMP_NUM_THREADS": str(max(1, cpus // devices))} if devices > 1 else {}
+    return {"PYTHONUNBUFFERED": "1"} | threads | os.environ

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: remembered, so that the step in hand is finished and saved."""
+"""Signals that end a run in order: remembered, so that the step in hand is finished and saved."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import threading
 from types import FrameType, TracebackType
 from typing import Self
 
+NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+"""SIGUSR1 is what Slurm is usually told to send before a job's time is over or its nodes are taken."""
+
 
 class Interrupt:
-    """While entered, the first SIGTERM or SIGINT sets ``requested``; a second SIGINT ends the process at once."""
+    """While entered, the first of these signals sets ``requested``; a second SIGINT ends the process at once."""
 
     def __init__(self) -> None:
         self.requested = False
-        self._previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        self._previous = {number: signal.getsignal(number) for number in NUMBERS}
 
     def __enter__(self) -> Self:
         self.install()
