@@ -18,6 +18,8 @@ VERBS: dict[str, str] = {
     "runs": "the runs in the store",
     "diff": "how two runs differ",
     "sample": "let a trained model continue a prompt",
+    "eval": "measure a checkpoint on the rows of its run",
+    "verify": "whether a checkpoint or run is whole, was trained and converged",
     "data": "rows of a packed corpus, decoded (inspect RUN), and what a corpus is made of (stats RUN)",
     "doctor": "what this machine has and lacks",
 }
@@ -27,13 +29,14 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "runs": ("json",),
     "fit": ("json", "tokens_per_step"),
     "sample": ("prompt", "max_new_tokens", "temperature", "top_p", "seed"),
+    "eval": ("strict",),
     "data": ("split", "row", "rows", "all", "json"),
     "doctor": ("json",),
     "": ("multirun", "strict", "cfg"),
 }
 """Flags of each verb, beside --config-dir; "" is running a target."""
 
-WORDS = ("ls", "explain", "runs", "diff", "sample", "data")
+WORDS = ("ls", "explain", "runs", "diff", "sample", "eval", "verify", "data")
 """Verbs that take words of their own: a group, a key, a run."""
 
 

@@ -1,25 +1,26 @@
-"""``albor sample RUN --prompt TEXT``: let a trained model continue it."""
+"""``albor sample RUN --prompt TEXT``: let a trained model, of a run or in a directory, continue it."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from albor.cli.arguments import Arguments, bad
 from albor.cli.render import paint
 from albor.errors import AlborError
+from albor.runs.checkpoints import MODEL
 from albor.runs.lineage import chain
 from albor.runs.store import ARTIFACT, Run, Store, outputs_of
-
-WEIGHTS = "model.safetensors"
 
 
 def run(arguments: Arguments) -> int:
     if len(arguments.words) != 1:
-        raise bad("`albor sample` takes one run", "albor sample RUN --prompt 'def '; `albor runs` lists them")
+        usage = "albor sample RUN --prompt 'def '; `albor runs` lists them"
+        raise bad("`albor sample` takes one run or model directory", usage)
     prompts = arguments.prompt or ([sys.stdin.read()] if not sys.stdin.isatty() else [])
     if not prompts or not all(prompts):
         raise bad("there is nothing to continue", "--prompt TEXT, or text on standard input")
-    trained = with_model(Store(outputs_of(arguments.overrides)).find(arguments.words[0]))
+    model = model_directory(arguments)
 
     from albor.data.tokenizer import Codec
     from albor.evals.samples import complete
@@ -34,8 +35,8 @@ def run(arguments: Arguments) -> int:
             top_p=arguments.top_p,
             seed=arguments.seed,
         )
-        engine = TorchEngine.load(trained.artifact, device=best_device())
-        samples = complete(engine, Codec.load(trained.artifact), prompts, sampling)
+        engine = TorchEngine.load(model, device=best_device())
+        samples = complete(engine, Codec.load(model), prompts, sampling)
     except ValueError as error:
         raise bad(str(error), "shorten the prompt, or correct --temperature, --top-p or --max-new-tokens") from None
     for sample in samples:
@@ -43,10 +44,18 @@ def run(arguments: Arguments) -> int:
     return 0
 
 
+def model_directory(arguments: Arguments) -> Path:
+    """A directory that holds weights itself, a checkpoint say, or the artifact of a run."""
+    given = Path(arguments.words[0])
+    if (given / MODEL).is_file():
+        return given
+    return with_model(Store(outputs_of(arguments.overrides)).find(arguments.words[0])).artifact
+
+
 def with_model(found: Run) -> Run:
     """The run itself when it made a model, else the nearest one upstream that did. Raises AlborError."""
     for directory, manifest in reversed(list(chain(found.directory))):
-        if WEIGHTS in manifest.files and (directory / ARTIFACT / WEIGHTS).exists():
+        if MODEL in manifest.files and (directory / ARTIFACT / MODEL).exists():
             return Run(directory, manifest)
     place = str(found.directory)
     raise AlborError("no model lies in this run or upstream of it", "choose a pretrain run that is done", place=place)

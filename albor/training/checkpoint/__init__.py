@@ -1,6 +1,7 @@
 """Training checkpoints: directories that are whole or absent, and are model directories at the same time."""
 
-from albor.training.checkpoint.format import RUN, Checkpoint, Damaged, steps
+from albor.runs.checkpoints import RUN, steps
+from albor.training.checkpoint.format import Checkpoint, Damaged
 from albor.training.checkpoint.reader import load, load_latest
 from albor.training.checkpoint.writer import Writer
 

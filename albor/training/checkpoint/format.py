@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +16,11 @@ from typing import Any
 
 from torch import Tensor
 
+from albor.runs.checkpoints import INDEX
 from albor.runs.manifest import FileRef
 from albor.training.errors import TrainingError
 
-MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
-RUN = "run.yaml"
-INDEX = "checkpoint.json"
 SCHEMA = 1
-REPLACED = ".replaced"
-"""Ending of a checkpoint that another of the same step is about to take the place of."""
-STEP = re.compile(rf"step-(\d+)({re.escape(REPLACED)})?")
 
 
 @dataclass(frozen=True)
@@ -45,23 +39,6 @@ class Damaged(TrainingError):
     def __init__(self, path: Path, cause: str) -> None:
         super().__init__(f"the checkpoint {path} is damaged: {cause}", help="use another checkpoint; check the disk")
         self.damage = cause
-
-
-def step_directory(directory: Path, step: int) -> Path:
-    return directory / f"step-{step:08d}"
-
-
-def step_of(path: Path) -> int:
-    """The step that a checkpoint's directory is named after."""
-    matched = STEP.fullmatch(path.name)
-    assert matched is not None, path
-    return int(matched[1])
-
-
-def steps(directory: Path) -> list[Path]:
-    """The checkpoints in ``directory``, newest first, damaged ones included; empty when it does not exist."""
-    found = [path for path in directory.glob("step-*") if STEP.fullmatch(path.name) and path.is_dir()]
-    return sorted(found, key=lambda path: (-step_of(path), path.name))
 
 
 def index_text(step: int, files: Mapping[str, FileRef]) -> bytes:

@@ -10,17 +10,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from albor.runs.checkpoints import MODEL, OPTIMIZER, STATE, steps
 from albor.runs.manifest import FileRef
-from albor.training.checkpoint.format import (
-    MODEL,
-    OPTIMIZER,
-    STATE,
-    Checkpoint,
-    Damaged,
-    check_size,
-    read_index,
-    steps,
-)
+from albor.training.checkpoint.format import Checkpoint, Damaged, check_size, read_index
 from albor.training.checkpoint.tensors import views
 from albor.training.errors import TrainingError
 

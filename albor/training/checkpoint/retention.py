@@ -7,8 +7,9 @@ import logging
 import shutil
 from pathlib import Path
 
+from albor.runs.checkpoints import REPLACED, numbered
 from albor.runs.files import fsync_directory, write_text
-from albor.training.checkpoint.format import REPLACED, Damaged, check_sizes, step_of, steps
+from albor.training.checkpoint.format import Damaged, check_sizes
 
 SCORES = "scores.json"
 WRITING, REMOVING = ".writing-", ".removing-"
@@ -29,7 +30,7 @@ def read_scores(directory: Path) -> dict[int, float]:
 
 def record_score(directory: Path, step: int, val_loss: float) -> None:
     """Adds a step's validation loss, and forgets those of steps that are gone."""
-    there = {step_of(path) for path in steps(directory)}
+    there = {known for known, _ in numbered(directory)}
     scores = {**read_scores(directory), step: val_loss}
     write_text(directory / SCORES, json.dumps({str(s): scores[s] for s in sorted(scores) if s in there}))
 
@@ -42,15 +43,15 @@ def prune(directory: Path, *, keep_last: int, keep_best: int, current: int | Non
     kept. ``current`` is the step that was just written: a newer one was passed over when this run was resumed, so it
     does not count either.
     """
-    past = [path for path in steps(directory) if current is None or step_of(path) <= current]
-    whole = [path for path in past if is_whole(path)]
-    scores = read_scores(directory)
-    newest = whole[:keep_last]
-    best = sorted((p for p in whole if step_of(p) in scores), key=lambda p: scores[step_of(p)])[:keep_best]
-    if len(newest) < keep_last:
+    past = [(step, path) for step, path in numbered(directory) if current is None or step <= current]
+    whole = [(step, path) for step, path in past if is_whole(path)]
+    if len(whole) < keep_last:
         return
-    oldest = past.index(newest[-1])
-    for path in past[oldest + 1 :]:
+    scores = read_scores(directory)
+    scored = sorted((scores[step], -step, path) for step, path in whole if step in scores)
+    best = [path for *_, path in scored[:keep_best]]
+    oldest = past.index(whole[keep_last - 1])
+    for _, path in past[oldest + 1 :]:
         if path not in best:
             remove(path)
 

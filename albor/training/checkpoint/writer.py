@@ -21,10 +21,11 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from albor.runs.checkpoints import INDEX, MODEL, OPTIMIZER, STATE, step_directory
 from albor.runs.files import fsync_directory
 from albor.runs.manifest import FileRef
 from albor.training.checkpoint import retention
-from albor.training.checkpoint.format import INDEX, MODEL, OPTIMIZER, STATE, index_text, step_directory
+from albor.training.checkpoint.format import index_text
 from albor.training.checkpoint.tensors import copy_into, lay_out
 from albor.training.errors import TrainingError
 
