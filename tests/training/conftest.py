@@ -3,10 +3,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from albor.training.job import Job
 
 from .toy import toy_job
+
+# A busy machine is no defect.
+settings.register_profile("training", deadline=None)
+settings.load_profile("training")
 
 
 @pytest.fixture

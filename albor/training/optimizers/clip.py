@@ -43,11 +43,11 @@ class Clip:
         norm = torch.nn.utils.get_total_norm([p.grad for p in with_gradient if p.grad is not None])
         if isinstance(norm, DTensor):
             norm = norm.full_tensor()
-        limit = torch.full_like(norm, self.clip_norm)
+        limit = fixed = torch.full_like(norm, self.clip_norm)
         if self.zclip is not None:
-            limit = torch.minimum(limit, self._spike_limit(norm, self.zclip))
+            limit = torch.minimum(fixed, self._spike_limit(norm, self.zclip))
         # torch scales by clip_norm / norm and takes the first from the host: so the second carries the limit.
-        torch.nn.utils.clip_grads_with_norm_(with_gradient, self.clip_norm, norm * (self.clip_norm / limit))
+        torch.nn.utils.clip_grads_with_norm_(with_gradient, self.clip_norm, norm * (fixed / limit))
         return norm, torch.where(norm.isfinite(), torch.minimum(norm, limit), norm)
 
     def _spike_limit(self, norm: Tensor, zclip: float) -> Tensor:
