@@ -63,14 +63,28 @@ def precision(case: Case) -> Iterator[Found]:
 
 @contract(
     "C-HW-003",
-    "The devices can be started together",
-    formula="nodes = 1",
+    "The devices can be trained on together",
+    formula="accelerator = mps ⇒ devices · nodes = 1",
     stages=TRAINING,
 )
-def one_node(case: Case) -> Iterator[Found]:
-    if case.cfg.trainer.nodes > 1:
-        message = "this release starts the devices of one machine; several come with the cluster launchers"
-        yield "error", "trainer.nodes", message, "trainer.nodes=1"
+def together(case: Case) -> Iterator[Found]:
+    trainer = case.cfg.trainer
+    if trainer.accelerator == "mps" and trainer.world_size > 1:
+        message = f"mps is one device: {trainer.world_size} of them cannot train together"
+        yield "error", "trainer.devices", message, "trainer.devices=1 trainer.nodes=1"
+
+
+@contract(
+    "C-HW-004",
+    "There is something to shard over",
+    formula="strategy = fsdp ⇒ devices · nodes > 1",
+    stages=TRAINING,
+)
+def sharded(case: Case) -> Iterator[Found]:
+    trainer = case.cfg.trainer
+    if trainer.strategy == "fsdp" and trainer.world_size == 1:
+        message = "fsdp shares the model among devices, and there is one: nothing is sharded"
+        yield "warning", "trainer.strategy", message, "trainer.strategy=ddp, or several devices: trainer.devices=…"
 
 
 @contract(

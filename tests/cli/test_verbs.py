@@ -148,7 +148,7 @@ def test_doctor(albor) -> None:
         ("albor plan optim.l", ["optim.lr="]),
         ("albor ls mod", ["model"]),
         ("albor runs pre", ["prepare", "pretrain"]),
-        ("albor explain C-HW", ["C-HW-001", "C-HW-002", "C-HW-003"]),
+        ("albor explain C-HW", ["C-HW-001", "C-HW-002", "C-HW-003", "C-HW-004"]),
         ("albor plan --st", ["--strict"]),
         ("albor ls --", ["--config-dir"]),
         ("albor nothing=", []),
