@@ -160,9 +160,27 @@ def _mapping(item: Any) -> Converter:
         if not isinstance(value, Mapping):
             problems.append(Problem("E-TYPE", path, f"expected a mapping, got {describe(value)}"))
             return None
-        return {str(k): inner(v, f"{path}.{k}", problems) for k, v in value.items()}
+        made = {}
+        for key, entry in value.items():
+            seen = len(problems)
+            made[str(key)] = inner(entry, f"{path}.{key}", problems)
+            # The entry's name is the user's own, so only here is it known which keys it may have.
+            problems[seen:] = [_named(p, f"{path}.{key}", item) for p in problems[seen:]]
+        return made
 
     return convert
+
+
+def _named(problem: Problem, entry: str, item: Any) -> Problem:
+    """The problem with the nearest key of an entry's schema, if it is an unknown key of the entry itself."""
+    key = problem.path.removeprefix(f"{entry}.")
+    schemas = [tp for tp in (item, *get_args(item)) if dataclasses.is_dataclass(tp)]
+    known = [f.name for schema in schemas for f in dataclasses.fields(schema)]
+    if problem.code != "E-KEY" or problem.help is not None or "." in key or not known:
+        return problem
+    guess = nearest(key, known)
+    fix = f"did you mean `{entry}.{guess}`?" if guess else f"the keys of {entry} are {', '.join(known)}"
+    return dataclasses.replace(problem, help=fix)
 
 
 def discriminator(cls: type) -> tuple[str, str] | None:

@@ -17,6 +17,9 @@ from albor.config.structure import bounds_of, hints
 from albor.config.types import Unit
 from albor.stages import base as stages
 
+NAME = "NAME"
+"""Stands for the name that a user gives to an entry of a mapping: ``alerts.NAME.above``."""
+
 
 @dataclass(frozen=True)
 class Key:
@@ -80,11 +83,14 @@ def type_name(tp: Any) -> str:
         return f"list of {type_name(args[0])}"
     if origin is dict:
         return f"mapping to {type_name(args[1])}"
+    if isinstance(tp, type) and dataclasses.is_dataclass(tp):
+        return tp.__name__
     return {int: "whole number", float: "number", str: "text", bool: "true or false"}.get(tp, "null")
 
 
-def walk(cls: type, prefix: str = "") -> Iterator[Key]:
-    """Every leaf key below a schema, all variants of a union included."""
+def walk(cls: type, prefix: str = "", *, entries: bool = False) -> Iterator[Key]:
+    """Every leaf key below a schema, all variants of a union included; with ``entries`` also those of a mapping's
+    entries, which stand below ``NAME``."""
     docs = field_docs(cls)
     for f in dataclasses.fields(cls):
         path = f"{prefix}{f.name}"
@@ -94,10 +100,13 @@ def walk(cls: type, prefix: str = "") -> Iterator[Key]:
         if f.default_factory is not dataclasses.MISSING:
             default = None if inner else f.default_factory()
         for schema in inner:
-            yield from walk(schema, f"{path}.")
+            yield from walk(schema, f"{path}.", entries=entries)
         if not inner:
             required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
             yield Key(path, type_name(tp), default, docs.get(f.name, ""), cls.__name__, required, values_of(tp))
+        if entries and get_origin(tp) is dict:
+            for schema in _schemas(get_args(tp)[1]):
+                yield from walk(schema, f"{path}.{NAME}.", entries=True)
 
 
 @cache
@@ -107,6 +116,21 @@ def keys(stage: str | None = None) -> dict[str, Key]:
     for name in (stage,) if stage else stages.names():
         found |= {k.path: k for k in walk(stages.find(name).config, "stage.")}
     return found
+
+
+@cache
+def entry_keys() -> dict[str, Key]:
+    """The keys of the entries of mappings, with NAME for an entry's name."""
+    return {k.path: k for k in walk(Config, entries=True) if f".{NAME}." in k.path}
+
+
+def generic(path: str) -> str:
+    """The path with NAME in the place of an entry's name: alerts.loss_spike.above → alerts.NAME.above."""
+    for mapping in {k.partition(f".{NAME}.")[0] for k in entry_keys()}:
+        if path.startswith(f"{mapping}."):
+            rest = path.removeprefix(f"{mapping}.").partition(".")[2]
+            return f"{mapping}.{NAME}" + (f".{rest}" if rest else "")
+    return path
 
 
 def valid_keys(stage: str) -> list[str]:

@@ -1,9 +1,9 @@
 """One command line turned into a typed config for every stage of its target.
 
 Value overrides reach the target, or the nearest stage upstream that reads the key. The choices of model, data,
-tokenizer, hardware, executor, tracking and debug, and the seed, reach every stage, and so does a value that a file
-leaves open (``???``). ``up.STAGE.KEY=…`` addresses one. An experiment that names a stage belongs to it, and only those
-choices of it go further; one that names none reaches every stage.
+tokenizer, hardware, executor, tracking, alerts and debug, and the seed, reach every stage, and so does a value that a
+file leaves open (``???``). ``up.STAGE.KEY=…`` addresses one. An experiment that names a stage belongs to it, and only
+those choices of it go further; one that names none reaches every stage.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from albor.config.suggest import nearest
 from albor.plan.resolver import Resolver
 from albor.stages import base as stages
 
-CHAIN = ("model", "data", "tokenizer", "hardware", "executor", "tracking", "debug")
+CHAIN = ("model", "data", "tokenizer", "hardware", "executor", "tracking", "alerts", "debug")
 """Groups whose choice reaches every stage."""
-EVERYWHERE = ("seed", "outputs", "allow", "tracking", "executor", "hardware")
+EVERYWHERE = ("seed", "outputs", "allow", "tracking", "executor", "hardware", "alerts")
 """Keys whose value reaches every stage: the seed by convention, the others because they do not determine results."""
 ASIDE = ("data.num_sequences", "data.name")
 """Keys that no result depends on, but contracts or the names of runs do; they reach every stage."""

@@ -27,7 +27,8 @@ LARGEST = 3.4e38
 
 
 def read_metrics(path: Path) -> list[dict[str, Number]]:
-    """Rows by step, a step's training row before its validation row; of a step logged twice the last row wins.
+    """Rows by step, a step's training row before its validation row; of a step logged twice the last row wins. Alerts,
+    which are text, are left out.
 
     A torn line is what a killed run leaves: the last one is dropped, and where a resumed run went on writing behind
     one, its row is read. Any other line that is not a JSON object raises ``ValueError`` naming ``file:line``.
@@ -41,7 +42,7 @@ def read_metrics(path: Path) -> list[dict[str, Number]]:
         row = _parse(line)
         if row is None and index < last:
             raise ValueError(f"{path}:{index + 1}: not a JSON object")
-        if row is not None and is_number(row.get("step")):
+        if row is not None and "alert" not in row and is_number(row.get("step")):
             rows[float(row["step"]), "val_loss" in row] = row
     return [rows[key] for key in sorted(rows)]
 

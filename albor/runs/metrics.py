@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,13 +20,15 @@ class MetricsLog:
         path = directory / NAME
         torn = path.exists() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
         self._file = path.open("a", encoding="utf-8", buffering=1)
+        self._lock = threading.Lock()
         if torn:
             self._file.write("\n")
 
-    def __call__(self, metrics: Mapping[str, float | int]) -> None:
-        """Non-finite values are written as null: JSON has no NaN."""
+    def __call__(self, metrics: Mapping[str, float | int | str]) -> None:
+        """Writes one line; any thread may. Non-finite values are written as null: JSON has no NaN."""
         clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in metrics.items()}
-        self._file.write(json.dumps({"time": round(time.time(), 3), **clean}) + "\n")
+        with self._lock:
+            self._file.write(json.dumps({"time": round(time.time(), 3), **clean}) + "\n")
 
     def __enter__(self) -> MetricsLog:
         return self

@@ -14,14 +14,14 @@ from albor.runs.metrics import NAME as METRICS
 
 
 class Tracker(Protocol):
-    def log(self, metrics: Mapping[str, float | int]) -> None: ...
+    def log(self, metrics: Mapping[str, float | int | str]) -> None: ...
     def finish(self, manifest: Manifest, exit_code: int) -> None: ...
 
 
 class NoTracker:
     """tracking.mode=disabled."""
 
-    def log(self, metrics: Mapping[str, float | int]) -> None:
+    def log(self, metrics: Mapping[str, float | int | str]) -> None:
         pass
 
     def finish(self, manifest: Manifest, exit_code: int) -> None:
@@ -70,7 +70,10 @@ class WandbTracker:
             ),
         )
 
-    def log(self, metrics: Mapping[str, float | int]) -> None:
+    def log(self, metrics: Mapping[str, float | int | str]) -> None:
+        if "alert" in metrics:
+            self._run.alert(title=str(metrics["alert"]), text=str(metrics["message"]))
+            return
         values = {k: v for k, v in metrics.items() if k not in ("step", "time")}
         self._run.log(values, step=int(metrics["step"]) if "step" in metrics else None)
 
@@ -86,7 +89,7 @@ class Mirror:
     def __init__(self, tracker: Tracker) -> None:
         self._tracker: Tracker | None = tracker
 
-    def log(self, metrics: Mapping[str, float | int]) -> None:
+    def log(self, metrics: Mapping[str, float | int | str]) -> None:
         self._try(lambda tracker: tracker.log(metrics))
 
     def finish(self, manifest: Manifest, exit_code: int) -> None:

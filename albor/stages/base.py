@@ -53,7 +53,7 @@ class Context(Protocol):
     """Where finished parts are kept until the run is done; a rerun finds them."""
     inputs: Mapping[str, Input]
 
-    def log(self, metrics: Mapping[str, float | int]) -> None: ...
+    def log(self, metrics: Mapping[str, float | int | str]) -> None: ...
     def progress(self, done: float, total: float, text: str = "") -> None: ...
 
 
@@ -164,7 +164,7 @@ class View:
         raise AttributeError(f"the stage reads config.{path}, which it does not declare in `reads`")
 
 
-ENVIRONMENT = ("stage", "executor", "hardware", "outputs")
+ENVIRONMENT = ("stage", "executor", "hardware", "alerts", "outputs")
 """What every stage may look at without declaring it: it does not determine results."""
 
 

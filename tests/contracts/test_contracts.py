@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from albor.contracts import CONTRACTS, check_all
+from albor.contracts import CONTRACTS, causes, check_all
 from albor.contracts.memory import largest_micro_batch, training_bytes
 
 
@@ -14,6 +14,11 @@ def mix(*parts: str) -> str:
 
 def pypi(sha256: str) -> str:
     return f"data={{name: x, source: {{kind: pypi, packages: {{six: {{version: '1.17.0', sha256: '{sha256}'}}}}}}}}"
+
+
+def alert(keys: str) -> tuple[str, ...]:
+    """An alert `x` in a run of ten thousand steps, at a vocabulary of 8,192 (ln V = 9.011)."""
+    return ("trainer.max_steps=10000", "trainer.warmup_steps=100", "optim.lr=1e-3", f"alerts.x={{{keys}}}")
 
 
 GPU = ("model=350m", "data.num_sequences=100M")
@@ -72,6 +77,36 @@ BREAKS = [
      ("trainer.accelerator=mps", "trainer.devices=2"), ("trainer.devices=2", "trainer.nodes=2")),
     ("C-HW-004", "warning", "trainer.strategy",
      ("trainer.strategy=fsdp",), ("trainer.strategy=fsdp", "trainer.nodes=2")),
+    ("C-OPTIM-001", "error", "optim.kind", ("optim=muon", "trainer.strategy=fsdp"), ("trainer.strategy=fsdp",)),
+    ("C-OPTIM-001", "error", "optim.kind", ("optim=muon", "trainer.strategy=fsdp"), ("optim=muon",)),
+    ("C-ALERT-001", "error", "alerts.x", alert("metric: loss"), alert("metric: loss, above: 10")),
+    ("C-ALERT-001", "error", "alerts.x.url_env",
+     alert("metric: loss, above: 10, action: webhook"),
+     alert("metric: loss, above: 10, action: webhook, url_env: HOOK")),
+    ("C-ALERT-001", "error", "alerts.x.above",
+     alert("metric: loss, above: 9, action: stop"), alert("metric: loss, above: 10, action: stop")),
+    ("C-ALERT-001", "error", "alerts.x.above",
+     alert("metric: loss, above: 9, action: stop"), alert("metric: loss, above: 9, action: stop, from_step: 2")),
+    ("C-ALERT-001", "error", "alerts.x.above",
+     alert("metric: loss, above: 9, action: stop, for_steps: 9"), alert("metric: loss, below: 8, action: stop")),
+    ("C-ALERT-001", "warning", "alerts.x.above", alert("metric: loss, above: 9"), alert("metric: loss, above: 10")),
+    ("C-ALERT-001", "error", "alerts.x.below",
+     alert("metric: val_loss, below: 9, action: stop"), alert("metric: val_loss, below: 8, action: stop")),
+    ("C-ALERT-001", "error", "alerts.x.above",
+     alert("metric: val_ppl, above: 8000, action: stop"), alert("metric: val_ppl, above: 11000, action: stop")),
+    ("C-ALERT-001", "error", "alerts.x.above",
+     alert("metric: grad_norm, above: 9, action: stop"), alert("metric: grad_norm, above: 10, action: stop")),
+    ("C-ALERT-001", "error", "alerts.x.above",
+     alert("metric: grad_norm_clipped, above: 0.9, action: stop"),
+     alert("metric: grad_norm_clipped, above: 1, action: stop")),
+    ("C-ALERT-001", "error", "alerts.x.below",
+     alert("metric: lr, below: 2e-5, action: stop"), alert("metric: lr, below: 9e-6, action: stop")),
+    ("C-ALERT-001", "error", "alerts.x.above",
+     alert("metric: loss, above: 1, times_ema: true, action: stop"),
+     alert("metric: loss, above: 1.5, times_ema: true, action: stop")),
+    ("C-ALERT-001", "error", "alerts.x.below",
+     alert("metric: tokens_per_second, below: 10, action: stop"),
+     alert("metric: tokens_per_second, below: 10, for_steps: 2, action: stop")),
     ("C-DATA-005", "error", "data.val_fraction", ("data.val_fraction=0",), ("data.val_fraction=0.01",)),
     ("C-DATA-005", "error", "data.val_fraction", ("data.val_fraction=1",), ("data.val_fraction=0.99",)),
     ("C-DATA-005", "error", "data.val_fraction",
@@ -168,6 +203,44 @@ def test_errors_are_shown_before_warnings(case) -> None:
     assert severities == sorted(severities) and {"error", "warning"} == set(severities)
 
 
+def test_the_originals_alert_is_refused_with_a_threshold_that_works(albor) -> None:
+    words = ("stage=pretrain", "model=350m", "data.num_sequences=100M", "hardware=h200")
+    refused = albor("validate", *words, "alerts.x={metric: loss, above: 10, action: stop}")
+    assert refused.code == 2 and "10.397" in refused.err and "alerts.x.above=12" in refused.err
+    accepted = albor("validate", *words, "alerts.x={metric: loss, above: 12, action: stop}")
+    assert accepted.code == 0 and "C-ALERT-001" not in accepted.err
+
+
+def test_trained_weights_start_with_a_loss_of_their_own(case) -> None:
+    assert found(case, "C-ALERT-001", (*alert("metric: loss, above: 5, action: stop"), "init_from=x")) == []
+
+
+def test_bits_per_byte_are_known_once_the_rows_are(case) -> None:
+    made = alert("metric: val_bits_per_byte, above: 3, action: stop")
+    facts = {"rows": {"val_tokens": 1_000, "val_bytes": 4_000, "num_sequences": 10**9}}  # 13 bits in 4 bytes
+    fires = [CONTRACTS["C-ALERT-001"].findings(case(*made, inputs=i)) for i in ({}, facts)]
+    assert fires[0] == [] and "alerts.x.above=3.7" in fires[1][0].help
+
+
+def test_the_shipped_alerts_are_quiet_everywhere(case) -> None:
+    for model in ("tiny", "50m", "350m"):
+        for optim in ("adamw", "muon"):
+            assert found(case, "C-ALERT-001", (f"model={model}", f"optim={optim}")) == []
+
+
+def test_causes_of_a_plateau_begin_with_what_the_config_breaks(case) -> None:
+    v3 = causes(case("experiment=original/v3"))
+    assert [line.split(" ")[0] for line in v3[:2]] == ["C-TRAINCFG-002", "C-TRAINCFG-003"]
+    assert all("(so in this config)" in line for line in v3[:2]) and "4,096 tokens a step" in v3[1]
+    sound = causes(case("trainer.tokens_per_param=20", "trainer.warmup_steps=30"))
+    assert [line.split(":")[0] for line in sound] == [
+        "C-TRAINCFG-002",
+        "C-TRAINCFG-003",
+        "C-TRAINCFG-001",
+        "optim.lr",
+    ]
+
+
 def test_declared_rows_are_held_against_the_steps(albor) -> None:
     words = ("stage=pretrain", "data.num_sequences=799", "trainer.micro_batch_size=8", "trainer.warmup_steps=5")
     refused = albor("validate", *words, "trainer.max_steps=100")
@@ -217,6 +290,10 @@ def test_weights_of_another_shape(case) -> None:
         (("model=125m", "trainer.grad_accum=1", "trainer.micro_batch_size=1"), "trainer.grad_accum"),
         (("model=350m", "hardware=rtx4090"), "trainer.micro_batch_size"),
         (("trainer.max_steps=100", "trainer.save_every=101"), "trainer.save_every"),
+        (("alerts.x={metric: loss, above: 9, action: stop}",), "alerts.x.above"),
+        (("alerts.x={metric: val_ppl, above: 8000, action: stop}",), "alerts.x.above"),
+        (("alerts.x={metric: lr, below: 0.1, action: stop}",), "alerts.x.below"),
+        (("alerts.x={metric: mfu, below: 0.1, action: stop}",), "alerts.x.from_step"),
     ],
 )
 def test_following_the_help_ends_the_finding(texts, fix, case) -> None:

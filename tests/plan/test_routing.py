@@ -56,6 +56,7 @@ def reached(planner: Planner, text: str, *others: str) -> list[str]:
         ("tracking.project=x", CHAIN),
         ("executor.workers=3", CHAIN),
         ("hardware.mfu=0.9", CHAIN),
+        ("alerts={x: {metric: loss, above: 12}}", CHAIN),
         ("allow=[C-FIT-001]", CHAIN),
         ("data.num_sequences=77", CHAIN),
     ],

@@ -10,7 +10,7 @@ from albor.cli.render import paint, table
 from albor.config.problems import CODES, ConfigRefused, Problem
 from albor.config.suggest import nearest, nearest_key
 from albor.contracts import CONTRACTS, Contract
-from albor.plan.keys import Key, keys
+from albor.plan.keys import Key, entry_keys, generic, keys
 
 
 def run(arguments: Arguments) -> int:
@@ -29,10 +29,11 @@ def explanation(word: str) -> str:
         return contract_text(CONTRACTS[word.upper()])
     if word.upper() in CODES:
         return f"{paint(word.upper(), 'bold')}\n{fill(CODES[word.upper()])}"
-    known = keys()
-    if word in known:
-        return key_text(known[word])
-    section = [k for path, k in known.items() if path.startswith(f"{word}.")]
+    known = keys() | entry_keys()
+    meant = word if word in known else generic(word)
+    if meant in known:
+        return key_text(known[meant])
+    section = [k for path, k in known.items() if path.startswith(f"{meant}.")]
     if section:
         return table([["", "", ""], *[[k.path, default(k), first_sentence(k.help)] for k in section]]).split("\n", 1)[1]
     guess = nearest(word.upper(), [*CONTRACTS, *CODES]) or nearest_key(word, known)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from annotated_types import Interval
 
+from albor.config.schema.alerts import Alert
 from albor.config.schema.data import Benchmarks, Data
 from albor.config.schema.model import Model
 from albor.config.schema.optim import AdamW, Muon
@@ -42,6 +43,9 @@ class Config:
     """Where data tasks run."""
     hardware: Hardware
     """The device that a plan is made for."""
+    alerts: dict[str, Alert | None] = field(default_factory=dict)
+    """What is watched while a model trains: a name of your own to a metric, a threshold and an action; null switches
+    one off. Never part of a run id."""
     seed: Annotated[int, Interval(ge=0, lt=2**63)] = 42
     """Seed of everything random; reaches every stage upstream."""
     name: Label | None = None

@@ -1,0 +1,57 @@
+"""What is looked at by the clock, not by the step: whether the GPU works, and whether steps still end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from types import TracebackType
+
+import torch
+
+from albor.config.schema.alerts import Alert
+from albor.training.alerts import Alerts
+from albor.training.notify import warn
+
+EVERY = 5.0
+"""Seconds between two looks."""
+Probe = Callable[[], float]
+
+
+class Sampler(threading.Thread):
+    """Feeds probes to alerts every few seconds, from a daemon thread, for as long as its block lasts."""
+
+    def __init__(self, alerts: Alerts, probes: Mapping[str, Probe], *, every: float = EVERY) -> None:
+        """``probes`` gives the value of each metric now; only those that an alert watches are asked."""
+        super().__init__(name="alerts", daemon=True)
+        watched = {alert.metric for alert in alerts.alerts.values() if alert}
+        self.alerts, self.every = alerts, every
+        self.probes = {metric: probe for metric, probe in probes.items() if metric in watched}
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        while not self._ended.wait(self.every):
+            self.alerts({metric: probe() for metric, probe in self.probes.items()})
+
+    def __enter__(self) -> Sampler:
+        if self.probes:
+            self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._ended.set()
+        if self.is_alive():
+            self.join(2 * self.every)
+
+
+def probes(alerts: Mapping[str, Alert | None], device: torch.device, seconds_since_step: Probe) -> dict[str, Probe]:
+    """The probes that this device has. A GPU whose driver cannot be asked is said once, if an alert watches it."""
+    found = {"seconds_since_step": seconds_since_step}
+    watching = next((n for n, a in alerts.items() if a and a.metric == "gpu_utilization"), None)
+    if device.type != "cuda" or watching is None:
+        return found
+    try:
+        torch.cuda.utilization(device)
+    except Exception as error:  # NVML has its own: no package nvidia-ml-py, no driver, a device that is a share of one
+        warn(watching, f"nothing is watched, because the driver cannot be asked: {error}")
+        return found
+    return found | {"gpu_utilization": lambda: float(torch.cuda.utilization(device))}
