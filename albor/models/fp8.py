@@ -131,7 +131,7 @@ def _quantize(x: Tensor, scale: Tensor, dtype: torch.dtype) -> tuple[Tensor, Ten
 
 def _swiglu(projected: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     """h = silu(gate) ⊙ up of ``projected`` [M, 2I], in e4m3 [M, I]; and the largest magnitude of h."""
-    out: tuple[Tensor, Tensor] = torch.ops.albor.swiglu(projected, scale)
+    out: tuple[Tensor, Tensor] = torch.ops.albor.swiglu8(projected, scale)
     return out
 
 
@@ -140,5 +140,5 @@ def _swiglu_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The gradient by ``projected`` in e5m2 [M, 2I], its transpose, hᵀ in e4m3 [I, M] as ``_swiglu`` made it; and the
     gradient's largest magnitude."""
-    out: tuple[Tensor, Tensor, Tensor, Tensor] = torch.ops.albor.swiglu_backward(projected, dh, scale_h, scale)
+    out: tuple[Tensor, Tensor, Tensor, Tensor] = torch.ops.albor.swiglu8_backward(projected, dh, scale_h, scale)
     return out

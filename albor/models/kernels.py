@@ -1,6 +1,7 @@
-"""Triton kernels of ``fp8``: scale, round and transpose while the values are at hand.
+"""Triton kernels for what the compiler does in more passes over memory than needed. Importing this needs Triton.
 
-Importing this registers the operators ``albor::quantize``, ``swiglu`` and ``swiglu_backward``; it needs Triton (CUDA).
+Registers the operators ``albor::rotate`` (RoPE), ``albor::swiglu_backward``, and for fp8 ``albor::quantize``,
+``albor::swiglu8`` and ``albor::swiglu8_backward``, which scale, round and transpose while the values are at hand.
 """
 
 # Triton's language is not typed.
@@ -15,6 +16,7 @@ from torch import Tensor
 E4M3, E5M2 = torch.float8_e4m3fn, torch.float8_e5m2
 LARGEST = {E4M3: 448.0, E5M2: 57344.0}
 BLOCK_M, BLOCK_N, WARPS = 128, 64, 8
+TOKENS = 64
 
 
 @triton.jit
@@ -51,7 +53,46 @@ def _gate_up(projected, rows, columns, inside, n):
 
 
 @triton.jit
-def _swiglu_kernel(projected, scale, out, seen, m, n, LIMIT: tl.constexpr, BLOCK_M: tl.constexpr,
+def _swiglu_gradient(gate, up, grad):
+    """h = silu(gate)·up, and the gradients by gate and up given that by h."""
+    sigmoid = tl.sigmoid(gate)
+    silu = gate * sigmoid
+    return silu * up, grad * up * (sigmoid + silu * (1 - sigmoid)), grad * silu
+
+
+@triton.jit
+def _swiglu_backward_kernel(projected, dh, out, h_out, m, n, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr):
+    rows, columns, inside = _tile(m, n, BLOCK_M, BLOCK_N)
+    gate, up = _gate_up(projected, rows, columns, inside, n)
+    at = rows[:, None] * n + columns[None, :]
+    grad = tl.load(dh + at, mask=inside, other=0.0).to(tl.float32)
+    h, by_gate, by_up = _swiglu_gradient(gate, up, grad)
+    tl.store(h_out + at, h.to(h_out.dtype.element_ty), mask=inside)
+    wide = out + rows[:, None] * (2 * n) + columns[None, :]
+    tl.store(wide, by_gate.to(out.dtype.element_ty), mask=inside)
+    tl.store(wide + n, by_up.to(out.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def _rotate_kernel(x, cos, sin, out, by_row, by_token, by_head, length, heads, sign, HALF: tl.constexpr,
+                   BLOCK: tl.constexpr):  # fmt: skip
+    """Rotates BLOCK tokens of one head: x [B, length, heads, 2·HALF] by its strides, out contiguous."""
+    row, head = tl.program_id(1).to(tl.int64), tl.program_id(2)
+    tokens = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    half = tl.arange(0, HALF)
+    inside = (tokens < length)[:, None] & (half < HALF)[None, :]
+    source = x + row * by_row + tokens[:, None].to(tl.int64) * by_token + head * by_head + half[None, :]
+    low = tl.load(source, mask=inside, other=0.0).to(tl.float32)
+    high = tl.load(source + HALF, mask=inside, other=0.0).to(tl.float32)
+    angle = tokens[:, None] * HALF + half[None, :]
+    c, s = tl.load(cos + angle, mask=inside, other=0.0), tl.load(sin + angle, mask=inside, other=0.0) * sign
+    target = out + ((row * length + tokens[:, None]) * heads + head) * (2 * HALF) + half[None, :]
+    tl.store(target, (low * c - high * s).to(out.dtype.element_ty), mask=inside)
+    tl.store(target + HALF, (high * c + low * s).to(out.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def _swiglu8_kernel(projected, scale, out, seen, m, n, LIMIT: tl.constexpr, BLOCK_M: tl.constexpr,
                    BLOCK_N: tl.constexpr):  # fmt: skip
     rows, columns, inside = _tile(m, n, BLOCK_M, BLOCK_N)
     gate, up = _gate_up(projected, rows, columns, inside, n)
@@ -62,18 +103,15 @@ def _swiglu_kernel(projected, scale, out, seen, m, n, LIMIT: tl.constexpr, BLOCK
 
 
 @triton.jit
-def _swiglu_backward_kernel(projected, dh, scale_h, scale, out, transposed, h_transposed, seen, m, n,
+def _swiglu8_backward_kernel(projected, dh, scale_h, scale, out, transposed, h_transposed, seen, m, n,
                             LIMIT_H: tl.constexpr, LIMIT: tl.constexpr, BLOCK_M: tl.constexpr,
                             BLOCK_N: tl.constexpr):  # fmt: skip
     rows, columns, inside = _tile(m, n, BLOCK_M, BLOCK_N)
     gate, up = _gate_up(projected, rows, columns, inside, n)
     grad = tl.load(dh + rows[:, None] * n + columns[None, :], mask=inside, other=0.0).to(tl.float32)
-    sigmoid = tl.sigmoid(gate)
-    silu = gate * sigmoid
-    h = tl.clamp(silu * up * tl.load(scale_h), -LIMIT_H, LIMIT_H).to(h_transposed.dtype.element_ty)
+    h, by_gate, by_up = _swiglu_gradient(gate, up, grad)
+    h = tl.clamp(h * tl.load(scale_h), -LIMIT_H, LIMIT_H).to(h_transposed.dtype.element_ty)
     tl.store(h_transposed + columns[:, None] * m + rows[None, :], tl.trans(h), mask=tl.trans(inside))
-    by_up = grad * silu
-    by_gate = grad * up * (sigmoid + silu * (1 - sigmoid))
     tl.atomic_max(seen, tl.maximum(tl.max(tl.abs(by_gate)), tl.max(tl.abs(by_up))))
     factor = tl.load(scale)
     # The gradient is [m, 2n]: gate in the first n columns, up in the others.
@@ -86,6 +124,37 @@ def _grid(m: int, n: int) -> tuple[int, int]:
 
 
 BLOCKS = {"BLOCK_M": BLOCK_M, "BLOCK_N": BLOCK_N, "num_warps": WARPS}
+
+
+@torch.library.custom_op("albor::rotate", mutates_args=())
+def rotate(x: Tensor, cos: Tensor, sin: Tensor, sign: int) -> Tensor:
+    """x [B, T, heads, D] (a power of two), its pairs (i, i + D/2) turned by sign times the angles' [T, D/2]."""
+    rows, length, heads, width = x.shape
+    out = x.new_empty(x.shape)
+    grid = (triton.cdiv(length, TOKENS), rows, heads)
+    _rotate_kernel[grid](x, cos, sin, out, *x.stride()[:3], length, heads, sign, HALF=width // 2, BLOCK=TOKENS)
+    return out
+
+
+@rotate.register_fake
+def _(x: Tensor, cos: Tensor, sin: Tensor, sign: int) -> Tensor:
+    return x.new_empty(x.shape)
+
+
+@torch.library.custom_op("albor::swiglu_backward", mutates_args=())
+def swiglu_backward(projected: Tensor, dh: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradient by projected [M, 2I] given that by h [M, I]; and h."""
+    m, n = dh.shape
+    out, h = torch.empty_like(projected), torch.empty_like(dh)
+    _swiglu_backward_kernel[triton.cdiv(m, 32), triton.cdiv(n, 128)](
+        projected, dh, out, h, m, n, BLOCK_M=32, BLOCK_N=128, num_warps=8
+    )
+    return out, h
+
+
+@swiglu_backward.register_fake
+def _(projected: Tensor, dh: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(projected), torch.empty_like(dh)
 
 
 @torch.library.custom_op("albor::quantize", mutates_args=())
@@ -102,34 +171,34 @@ def _(x: Tensor, scale: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Ten
     return x.new_empty(m, n, dtype=dtype), x.new_empty(n, m, dtype=dtype), _empty(x)
 
 
-@torch.library.custom_op("albor::swiglu", mutates_args=())
-def swiglu(projected: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+@torch.library.custom_op("albor::swiglu8", mutates_args=())
+def swiglu8(projected: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     m, n = projected.shape[0], projected.shape[1] // 2
     out, seen = projected.new_empty(m, n, dtype=E4M3), _zero(projected)
-    _swiglu_kernel[_grid(m, n)](projected, scale, out, seen, m, n, LARGEST[E4M3], **BLOCKS)
+    _swiglu8_kernel[_grid(m, n)](projected, scale, out, seen, m, n, LARGEST[E4M3], **BLOCKS)
     return out, seen
 
 
-@swiglu.register_fake
+@swiglu8.register_fake
 def _(projected: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     m, n = projected.shape[0], projected.shape[1] // 2
     return projected.new_empty(m, n, dtype=E4M3), _empty(projected)
 
 
-@torch.library.custom_op("albor::swiglu_backward", mutates_args=())
-def swiglu_backward(
+@torch.library.custom_op("albor::swiglu8_backward", mutates_args=())
+def swiglu8_backward(
     projected: Tensor, dh: Tensor, scale_h: Tensor, scale: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     m, n = dh.shape
     out, transposed = dh.new_empty(m, 2 * n, dtype=E5M2), dh.new_empty(2 * n, m, dtype=E5M2)
     h_transposed, seen = dh.new_empty(n, m, dtype=E4M3), _zero(dh)
-    _swiglu_backward_kernel[_grid(m, n)](
+    _swiglu8_backward_kernel[_grid(m, n)](
         projected, dh, scale_h, scale, out, transposed, h_transposed, seen, m, n, LARGEST[E4M3], LARGEST[E5M2], **BLOCKS
     )
     return out, transposed, h_transposed, seen
 
 
-@swiglu_backward.register_fake
+@swiglu8_backward.register_fake
 def _(projected: Tensor, dh: Tensor, scale_h: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     m, n = dh.shape
     return (

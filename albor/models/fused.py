@@ -1,0 +1,44 @@
+"""RoPE and SwiGLU on a GPU, with the gradients that the compiler would make in more passes over memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Rotate(torch.autograd.Function):
+    """Turns the pairs (i, i + D/2) of x [B, T, heads, D] by the angles whose cosines and sines [T, D/2] are given."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        rotated: Tensor = torch.ops.albor.rotate(x, cos, sin, 1)
+        return rotated
+
+    @staticmethod
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, None, None]:
+        return torch.ops.albor.rotate(outputs[0], *ctx.saved_tensors, -1), None, None
+
+
+class FeedForward(torch.autograd.Function):
+    """down · (silu(gate · x) ⊙ up · x) of x [M, H], gate_up [2I, H] and down [H, I], all of one dtype.
+
+    Keeps what the matrices make of x and computes the activation again for the backward pass.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
+        projected = F.linear(x, gate_up)
+        ctx.save_for_backward(x, gate_up, down, projected)
+        gate, up = projected.chunk(2, dim=-1)
+        return F.linear(F.silu(gate) * up, down)
+
+    @staticmethod
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x, gate_up, down, projected = ctx.saved_tensors
+        dy = outputs[0]
+        by_projected, h = torch.ops.albor.swiglu_backward(projected, dy @ down)
+        return by_projected @ gate_up, by_projected.T @ x, dy.T @ h
