@@ -83,6 +83,7 @@ DETERMINING = {
     "optim.eps=2e-8": "pretrain",
     "optim.weight_decay=0.11": "pretrain",
     "optim.clip_norm=1.1": "pretrain",
+    "optim.zclip=2.5": "pretrain",
     "optim.schedule=wsd": "pretrain",
     "optim.min_lr_ratio=0.11": "pretrain",
     "optim.decay_fraction=0.21": "pretrain",
@@ -110,7 +111,8 @@ DETERMINING = {
     "eval.top_p=0.94": "eval",
 }
 ELSEWHERE = {"init_from", "inputs", "stage.name",
-             "stage.of", "optim.kind", "tokenizer.kind", "executor.kind"}  # fmt: skip
+             "stage.of", "optim.kind", "optim.matrix_lr", "optim.momentum", "optim.newton_schulz_steps",
+             "tokenizer.kind", "executor.kind"}  # fmt: skip
 """Keys that other tests are about, or that have a single value."""
 
 
@@ -198,6 +200,12 @@ def test_sources_are_known_by_their_content(planner: Planner, tmp_path) -> None:
 def test_steps_follow_from_a_budget_by_tokens(planner: Planner) -> None:
     """Another batch is another run, though the tokens are the same."""
     assert ids(planner, "trainer.tokens=1M", "trainer.grad_accum=2") != ids(planner, "trainer.tokens=1M")
+
+
+@pytest.mark.parametrize("text", ["optim.matrix_lr=1e-3", "optim.momentum=0.9", "optim.newton_schulz_steps=6"])
+def test_what_muon_alone_has_determines_its_runs(text: str, planner: Planner) -> None:
+    muon, changed = ids(planner, "optim=muon"), ids(planner, "optim=muon", text)
+    assert len({ids(planner)["pretrain"], muon["pretrain"], changed["pretrain"]}) == 3
 
 
 def test_the_order_of_a_mix_is_part_of_its_id(planner: Planner) -> None:

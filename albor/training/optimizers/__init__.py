@@ -37,7 +37,7 @@ def build(
     matrices = {name: p for name, p in parameters.items() if p.dim() == 2 and "layers" in name.split(".")}
     if any(isinstance(p, DTensor) for p in matrices.values()):
         raise TrainingError(
-            "Muon orthogonalises whole matrices, and fsdp leaves each device a share of their rows",
+            "fsdp leaves each device some rows of a matrix, and Muon orthogonalises whole matrices",
             help="optim=adamw, or trainer.strategy=ddp",
         )
     rest = [p for name, p in parameters.items() if name not in matrices]
