@@ -28,7 +28,7 @@ from albor.runs.metrics import NAME as METRICS
 from albor.runs.metrics import MetricsLog
 from albor.runs.progress import Progress
 from albor.runs.store import ARTIFACT, disk_error, exclusive
-from albor.runs.world import World, join, start_by_hand
+from albor.runs.world import World, join, rank_log, start_by_hand
 from albor.stages import base as stages
 from albor.stages.base import view
 
@@ -98,7 +98,10 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if world.size == 1:
             raise
-        world.report(traceback.format_exc(), f"{type(error).__name__}: {error}")
+        cause, log = f"{type(error).__name__}: {error}", rank_log(directory, world.rank)
+        with log.open("a", encoding="utf-8") as file:
+            traceback.print_exc(file=file)
+        world.report(f"{cause}\n  the traceback is in {log}", cause)
         return 1
 
 
@@ -117,13 +120,11 @@ def work(directory: Path, world: World) -> int:
 def refuse_other_world(directory: Path, stage: stages.Stage, config: Config, world: World) -> None:
     """Raises AlborError when the processes that were started are not those that the run is to have."""
     nodes, devices = (config.trainer.nodes, config.trainer.devices) if stage.distributed else (1, 1)
+    fix = f"start it by: {start_by_hand(directory, nodes, devices)}"
     if world.size != nodes * devices:
-        wanted = f"{nodes * devices} process{'' if nodes * devices == 1 else 'es'}"
-        help_ = start_by_hand(directory, nodes, devices) if stage.distributed else f"python -m albor.exec {directory}"
-        raise AlborError(f"this run has {wanted}, but {world.size} started", f"start it by: {help_}")
+        raise AlborError(f"the run has a world size of {nodes * devices}, these processes one of {world.size}", fix)
     if world.local_rank >= devices:
-        cause = f"this run has {devices} processes on each machine, but more were started on one"
-        raise AlborError(cause, f"start it by: {start_by_hand(directory, nodes, devices)}")
+        raise AlborError(f"there are more processes on this machine than trainer.devices={devices}", fix)
 
 
 def structured(run: Manifest, stage: stages.Stage) -> Config:

@@ -20,9 +20,9 @@ from types import FrameType
 from typing import IO
 
 from albor.errors import INTERRUPTED
-from albor.runs.world import FAILURES, Failure, failures
+from albor.runs.world import FAILURES, Failure, failures, rank_log
 
-GRACE = 10.0
+GRACE = 5.0
 """Seconds that the others have to end by themselves when a rank failed or rank 0 is done."""
 POLL = 0.05
 """Seconds between looks at the processes."""
@@ -77,20 +77,19 @@ class Processes:
         """Starts them and waits; ``name`` is what a single one is called. Rank 0 has this process's outputs, the others
         write to ``rank-N.log`` in ``logs``."""
         with TemporaryDirectory(prefix="albor-") as told, self._listening(), ExitStack() as opened:
-            processes = []
+            for log in self._logs.glob("rank-*.log"):
+                log.unlink()
+            processes: list[Process] = []
             for rank, environment in enumerate(self._environments(told)):
-                output = opened.enter_context(self._log(rank).open("wb")) if rank else None
+                output = opened.enter_context(rank_log(self._logs, rank).open("ab")) if rank else None
                 processes.append(self._start(environment, output))
                 opened.callback(kill, processes[-1])
             alive = self._wait(processes)
             end = self._end(name, [process.returncode for process in processes], alive, failures(Path(told)))
-        for log in map(self._log, range(1, self._count)):
+        for log in self._logs.glob("rank-*.log"):
             if not log.stat().st_size:
                 log.unlink()
         return end
-
-    def _log(self, rank: int) -> Path:
-        return self._logs / f"rank-{rank}.log"
 
     def _environments(self, told: str) -> list[dict[str, str]]:
         if self._count == 1:
@@ -112,8 +111,8 @@ class Processes:
         def ask(number: int, frame: FrameType | None) -> None:
             self._asked.append(signal.Signals(number))
 
-        # nohup ignores SIGHUP
-        heard = [number for number in self._forwarded if signal.getsignal(number) is not signal.SIG_IGN]
+        nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        heard = [number for number in self._forwarded if not (nohup and number == signal.SIGHUP)]
         before = {number: signal.signal(number, ask) for number in heard}
         try:
             yield
@@ -184,8 +183,9 @@ class Processes:
     def _last_lines(self, rank: int) -> str:
         if rank == 0:
             return ""
-        lines = self._log(rank).read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
-        return "".join(f"\n  {line}" for line in (lines and [f"the end of {self._log(rank)}:", *lines]))
+        log = rank_log(self._logs, rank)
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
+        return "".join(f"\n  {line}" for line in (lines and [f"the end of {log}:", *lines]))
 
 
 def kill(process: Process) -> None:

@@ -97,10 +97,17 @@ def slurm_port(environment: Mapping[str, str]) -> int:
     return PORTS[step % len(PORTS)]
 
 
+def rank_log(directory: Path, rank: int) -> Path:
+    """Where a rank of several writes what is not for the terminal."""
+    return directory / f"rank-{rank}.log"
+
+
 def start_by_hand(directory: Path, nodes: int, devices: int) -> str:
-    """The command that starts a run's ranks without albor; on several nodes, one for each of them."""
-    place = directory.absolute()
+    """The command that starts a run's processes without albor; on several nodes, one for each of them."""
+    what = f"-m albor.exec {directory.absolute()}"
+    if nodes * devices == 1:
+        return f"python {what}"
     if nodes == 1:
-        return f"torchrun --standalone --nproc-per-node {devices} -m albor.exec {place}"
-    rendezvous = f"--rdzv-backend c10d --rdzv-endpoint HOST:{PORTS[0]} --rdzv-id {place.name}"
-    return f"torchrun --nnodes {nodes} --nproc-per-node {devices} {rendezvous} -m albor.exec {place}"
+        return f"torchrun --standalone --nproc-per-node {devices} {what}"
+    rendezvous = f"--rdzv-backend c10d --rdzv-endpoint HOST:{PORTS[0]} --rdzv-id {directory.name}"
+    return f"torchrun --nnodes {nodes} --nproc-per-node {devices} {rendezvous} {what}"
