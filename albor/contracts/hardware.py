@@ -31,14 +31,16 @@ def memory(case: Case) -> Iterator[Found]:
 @contract(
     "C-FIT-002",
     "The checkpoints fit onto the disk",
-    formula="(3 · 12 + 4)·P ≤ hardware.disk",
+    formula="(12 · (keep_last + keep_best + 1) + 4)·P ≤ hardware.disk",
     stages=TRAINING,
 )
 def disk(case: Case) -> Iterator[Found]:
-    need, have = checkpoint_bytes(case.cfg.model), case.cfg.hardware.disk
+    trainer = case.cfg.trainer
+    need, have = checkpoint_bytes(case.cfg.model, trainer), case.cfg.hardware.disk
     if need > have:
-        message = f"checkpoints take {human_bytes(need)}, the disk has {human_bytes(have)}"
-        yield "error", "hardware.disk", message, "a larger disk: hardware.disk=…"
+        kept = f"{trainer.keep_last} newest, {trainer.keep_best} best and the one being written"
+        message = f"checkpoints ({kept}) take {human_bytes(need)}, the disk has {human_bytes(have)}"
+        yield "error", "hardware.disk", message, "keep fewer: trainer.keep_last=1; or a larger disk: hardware.disk=…"
 
 
 @contract(

@@ -37,9 +37,11 @@ def training_bytes(model: Model, trainer: Trainer, seq_len: int) -> int:
     return int(state_bytes(model, trainer) + tokens * activation_bytes_per_token(model, trainer))
 
 
-def checkpoint_bytes(model: Model) -> int:
-    """Disk that a training run fills: weights and moments of the checkpoints kept, and the exported model."""
-    return model.num_parameters * (12 * CHECKPOINTS_KEPT + 4)
+def checkpoint_bytes(model: Model, trainer: Trainer | None = None) -> int:
+    """Disk that a training run fills: weights and moments of the checkpoints kept and of the one being written, and
+    the exported model; without ``trainer``, of two kept ones."""
+    kept = trainer.keep_last + trainer.keep_best + 1 if trainer else CHECKPOINTS_KEPT
+    return model.num_parameters * (12 * kept + 4)
 
 
 def largest_micro_batch(model: Model, trainer: Trainer, seq_len: int, memory: int) -> int:
