@@ -9,7 +9,6 @@ from __future__ import annotations
 import faulthandler
 import os
 import socket
-import sys
 import threading
 import time
 import traceback
@@ -19,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Literal, NoReturn, Self
 
+from albor.runs.world import World
 from albor.training import blame
 from albor.training.blame import WAITING, Sign
 
@@ -215,7 +215,7 @@ class Heartbeat:
             f"error[{CODE}] {cause}\n  --> {self._stack_path(at_fault)}\n"
             "  help: the stacks lie there; the same command goes on from the last checkpoint"
         )
-        print(message, file=sys.stderr, flush=True)
+        World(self.rank).report(message, cause)
         if self.on_hang is not None:
             with suppress(Exception):  # the process ends in any case
                 self.on_hang(cause)

@@ -23,7 +23,7 @@ def run(directory: Path, how: str, *, ranks: int = 1, timeout: float = 2.0) -> s
 
 
 def said(done: subprocess.CompletedProcess[str]) -> list[str]:
-    return [line for line in done.stderr.splitlines() if line.startswith("error[")]
+    return [line for line in done.stderr.splitlines() if "error[E-HANG]" in line]
 
 
 def test_a_loader_that_hangs_is_named_and_its_stack_is_there(tmp_path):
