@@ -22,8 +22,6 @@ from albor.plan.nodes import Planner
 from albor.plan.resolver import Resolver
 
 ALPHABET = string.ascii_lowercase + string.digits + "_"
-VARIANTS = {"data.source.kind": ("stdlib", "local"), "tokenizer.kind": ("bpe", "hf")}
-"""Fields that tell a schema from its siblings: each sibling knows its own value only."""
 LISTS = ("eval.tasks",)
 
 
@@ -62,9 +60,8 @@ def vocabulary(groups: dict[str, list[str]]) -> list[list[Word]]:
     ]
     value_words = []
     for path, key in known.items():
-        values = VARIANTS.get(path, key.values)
         before, after = (f"{path}=[", "]") if path in LISTS else (f"{path}=", "")
-        value_words += [Word("value", v, before, after, frozenset(values)) for v in values]
+        value_words += [Word("value", v, before, after, frozenset(key.values)) for v in key.values]
     return [key_words, choice_words, value_words]
 
 

@@ -7,7 +7,7 @@ import dataclasses
 import inspect
 import itertools
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -30,7 +30,7 @@ class Key:
     default: Any
     help: str
     owner: str
-    """The schema that defines it."""
+    """The schema that defines it; several, when variants of a union share it."""
     required: bool
     """Whether YAML or the command line must give it."""
     values: tuple[str, ...] = ()
@@ -112,16 +112,38 @@ def walk(cls: type, prefix: str = "", *, entries: bool = False) -> Iterator[Key]
 @cache
 def keys(stage: str | None = None) -> dict[str, Key]:
     """Dotted path to key; the keys of one stage's own section, or of every stage's."""
-    found = {k.path: k for k in walk(Config) if k.path != "stage"}
+    found = by_path(k for k in walk(Config) if k.path != "stage")
     for name in (stage,) if stage else stages.names():
-        found |= {k.path: k for k in walk(stages.find(name).config, "stage.")}
+        found |= by_path(walk(stages.find(name).config, "stage."))
     return found
 
 
 @cache
 def entry_keys() -> dict[str, Key]:
     """The keys of the entries of mappings, with NAME for an entry's name."""
-    return {k.path: k for k in walk(Config, entries=True) if f".{NAME}." in k.path}
+    return by_path(k for k in walk(Config, entries=True) if f".{NAME}." in k.path)
+
+
+def by_path(found: Iterable[Key]) -> dict[str, Key]:
+    """Path to key. What several variants of a union have in common is one key; of what differs, the last one's."""
+    known: dict[str, Key] = {}
+    for key in found:
+        known[key.path] = _shared(known[key.path], key) if key.path in known else key
+    return known
+
+
+def _shared(one: Key, other: Key) -> Key:
+    if one.help != other.help:
+        return other
+    values = tuple(dict.fromkeys(one.values + other.values))
+    owners = dict.fromkeys([*one.owner.split(", "), other.owner])
+    return dataclasses.replace(
+        other,
+        type=f"one of {', '.join(values)}" if len(values) > 1 and values != other.values else other.type,
+        required=one.required or other.required or one.default != other.default,
+        owner=", ".join(owners),
+        values=values,
+    )
 
 
 def generic(path: str) -> str:

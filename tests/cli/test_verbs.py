@@ -166,7 +166,7 @@ def test_completion_is_asked_by_the_shell(albor, monkeypatch: pytest.MonkeyPatch
 def test_what_is_completed_is_accepted(planner) -> None:
     for key in keys().values():
         for value in key.values:
-            if key.path not in ("stage.name", "data.source.kind", "tokenizer.kind") and value:
+            if key.path != "stage.name" and not key.path.endswith(".kind") and value:  # a kind needs its own keys
                 stage = next(s for s in stages.names() if stages.find(s).reads_key(key.path) or s == "report")
                 text = f"eval.tasks=[{value}]" if key.path == "eval.tasks" else f"{key.path}={value}"
                 plan = planner.plan((text,) if stage == "report" else (f"stage={stage}", text))
