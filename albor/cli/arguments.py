@@ -20,6 +20,7 @@ VERBS: dict[str, str] = {
     "sample": "let a trained model continue a prompt",
     "eval": "measure a checkpoint on the rows of its run",
     "verify": "whether a checkpoint or run is whole, was trained and converged",
+    "monitor": "a run as it goes, or went: progress, curves, throughput, alerts, whether it lives (--once: as text)",
     "data": "rows of a packed corpus, decoded (inspect RUN), and what a corpus is made of (stats RUN)",
     "doctor": "what this machine has and lacks",
 }
@@ -30,13 +31,14 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "fit": ("json", "tokens_per_step"),
     "sample": ("prompt", "max_new_tokens", "temperature", "top_p", "seed"),
     "eval": ("strict",),
+    "monitor": ("once",),
     "data": ("split", "row", "rows", "all", "json"),
     "doctor": ("json",),
     "": ("multirun", "strict", "cfg"),
 }
 """Flags of each verb, beside --config-dir; "" is running a target."""
 
-WORDS = ("ls", "explain", "runs", "diff", "sample", "eval", "verify", "data")
+WORDS = ("ls", "explain", "runs", "diff", "sample", "eval", "verify", "monitor", "data")
 """Verbs that take words of their own: a group, a key, a run."""
 
 
@@ -63,6 +65,7 @@ class Arguments:
     row: int = 0
     rows: int = 1
     all: bool = False
+    once: bool = False
 
 
 class Parser(argparse.ArgumentParser):
@@ -91,6 +94,7 @@ def parser() -> Parser:
     p.add_argument("--row", type=int)
     p.add_argument("--rows", type=int)
     p.add_argument("--all", action="store_true")
+    p.add_argument("--once", action="store_true")
     return p
 
 

@@ -38,6 +38,8 @@ def answers(line: str) -> list[str]:
         found = list(groups)
     elif verb == "runs":
         found = groups["stage"]
+    elif verb == "monitor":
+        found = _runs()
     elif verb == "data" and len(words) == 3:
         found = ["inspect", "stats"]
     elif verb == "explain":
@@ -47,6 +49,12 @@ def answers(line: str) -> list[str]:
     else:
         found = _overrides(begun, groups) + (list(VERBS) if len(words) == 2 else [])
     return [f for f in found if f.startswith(begun)]
+
+
+def _runs() -> list[str]:
+    from albor.runs.store import outputs_of
+
+    return sorted(path.parent.name for path in outputs_of(()).glob("*/*/manifest.yaml"))
 
 
 def _keys() -> list[str]:

@@ -147,3 +147,11 @@ def exclusive(directory: Path) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def holder(directory: Path) -> int | None:
+    """The process that holds the run directory, or held it last; None when none ever did."""
+    try:
+        return int((directory / ".lock").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None

@@ -103,7 +103,7 @@ class Plateau:
             return None
         seen.told_at = loss
         lines = [
-            f"plateau: the loss went from {before:.3f} to {loss:.3f} in {step - seen.steps[index]:,} steps, and the "
+            f"the loss went from {before:.3f} to {loss:.3f} in {step - seen.steps[index]:,} steps, and the "
             f"gradient norm has sunk to {norm:.3g}, from {seen.peak_norm:.3g} after warmup"
         ]
         if self.causes:

@@ -45,6 +45,14 @@ def test_the_overview_names_everything(albor) -> None:
     assert "data.filters.max_characters" in albor("explain", "data.filters").out
 
 
+def test_keys_below_a_name_of_the_users_own_are_explained(albor) -> None:
+    out = albor("explain", "alerts.mine.above").out
+    assert out.startswith("alerts.NAME.above") and "number or null" in out
+    assert "alerts.NAME.for_seconds" in albor("explain", "alerts.mine").out
+    assert albor("explain", "data.source.parts.mine.weight").out.startswith("data.source.parts.NAME.weight")
+    assert "alerts.NAME.above" in albor("explain", "alerts.mine.abov").err
+
+
 def test_every_schema_field_has_a_docstring() -> None:
     owners = {k.owner for k in keys().values()}
     assert len(owners) >= 12

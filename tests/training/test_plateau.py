@@ -51,7 +51,7 @@ def test_the_originals_plateau_is_told_once_with_its_causes(noise: float) -> Non
     assert len(found) == 1
     step, said = found[0]
     assert 14_500 <= step <= 30_000
-    assert "plateau" in said and said.index("1. C-TRAINCFG-002: a") < said.index("2. C-TRAINCFG-003: b")
+    assert "gradient norm has sunk" in said and said.index("1. C-TRAINCFG-002: a") < said.index("2. C-TRAINCFG-003: b")
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear", "wsd", "constant"])
