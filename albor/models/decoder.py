@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from albor.config.schema.model import Model
+from albor.models import fp8, fused
 from albor.models.attention import Mask, attend
 from albor.models.cache import KVCache
-from albor.models.fp8 import Scales, feed_forward
 from albor.models.loss import linear_cross_entropy
 
 Rotation = tuple[Tensor, Tensor]
@@ -36,7 +36,7 @@ class Decoder(nn.Module):
         self.dtype = dtype
         """The computing dtype: float32 or bfloat16."""
         self.activation_checkpointing = activation_checkpointing
-        self.fp8: Scales | None = None
+        self.fp8: fp8.Scales | None = None
         """When given, feed-forward layers compute in fp8 while training."""
         self.model = Backbone(config)
         self.initialize()
@@ -135,7 +135,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, rotation: Rotation, index: int, cache: KVCache | None, mask: Mask) -> Tensor:
         q, k, v = (self._heads(part) for part in project(x, self.q_proj, self.k_proj, self.v_proj))
-        q, k, v = rotate(self.q_norm(q), rotation), rotate(self.k_norm(k), rotation), v
+        q, k = rotate(self.q_norm(q), rotation), rotate(self.k_norm(k), rotation)
         if cache is not None:
             k, v = cache.store(index, k.transpose(1, 2), v.transpose(1, 2))
             out = attend(q.transpose(1, 2), k, v, cache.mask)
@@ -159,9 +159,11 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor, scale: tuple[Tensor, Tensor] | None = None) -> Tensor:
         if scale is not None:
-            return feed_forward(x, self.gate_proj.weight, self.up_proj.weight, self.down_proj.weight, *scale)
-        gate, up = project(x, self.gate_proj, self.up_proj)
-        projected: Tensor = self.down_proj(F.silu(gate) * up)
+            return fp8.feed_forward(x, self.gate_proj.weight, self.up_proj.weight, self.down_proj.weight, *scale)
+        if x.is_cuda:
+            gate_up = torch.cat((self.gate_proj.weight, self.up_proj.weight)).to(x.dtype)
+            return fused.feed_forward(x, gate_up, self.down_proj.weight.to(x.dtype))
+        projected: Tensor = self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
         return projected
 
 
@@ -200,20 +202,18 @@ def project(x: Tensor, *layers: Linear) -> tuple[Tensor, ...]:
 
 
 def rotary(positions: Tensor, head_dim: int, theta: float, dtype: torch.dtype) -> Rotation:
-    """Cosines and sines of the rotary embedding (Su et al., 2021): [T, 1, D] of positions [T], [B, T, 1, D] of [B, T].
-
-    The first half of the sines is negative: ``rotate`` then needs no sign of its own.
-    """
+    """Cosines and sines of the rotary embedding (Su et al., 2021): [T, 1, D/2] of positions [T], [B, T, 1, D/2] of
+    [B, T]."""
     frequencies = theta ** -(torch.arange(0, head_dim, 2, device=positions.device).float() / head_dim)
     angles = (positions[..., None].float() * frequencies).unsqueeze(-2)
-    cos, sin = angles.cos(), angles.sin()
-    return torch.cat((cos, cos), dim=-1).to(dtype), torch.cat((-sin, sin), dim=-1).to(dtype)
+    return angles.cos().to(dtype), angles.sin().to(dtype)
 
 
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:
-    """Rotates the pairs (i, i + D/2) of x [B, T, heads, D] by their position's angle.
-
-    A roll, not two halves put together again: the compiler fuses it and its gradient into one pass.
-    """
+    """Rotates the pairs (i, i + D/2) of x [B, T, heads, D] by their position's angle."""
     cos, sin = rotation
-    return x * cos + x.roll(x.shape[-1] // 2, dims=-1) * sin
+    if x.is_cuda and cos.dim() == 3:
+        rotated: Tensor = fused.Rotate.apply(x, cos, sin)
+        return rotated
+    low, high = x.chunk(2, dim=-1)
+    return torch.cat((low * cos - high * sin, high * cos + low * sin), dim=-1)

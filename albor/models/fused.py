@@ -8,9 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+if torch.cuda.is_available():
+    from albor.models import kernels  # noqa: F401 - registers the operators
+
 
 class Rotate(torch.autograd.Function):
-    """Turns the pairs (i, i + D/2) of x [B, T, heads, D] by the angles whose cosines and sines [T, D/2] are given."""
+    """Turns the pairs (i, i + D/2) of x [B, T, heads, D] by angles given as cosines and sines [T, 1, D/2]."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -23,11 +26,14 @@ class Rotate(torch.autograd.Function):
         return torch.ops.albor.rotate(outputs[0], *ctx.saved_tensors, -1), None, None
 
 
-class FeedForward(torch.autograd.Function):
-    """down · (silu(gate · x) ⊙ up · x) of x [M, H], gate_up [2I, H] and down [H, I], all of one dtype.
+def feed_forward(x: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
+    """down · (silu(gate · x) ⊙ up · x) of x [..., H], gate_up [2I, H] and down [H, I], all of one dtype."""
+    out: Tensor = _FeedForward.apply(x.flatten(0, -2), gate_up, down)
+    return out.view(x.shape)
 
-    Keeps what the matrices make of x and computes the activation again for the backward pass.
-    """
+
+class _FeedForward(torch.autograd.Function):
+    """Keeps what the matrices make of x and computes the activation again for the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:

@@ -21,10 +21,14 @@ TOKENS = 64
 
 @triton.jit
 def _put(values, out, transposed, rows, columns, inside, m, n, LIMIT: tl.constexpr):
-    """Stores values [BLOCK_M, BLOCK_N] at (rows, columns) of out [m, n] and of its transpose, rounded to their type."""
-    rounded = tl.clamp(values, -LIMIT, LIMIT).to(out.dtype.element_ty)
-    tl.store(out + rows[:, None] * n + columns[None, :], rounded, mask=inside)
-    tl.store(transposed + columns[:, None] * m + rows[None, :], tl.trans(rounded), mask=tl.trans(inside))
+    """Stores values [BLOCK_M, BLOCK_N] at (rows, columns) of out [m, n] and of its transpose, rounded to their type.
+
+    Transposed before they are rounded: Triton 3.6 garbles tl.trans of 8-bit values in some layouts on Hopper.
+    """
+    values = tl.clamp(values, -LIMIT, LIMIT)
+    tl.store(out + rows[:, None] * n + columns[None, :], values.to(out.dtype.element_ty), mask=inside)
+    turned = tl.trans(values).to(out.dtype.element_ty)
+    tl.store(transposed + columns[:, None] * m + rows[None, :], turned, mask=tl.trans(inside))
 
 
 @triton.jit
@@ -75,17 +79,18 @@ def _swiglu_backward_kernel(projected, dh, out, h_out, m, n, BLOCK_M: tl.constex
 
 @triton.jit
 def _rotate_kernel(x, cos, sin, out, by_row, by_token, by_head, length, heads, sign, HALF: tl.constexpr,
-                   BLOCK: tl.constexpr):  # fmt: skip
+                   BLOCK_HALF: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
     """Rotates BLOCK tokens of one head: x [B, length, heads, 2·HALF] by its strides, out contiguous."""
     row, head = tl.program_id(1).to(tl.int64), tl.program_id(2)
     tokens = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    half = tl.arange(0, HALF)
+    half = tl.arange(0, BLOCK_HALF)
     inside = (tokens < length)[:, None] & (half < HALF)[None, :]
     source = x + row * by_row + tokens[:, None].to(tl.int64) * by_token + head * by_head + half[None, :]
     low = tl.load(source, mask=inside, other=0.0).to(tl.float32)
     high = tl.load(source + HALF, mask=inside, other=0.0).to(tl.float32)
     angle = tokens[:, None] * HALF + half[None, :]
-    c, s = tl.load(cos + angle, mask=inside, other=0.0), tl.load(sin + angle, mask=inside, other=0.0) * sign
+    c = tl.load(cos + angle, mask=inside, other=0.0).to(tl.float32)
+    s = tl.load(sin + angle, mask=inside, other=0.0).to(tl.float32) * sign
     target = out + ((row * length + tokens[:, None]) * heads + head) * (2 * HALF) + half[None, :]
     tl.store(target, (low * c - high * s).to(out.dtype.element_ty), mask=inside)
     tl.store(target + HALF, (high * c + low * s).to(out.dtype.element_ty), mask=inside)
@@ -110,8 +115,8 @@ def _swiglu8_backward_kernel(projected, dh, scale_h, scale, out, transposed, h_t
     gate, up = _gate_up(projected, rows, columns, inside, n)
     grad = tl.load(dh + rows[:, None] * n + columns[None, :], mask=inside, other=0.0).to(tl.float32)
     h, by_gate, by_up = _swiglu_gradient(gate, up, grad)
-    h = tl.clamp(h * tl.load(scale_h), -LIMIT_H, LIMIT_H).to(h_transposed.dtype.element_ty)
-    tl.store(h_transposed + columns[:, None] * m + rows[None, :], tl.trans(h), mask=tl.trans(inside))
+    h = tl.trans(tl.clamp(h * tl.load(scale_h), -LIMIT_H, LIMIT_H)).to(h_transposed.dtype.element_ty)
+    tl.store(h_transposed + columns[:, None] * m + rows[None, :], h, mask=tl.trans(inside))
     tl.atomic_max(seen, tl.maximum(tl.max(tl.abs(by_gate)), tl.max(tl.abs(by_up))))
     factor = tl.load(scale)
     # The gradient is [m, 2n]: gate in the first n columns, up in the others.
@@ -128,11 +133,12 @@ BLOCKS = {"BLOCK_M": BLOCK_M, "BLOCK_N": BLOCK_N, "num_warps": WARPS}
 
 @torch.library.custom_op("albor::rotate", mutates_args=())
 def rotate(x: Tensor, cos: Tensor, sin: Tensor, sign: int) -> Tensor:
-    """x [B, T, heads, D] (a power of two), its pairs (i, i + D/2) turned by sign times the angles' [T, D/2]."""
+    """The pairs (i, i + D/2) of x [B, T, heads, D], contiguous in D, turned by sign times the angles [T, 1, D/2]."""
     rows, length, heads, width = x.shape
     out = x.new_empty(x.shape)
     grid = (triton.cdiv(length, TOKENS), rows, heads)
-    _rotate_kernel[grid](x, cos, sin, out, *x.stride()[:3], length, heads, sign, HALF=width // 2, BLOCK=TOKENS)
+    blocks = {"HALF": width // 2, "BLOCK_HALF": triton.next_power_of_2(width // 2), "BLOCK": TOKENS}
+    _rotate_kernel[grid](x, cos, sin, out, *x.stride()[:3], length, heads, sign, **blocks)
     return out
 
 
