@@ -14,14 +14,15 @@ FP8_CAPABILITY = 8.9
 @contract(
     "C-FIT-001",
     "Training fits into the device's memory",
-    formula="16·P (18·P in bf16) + micro_batch · seq_len · activation bytes ≤ 0.92 · hardware.memory",
+    formula="16·P (18·P in bf16; Muon: 4 bytes less for each element of the blocks' matrices) + "
+    "micro_batch · seq_len · activation bytes ≤ 0.92 · hardware.memory",
     stages=TRAINING,
 )
 def memory(case: Case) -> Iterator[Found]:
     cfg = case.cfg
-    need = training_bytes(cfg.model, cfg.trainer, cfg.data.seq_len)
+    need = training_bytes(cfg.model, cfg.trainer, cfg.data.seq_len, cfg.optim)
     if need > 0.92 * cfg.hardware.memory:
-        most = largest_micro_batch(cfg.model, cfg.trainer, cfg.data.seq_len, cfg.hardware.memory)
+        most = largest_micro_batch(cfg.model, cfg.trainer, cfg.data.seq_len, cfg.hardware.memory, cfg.optim)
         have = f"{human_bytes(cfg.hardware.memory)} of {cfg.hardware.name}"
         message = f"about {human_bytes(need)} are needed, which the {have} cannot hold"
         fix = f"trainer.micro_batch_size={most}" if most else "a smaller model, or hardware with more memory"

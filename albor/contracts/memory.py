@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from albor.config.schema.model import Model
+from albor.config.schema.optim import AdamW, Muon
 from albor.config.schema.trainer import Trainer
 
 STATE_BYTES = 16
-"""Per parameter: float32 weight, gradient and two moments."""
+"""Per parameter: float32 weight, gradient and AdamW's two moments."""
+MUON_SAVES = 4
+"""Per element of the blocks' matrices: Muon has one moment. What a step of it works with, at most half a gigabyte, lies
+where the activations were."""
 EAGER = 1.7
 """Eager mode keeps what a compiled graph recomputes or fuses away (measured at 350m: 1.71 MB a token, not 1.02)."""
 CHECKPOINTS_KEPT = 3
@@ -25,16 +29,20 @@ def activation_bytes_per_token(model: Model, trainer: Trainer) -> float:
     return factor * width * model.num_hidden_layers * block + model.vocab_size * (width + 4)
 
 
-def state_bytes(model: Model, trainer: Trainer) -> int:
+def state_bytes(model: Model, trainer: Trainer, optim: AdamW | Muon | None) -> int:
     """Weights, gradients and optimizer state, and the bf16 copies that the matrix products read."""
     casts = 0 if trainer.precision == "float32" else 2
-    return (STATE_BYTES + casts) * model.num_parameters
+    by_adamw = (STATE_BYTES + casts) * model.num_parameters
+    if not isinstance(optim, Muon):
+        return by_adamw
+    block = model.hidden_size * (2 * model.hidden_size + 2 * model.kv_dim + 3 * model.intermediate_size)
+    return by_adamw - MUON_SAVES * model.num_hidden_layers * block
 
 
-def training_bytes(model: Model, trainer: Trainer, seq_len: int) -> int:
-    """Memory of one device at the peak of a step."""
+def training_bytes(model: Model, trainer: Trainer, seq_len: int, optim: AdamW | Muon | None = None) -> int:
+    """Memory of one device at the peak of a step; without ``optim``, with AdamW."""
     tokens = trainer.micro_batch_size * seq_len
-    return int(state_bytes(model, trainer) + tokens * activation_bytes_per_token(model, trainer))
+    return int(state_bytes(model, trainer, optim) + tokens * activation_bytes_per_token(model, trainer))
 
 
 def checkpoint_bytes(model: Model, trainer: Trainer | None = None) -> int:
@@ -44,7 +52,7 @@ def checkpoint_bytes(model: Model, trainer: Trainer | None = None) -> int:
     return model.num_parameters * (12 * kept + 4)
 
 
-def largest_micro_batch(model: Model, trainer: Trainer, seq_len: int, memory: int) -> int:
+def largest_micro_batch(model: Model, trainer: Trainer, seq_len: int, memory: int, optim: AdamW | Muon) -> int:
     """The most sequences whose activations fit beside the state in 92% of ``memory`` (the allocator needs the rest)."""
-    room = 0.92 * memory - state_bytes(model, trainer)
+    room = 0.92 * memory - state_bytes(model, trainer, optim)
     return max(0, int(room // (seq_len * activation_bytes_per_token(model, trainer))))

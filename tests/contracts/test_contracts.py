@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from albor.contracts import CONTRACTS, causes, check_all
-from albor.contracts.memory import largest_micro_batch, training_bytes
+from albor.contracts.memory import largest_micro_batch, state_bytes, training_bytes
 
 
 def mix(*parts: str) -> str:
@@ -323,13 +325,27 @@ def test_planned_inputs_count_before_they_are_built(planner) -> None:
 
 
 def test_the_largest_micro_batch_is_the_largest(case) -> None:
-    for model in ("tiny", "125m", "350m"):
-        for hardware in ("cpu", "rtx4090", "h200"):
-            cfg = case(f"model={model}", f"hardware={hardware}").cfg
-            most = largest_micro_batch(cfg.model, cfg.trainer, cfg.data.seq_len, cfg.hardware.memory)
-            assert most > 0
-            for batch, fits in ((most, True), (most + 1, False)):
-                made = case(f"model={model}", f"hardware={hardware}", f"trainer.micro_batch_size={batch}")
-                assert (not CONTRACTS["C-FIT-001"].findings(made)) == fits
-                need = training_bytes(made.cfg.model, made.cfg.trainer, made.cfg.data.seq_len)
-                assert (need <= 0.92 * cfg.hardware.memory) == fits
+    for words in itertools.product(
+        ("model=tiny", "model=125m", "model=350m"),
+        ("hardware=cpu", "hardware=rtx4090", "hardware=h200"),
+        ("optim=adamw", "optim=muon"),
+    ):
+        cfg = case(*words).cfg
+        most = largest_micro_batch(cfg.model, cfg.trainer, cfg.data.seq_len, cfg.hardware.memory, cfg.optim)
+        assert most > 0
+        for batch, fits in ((most, True), (most + 1, False)):
+            made = case(*words, f"trainer.micro_batch_size={batch}")
+            assert (not CONTRACTS["C-FIT-001"].findings(made)) == fits
+            need = training_bytes(made.cfg.model, made.cfg.trainer, made.cfg.data.seq_len, made.cfg.optim)
+            assert (need <= 0.92 * cfg.hardware.memory) == fits
+
+
+@pytest.mark.parametrize("words", [("model=tiny",), ("model=350m",), ("model=350m", "model.qk_norm=true")])
+def test_muon_has_one_moment_for_the_matrices_of_the_blocks(words, case) -> None:
+    adamw, muon = (case(*words, f"optim={name}").cfg for name in ("adamw", "muon"))
+    shape = adamw.model
+    norms = 2 * shape.hidden_size + (2 * shape.head_dim if shape.qk_norm else 0)
+    elsewhere = shape.vocab_size * shape.hidden_size + shape.num_hidden_layers * norms + shape.hidden_size
+    by_adamw = (16 if adamw.trainer.precision == "float32" else 18) * shape.num_parameters
+    assert state_bytes(shape, adamw.trainer, adamw.optim) == by_adamw
+    assert state_bytes(shape, muon.trainer, muon.optim) == by_adamw - 4 * (shape.num_parameters - elsewhere)

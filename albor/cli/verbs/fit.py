@@ -46,7 +46,7 @@ def tokens_per_step(arguments: Arguments, cfg: Config) -> int:
 def propose(cfg: Config, tokens: int) -> dict[str, Any]:
     """The largest micro-batch that fits and divides the step exactly. Raises AlborError when there is none."""
     world, seq_len = cfg.trainer.world_size, cfg.data.seq_len
-    most = largest_micro_batch(cfg.model, cfg.trainer, seq_len, cfg.hardware.memory)
+    most = largest_micro_batch(cfg.model, cfg.trainer, seq_len, cfg.hardware.memory, cfg.optim)
     if most < 1:
         cause = f"{cfg.model.name} does not fit {cfg.hardware.name} with one sequence of {seq_len:,} tokens"
         raise AlborError(cause, "a smaller model, a shorter data.seq_len, or hardware with more memory")
@@ -62,6 +62,6 @@ def propose(cfg: Config, tokens: int) -> dict[str, Any]:
         "micro_batch_size": micro,
         "grad_accum": per_device // micro,
         "tokens_per_step": tokens,
-        "memory": training_bytes(cfg.model, trainer, seq_len),
+        "memory": training_bytes(cfg.model, trainer, seq_len, cfg.optim),
         "overrides": f"trainer.micro_batch_size={micro} trainer.grad_accum={per_device // micro}",
     }
