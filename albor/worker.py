@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from albor.config.schema.config import Config
 from albor.config.sections import Structurer
@@ -23,7 +24,7 @@ from albor.errors import INTERRUPTED, AlborError
 from albor.runs import environment, manifest, tracking
 from albor.runs.files import fsync_directory, sha256_file, write_text
 from albor.runs.lineage import input_path
-from albor.runs.manifest import FileRef, Manifest
+from albor.runs.manifest import BASIS, FileRef, Manifest
 from albor.runs.metrics import NAME as METRICS
 from albor.runs.metrics import MetricsLog
 from albor.runs.progress import Progress
@@ -34,8 +35,6 @@ from albor.stages.base import view
 
 WORK = "work"
 """Finished parts of an artifact that is not whole yet."""
-BASIS = "basis.json"
-"""Digests of the inputs that the work in a run directory was done from."""
 
 
 class RunContext:
@@ -48,11 +47,12 @@ class RunContext:
         log: MetricsLog,
         tracker: tracking.Tracker,
         bar: Progress,
+        stop_at: int | None,
     ) -> None:
         self.directory = directory
         self.out = directory / f"{ARTIFACT}.partial"
         self.work = directory / WORK
-        self.inputs = inputs
+        self.inputs, self.stop_at = inputs, stop_at
         self._log, self._tracker, self._bar = log, tracker, bar
 
     def log(self, metrics: Mapping[str, float | int | str]) -> None:
@@ -174,13 +174,14 @@ def lead(directory: Path, stage: stages.Stage, config: Config) -> int:
         tracker = tracking.start(directory, running)
         try:
             with MetricsLog(directory) as log, Progress(stage.name) as bar:
-                context = RunContext(directory, inputs, log, tracker, bar)
+                context = RunContext(directory, inputs, log, tracker, bar, run.stop_at)
                 facts = stage.run(view(config, stage.reads), context)
             outcome.append(publish(directory, running, facts))
         finally:
             tracker.finish(outcome[0] if outcome else running, exit_code=0 if outcome else 1)
     if outcome[0].status == "interrupted":
-        print("interrupted, and saved; the same command goes on from here", file=sys.stderr)
+        if run.stop_at is None:
+            print("interrupted, and saved; the same command goes on from here", file=sys.stderr)
         return INTERRUPTED
     return 0
 
@@ -248,7 +249,8 @@ def follow(directory: Path, run: Manifest, stage: stages.Stage, config: Config) 
         def __call__(self, *args: object) -> None: ...
 
     inputs = {name: load_input(directory, name, ref) for name, ref in run.inputs.items()}
-    context = RunContext(directory, inputs, Silent(), tracking.NoTracker(), Silent())  # type: ignore[arg-type]
+    silent: Any = Silent()
+    context = RunContext(directory, inputs, silent, tracking.NoTracker(), silent, run.stop_at)
     try:
         stage.run(view(config, stage.reads), context)
     except stages.Interrupted:

@@ -21,6 +21,7 @@ VERBS: dict[str, str] = {
     "eval": "measure a checkpoint on the rows of its run",
     "verify": "whether a checkpoint or run is whole, was trained and converged",
     "monitor": "a run as it goes, or went: progress, curves, throughput, alerts, whether it lives (--once: as text)",
+    "replay": "train up to a step again, beside the run, and say whether every bit is the same",
     "data": "rows of a packed corpus, decoded (inspect RUN), and what a corpus is made of (stats RUN)",
     "doctor": "what this machine has and lacks",
 }
@@ -32,13 +33,14 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "sample": ("prompt", "max_new_tokens", "temperature", "top_p", "seed"),
     "eval": ("strict",),
     "monitor": ("once",),
+    "replay": ("step",),
     "data": ("split", "row", "rows", "all", "json"),
     "doctor": ("json",),
     "": ("multirun", "strict", "cfg"),
 }
 """Flags of each verb, beside --config-dir; "" is running a target."""
 
-WORDS = ("ls", "explain", "runs", "diff", "sample", "eval", "verify", "monitor", "data")
+WORDS = ("ls", "explain", "runs", "diff", "sample", "eval", "verify", "monitor", "replay", "data")
 """Verbs that take words of their own: a group, a key, a run."""
 
 
@@ -66,6 +68,7 @@ class Arguments:
     rows: int = 1
     all: bool = False
     once: bool = False
+    step: int | None = None
 
 
 class Parser(argparse.ArgumentParser):
@@ -95,6 +98,7 @@ def parser() -> Parser:
     p.add_argument("--rows", type=int)
     p.add_argument("--all", action="store_true")
     p.add_argument("--once", action="store_true")
+    p.add_argument("--step", type=int)
     return p
 
 

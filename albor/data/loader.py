@@ -37,6 +37,12 @@ def order(n: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.argsort(keys, kind="stable")
 
 
+def rows_of(n: int, *, batch_size: int, seed: int, index: int) -> tuple[int, int, NDArray[np.int64]]:
+    """Epoch, batch of the epoch and row numbers of global batch ``index`` (from 0) of a run over ``n`` rows."""
+    epoch, batch = divmod(index, n // batch_size)
+    return epoch, batch, order(n, seed=seed, epoch=epoch)[batch * batch_size : (batch + 1) * batch_size]
+
+
 class Batches:
     """This rank's part of every global batch.
 

@@ -15,6 +15,8 @@ from albor.runs.files import sha256_file, write_text
 
 Status = Literal["planned", "running", "interrupted", "failed", "done"]
 NAME = "manifest.yaml"
+BASIS = "basis.json"
+"""Digests of the inputs that the work in a run directory was done from."""
 SCHEMA = 1
 EXTERNAL = ("files", "hub")
 """Stages of inputs that no run of ours made."""
@@ -66,6 +68,8 @@ class Manifest:
     started: float | None = None
     finished: float | None = None
     error: str | None = None
+    stop_at: int | None = None
+    """The last step of a replay; null trains to the end."""
 
     def to(self, status: Status, **changes: Any) -> Manifest:
         return replace(self, status=status, **changes)

@@ -52,6 +52,8 @@ class Context(Protocol):
     work: Path
     """Where finished parts are kept until the run is done; a rerun finds them."""
     inputs: Mapping[str, Input]
+    stop_at: int | None
+    """The last step to train, when the run is a replay; the schedule stays that of the whole run."""
 
     def log(self, metrics: Mapping[str, float | int | str]) -> None: ...
     def progress(self, done: float, total: float, text: str = "") -> None: ...
