@@ -21,6 +21,7 @@ CODES: dict[str, str] = {
     "E-DATA": "A corpus, tokenizer or dataset that cannot be used as asked.",
     "E-MODEL": "A checkpoint that is missing, damaged, or not one the decoder computes.",
     "E-TRAIN": "Training that had to stop: a loss that is not finite, checkpoints that are damaged.",
+    "E-HANG": "A rank or loader made no progress for trainer.hang_after; the stacks of all threads were written.",
     "E-DEVICE": "A device that the config names and this machine does not have.",
     "E-PATH": "A directory that is not there or cannot be used.",
 }

@@ -93,12 +93,11 @@ def metrics(directory: Path) -> dict[int, dict[str, Any]]:
     return found
 
 
-def compare(then: Path, now: Path) -> list[Step]:
-    """The steps that two run directories both recorded."""
+def compare(then: Path, now: Path, last: int) -> list[Step]:
+    """The steps to ``last`` that two run directories both recorded."""
     recorded, again = metrics(then), metrics(now)
-    return [
-        Step(number, recorded[number], again[number]) for number in sorted(recorded.keys() & again.keys()) if number
-    ]
+    both = sorted(number for number in recorded.keys() & again.keys() if 0 < number <= last)
+    return [Step(number, recorded[number], again[number]) for number in both]
 
 
 def changes(then: Path, now: Path) -> list[str]:

@@ -61,8 +61,8 @@ def refuse(found: Run, step: int) -> None:
 
 def verdict(found: Run, directory: Path, step: int) -> int:
     """Prints the steps, what has changed around them, and whether all is the same; 1 when it is not."""
-    compared = replay.compare(found.directory, directory)
-    print(step_table(compared[-SHOWN_STEPS:]))
+    compared = replay.compare(found.directory, directory, step)
+    print(step_table([entry for entry in compared if "loss" in entry.then][-SHOWN_STEPS:]))
     changed = replay.changes(found.directory, directory)
     if changed:
         print(paint("bits may differ, because this is not the same: ", "yellow") + "; ".join(changed))
@@ -90,7 +90,7 @@ def step_table(compared: Sequence[Step]) -> str:
     rows = [
         [
             str(entry.number),
-            *(repr(side.get(key, "–")) for key in ("loss", "grad_norm") for side in (entry.then, entry.now)),
+            *(str(side.get(key)) for key in ("loss", "grad_norm") for side in (entry.then, entry.now)),
             "differs" if entry.differing else "equal",
         ]
         for entry in compared
