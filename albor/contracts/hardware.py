@@ -9,6 +9,7 @@ from albor.contracts.base import TRAINING, Case, Found, contract
 from albor.contracts.memory import checkpoint_bytes, largest_micro_batch, training_bytes
 
 FP8_CAPABILITY = 8.9
+FP8_MULTIPLE = 16
 
 
 @contract(
@@ -47,7 +48,8 @@ def disk(case: Case) -> Iterator[Found]:
 @contract(
     "C-HW-001",
     "The precision exists on the device",
-    formula="fp8 ⇒ compute capability ≥ 8.9; the device has a peak for the precision",
+    formula="fp8 ⇒ compute capability ≥ 8.9, 16 | hidden, ffn, micro_batch · seq_len, no fsdp; the device has a peak "
+    "for the precision",
     stages=TRAINING,
 )
 def precision(case: Case) -> Iterator[Found]:
@@ -57,11 +59,27 @@ def precision(case: Case) -> Iterator[Found]:
         message = f"fp8 needs CUDA compute capability {FP8_CAPABILITY}; {have}"
         yield "error", "trainer.precision", message, "trainer.precision=bf16, or hardware=h100"
     elif wanted == "fp8":
-        message = "this release trains in float32 and bf16; fp8 comes with its kernels"
-        yield "error", "trainer.precision", message, "trainer.precision=bf16"
+        yield from fp8_shapes(case)
     elif getattr(hardware.peak_flops, wanted) is None:
         message = f"{hardware.name} has no {wanted} arithmetic"
         yield "error", "trainer.precision", message, "trainer.precision=float32"
+
+
+def fp8_shapes(case: Case) -> Iterator[Found]:
+    cfg = case.cfg
+    tokens = cfg.trainer.micro_batch_size * cfg.data.seq_len
+    for path, size in (
+        ("model.hidden_size", cfg.model.hidden_size),
+        ("model.intermediate_size", cfg.model.intermediate_size),
+        ("trainer.micro_batch_size", tokens),
+    ):
+        if size % FP8_MULTIPLE:
+            what = f"{size:,} tokens of a micro-batch" if size == tokens else f"{size:,}"
+            message = f"fp8 matrix products need multiples of {FP8_MULTIPLE}, not {what}"
+            yield "error", path, message, "another size, or trainer.precision=bf16"
+    if cfg.trainer.strategy == "fsdp":
+        message = "fp8's feed-forward layers need whole weights, and fsdp shares them out"
+        yield "error", "trainer.strategy", message, "trainer.strategy=ddp, or trainer.precision=bf16"
 
 
 @contract(

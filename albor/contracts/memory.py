@@ -13,8 +13,6 @@ MUON_SAVES = 4
 where the activations were."""
 EAGER = 1.7
 """Eager mode keeps what a compiled graph recomputes or fuses away (measured at 350m: 1.71 MB a token, not 1.02)."""
-CHECKPOINTS_KEPT = 3
-"""Two good ones and the one being written."""
 
 
 def activation_bytes_per_token(model: Model, trainer: Trainer) -> float:
@@ -29,7 +27,7 @@ def activation_bytes_per_token(model: Model, trainer: Trainer) -> float:
     return factor * width * model.num_hidden_layers * block + model.vocab_size * (width + 4)
 
 
-def state_bytes(model: Model, trainer: Trainer, optim: AdamW | Muon | None) -> int:
+def state_bytes(model: Model, trainer: Trainer, optim: AdamW | Muon) -> int:
     """Weights, gradients and optimizer state, and the bf16 copies that the matrix products read."""
     casts = 0 if trainer.precision == "float32" else 2
     by_adamw = (STATE_BYTES + casts) * model.num_parameters
@@ -39,16 +37,16 @@ def state_bytes(model: Model, trainer: Trainer, optim: AdamW | Muon | None) -> i
     return by_adamw - MUON_SAVES * model.num_hidden_layers * block
 
 
-def training_bytes(model: Model, trainer: Trainer, seq_len: int, optim: AdamW | Muon | None = None) -> int:
-    """Memory of one device at the peak of a step; without ``optim``, with AdamW."""
+def training_bytes(model: Model, trainer: Trainer, seq_len: int, optim: AdamW | Muon) -> int:
+    """Memory of one device at the peak of a step."""
     tokens = trainer.micro_batch_size * seq_len
     return int(state_bytes(model, trainer, optim) + tokens * activation_bytes_per_token(model, trainer))
 
 
-def checkpoint_bytes(model: Model, trainer: Trainer | None = None) -> int:
+def checkpoint_bytes(model: Model, trainer: Trainer) -> int:
     """Disk that a training run fills: weights and moments of the checkpoints kept and of the one being written, and
-    the exported model; without ``trainer``, of two kept ones."""
-    kept = trainer.keep_last + trainer.keep_best + 1 if trainer else CHECKPOINTS_KEPT
+    the exported model."""
+    kept = trainer.keep_last + trainer.keep_best + 1
     return model.num_parameters * (12 * kept + 4)
 
 

@@ -188,9 +188,12 @@ class Codec:
         return str(self._tokenizer.decode(ids, skip_special_tokens=skip_special))
 
     def save(self, directory: Path) -> None:
-        """Write the ``tokenizer.json`` that this codec was made from, and which of its tokens play which role."""
-        write_text(directory / FILE, self._saved)
-        write_text(directory / ROLES, json.dumps(self._roles))
+        for name, content in self.files().items():
+            write_text(directory / name, content)
+
+    def files(self) -> dict[str, str]:
+        """The ``tokenizer.json`` that this codec was made from, and which of its tokens play which role."""
+        return {FILE: self._saved, ROLES: json.dumps(self._roles)}
 
 
 def _load(path: Path) -> Tokenizer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from torch import Tensor
 from albor.config.schema.model import Model
 from albor.models.decoder import Decoder
 from albor.models.errors import ModelError
-from albor.models.llama_config import CONFIG_FILE, read_config, read_json, to_json
+from albor.models.llama_config import CONFIG_FILE, config_text, read_config, read_json
 from albor.runs.files import atomic_path, write_text
 
 WEIGHTS_FILE = "model.safetensors"
@@ -24,24 +23,23 @@ EMBEDDING = "model.embed_tokens.weight"
 
 
 def save_model(
-    model: Decoder,
+    config: Model,
+    weights: Mapping[str, Tensor],
     directory: Path,
     *,
     eos_token_id: int | None = None,
     pad_token_id: int | None = None,
     dtype: torch.dtype = torch.float32,
-    extra: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes the model, each file whole or not at all.
+    """Writes a decoder's state dict and config.json, each file whole or not at all.
 
-    ``dtype`` is that of the tensors in the file; ``extra`` are text files (name to content), such as tokenizer.json.
+    ``dtype`` is that of the tensors in the file.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    tensors = {name: tensor.to("cpu", dtype) for name, tensor in model.state_dict().items()}
+    tensors = {name: tensor.to("cpu", dtype) for name, tensor in weights.items()}
     save_tensors(tensors, directory / WEIGHTS_FILE)
-    config = to_json(model.config, dtype=dtype, eos_token_id=eos_token_id, pad_token_id=pad_token_id)
-    for name, content in {**(extra or {}), CONFIG_FILE: json.dumps(config, indent=2) + "\n"}.items():
-        write_text(directory / name, content)
+    text = config_text(config, dtype=dtype, eos_token_id=eos_token_id, pad_token_id=pad_token_id)
+    write_text(directory / CONFIG_FILE, text)
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:

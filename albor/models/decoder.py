@@ -57,11 +57,15 @@ class Decoder(nn.Module):
         """Logits [B, T, V] of the token after each of ``tokens`` [B, T], in the computing dtype."""
         return self.logits(self.hidden(tokens, cache))
 
-    def hidden(self, tokens: Tensor, cache: KVCache | None = None, mask: Mask = None) -> Tensor:
-        """Final hidden states [B, T, H].
+    def hidden(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:
+        """Final hidden states [B, T, H]; with a cache, ``tokens`` continue its rows and are added to it."""
+        normed: Tensor = self.model.norm(self._blocks(tokens, cache))
+        return normed
 
-        With a cache, ``tokens`` continue its rows and are added to it. A mask (``attention.documents``) says which
-        earlier tokens each one sees; without it, all of them.
+    def _blocks(self, tokens: Tensor, cache: KVCache | None = None, mask: Mask = None) -> Tensor:
+        """The residual stream after the last block [B, T, H].
+
+        A mask (``attention.documents``) says which earlier tokens each one sees; without it, all of them.
         """
         config, x = self.config, F.embedding(tokens, self.model.embed_tokens.weight).to(self.dtype)
         if cache is None:
@@ -76,8 +80,7 @@ class Decoder(nn.Module):
                 x = checkpoint(layer, x, rotation, index, cache, mask, scale, use_reentrant=False)
             else:
                 x = layer(x, rotation, index, cache, mask, scale)
-        normed: Tensor = self.model.norm(x)
-        return normed
+        return x
 
     def logits(self, hidden: Tensor) -> Tensor:
         return F.linear(hidden, self.model.embed_tokens.weight.to(hidden.dtype))
@@ -87,8 +90,18 @@ class Decoder(nn.Module):
 
         ``z_loss`` adds that weight times log²Z of each token's softmax (PaLM, section 5).
         """
-        hidden = self.hidden(tokens, mask=mask).flatten(0, 1)
+        return self._loss(self._blocks(tokens, mask=mask), labels, z_loss)
+
+    def _loss(self, x: Tensor, labels: Tensor, z_loss: float) -> Tensor:
+        hidden: Tensor = self.model.norm(x).flatten(0, 1)
         return linear_cross_entropy(hidden, self.model.embed_tokens.weight, labels.flatten(), z_loss)
+
+    def compile_regions(self) -> None:
+        """Compiles a block, once for all of them, and the loss: a whole graph takes three times as long to compile and
+        is no faster."""
+        for layer in self.model.layers:
+            layer.compile(dynamic=False, fullgraph=True)
+        self._loss = torch.compile(self._loss, dynamic=False, fullgraph=True)  # type: ignore[method-assign]
 
 
 class Backbone(nn.Module):

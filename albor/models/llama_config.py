@@ -1,4 +1,4 @@
-"""``config.json`` of transformers' LlamaForCausalLM, written for old and new readers, read with surprises refused."""
+"""``config.json`` of transformers' LlamaForCausalLM and Qwen3ForCausalLM: for old and new readers, surprises refused."""
 
 from __future__ import annotations
 
@@ -13,23 +13,26 @@ from albor.config.schema.model import Model
 from albor.models.errors import ModelError
 
 CONFIG_FILE = "config.json"
+ARCHITECTURES = {"llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}
+"""By model type; Qwen3 without biases is Llama with QK-norm."""
 EXPECTED = {
-    "model_type": "llama",
     "hidden_act": "silu",
     "tie_word_embeddings": True,
     "attention_bias": False,
     "mlp_bias": False,
 }
-"""The Llama layout that the decoder computes."""
+"""The layout that the decoder computes."""
 LLAMA_DEFAULTS = {"hidden_act": "silu", "tie_word_embeddings": False, "attention_bias": False, "mlp_bias": False}
 """What transformers takes an absent key to mean."""
 
 
-def to_json(model: Model, *, dtype: torch.dtype, eos_token_id: int | None, pad_token_id: int | None) -> dict[str, Any]:
+def config_text(model: Model, *, dtype: torch.dtype, eos_token_id: int | None, pad_token_id: int | None) -> str:
     """The content of config.json. Rope and dtype are said twice: transformers renamed both keys in its version 5."""
     dtype_name = str(dtype).removeprefix("torch.")
-    return {
-        "architectures": ["LlamaForCausalLM"],
+    layout = "qwen3" if model.qk_norm else "llama"
+    content = {
+        "architectures": [ARCHITECTURES[layout]],
+        "model_type": layout,
         **EXPECTED,
         "name": model.name,
         "hidden_size": model.hidden_size,
@@ -52,13 +55,15 @@ def to_json(model: Model, *, dtype: torch.dtype, eos_token_id: int | None, pad_t
         "pad_token_id": pad_token_id,
         "use_cache": True,
     }
+    return json.dumps(content, indent=2) + "\n"
 
 
 def read_config(directory: Path) -> Model:
     """The model described by a directory's config.json. Raises ModelError when it is not one the decoder computes."""
     raw = read_json(directory / CONFIG_FILE)
-    if "model_type" not in raw:
-        raise _refusal(directory, "model_type", None, EXPECTED["model_type"])
+    layout = raw.get("model_type")
+    if layout not in ARCHITECTURES:
+        raise _refusal(directory, "model_type", layout, "llama or qwen3")
     for key, expected in EXPECTED.items():
         value = raw.get(key, LLAMA_DEFAULTS.get(key))
         if value != expected:
@@ -76,6 +81,7 @@ def read_config(directory: Path) -> Model:
             rope_theta=_rope_theta(directory, raw),
             rms_norm_eps=raw.get("rms_norm_eps", 1e-6),
             initializer_range=raw.get("initializer_range", 0.02),
+            qk_norm=layout == "qwen3",
         )
     except KeyError as error:
         raise ModelError(f"{directory / CONFIG_FILE} has no {error}", help="export the model again") from None

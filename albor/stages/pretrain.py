@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from albor.config.budget import budget
 from albor.config.schema.config import Config as Whole
 from albor.config.schema.model import Model
-from albor.contracts import CONTRACTS, Case
+from albor.contracts import CONTRACTS, Case, causes
 from albor.contracts.memory import checkpoint_bytes, training_bytes
 from albor.errors import AlborError
+from albor.runs import checkpoints, manifest
 from albor.runs.files import sha256_file
 from albor.stages.base import Context, Cost, Facts, Interrupted, Stage
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from albor.data.tokenizer import Codec
+    from albor.training.job import Job
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,21 +41,41 @@ def cost(cfg: Whole, inputs: Mapping[str, Facts]) -> Cost:
         tensors=cfg.model.num_tensors,
         tokens=b.total_tokens,
         flops=flops,
-        memory=training_bytes(cfg.model, cfg.trainer, cfg.data.seq_len),
-        disk=checkpoint_bytes(cfg.model),
+        memory=training_bytes(cfg.model, cfg.trainer, cfg.data.seq_len, cfg.optim),
+        disk=checkpoint_bytes(cfg.model, cfg.trainer),
         seconds=flops / speed if speed else None,
     )
 
 
 def run(cfg: Whole, context: Context) -> Facts:
+    from albor.models.checkpoint import save_model
+    from albor.training import pretrain
+
+    job, start, codec = prepare_training(cfg, context)
+    trained = pretrain.fit(cfg.model, job, start)
+    if trained.result["interrupted"] or job.stop_at is not None:
+        raise Interrupted
+    if trained.rank:
+        return {}
+    save_model(cfg.model, trained.weights, context.out, eos_token_id=codec.eos_id, pad_token_id=codec.pad_id)
+    codec.save(context.out)
+    return {
+        "parameters": cfg.model.num_parameters,
+        "vocab_size": cfg.model.vocab_size,
+        "tokenizer_sha256": sha256_file(context.out / "tokenizer.json"),
+        **trained.result,
+    }
+
+
+def prepare_training(cfg: Whole, context: Context) -> tuple[Job, Mapping[str, Tensor] | None, Codec]:
+    """The run's job, the weights to start from (None: random ones), and the rows' tokenizer."""
+    import torch
+
     from albor.data.loader import Batches, sequential
     from albor.data.parquet import shards
     from albor.data.rows import Rows
     from albor.data.tokenizer import Codec
-    from albor.models.checkpoint import load_weights, save_model
-    from albor.models.hub import fetch
-    from albor.models.llama_config import read_config
-    from albor.training import pretrain
+    from albor.models.llama_config import CONFIG_FILE, config_text
     from albor.training.job import Job
 
     rows = context.inputs["rows"]
@@ -60,10 +87,17 @@ def run(cfg: Whole, context: Context) -> Facts:
         num_parameters=cfg.model.num_parameters,
         num_sequences=len(train),
     ).actual
+    files = {
+        CONFIG_FILE: config_text(cfg.model, dtype=torch.float32, eos_token_id=codec.eos_id, pad_token_id=codec.pad_id),
+        checkpoints.RUN: (context.directory / manifest.NAME).read_text(encoding="utf-8"),
+        **codec.files(),
+    }
     job = Job(
+        name=f"{context.directory.parent.name}/{context.directory.name}",
         optim=cfg.optim,
         trainer=cfg.trainer,
         total_steps=steps,
+        stop_at=context.stop_at,
         seq_len=cfg.data.seq_len,
         seed=cfg.seed,
         train=lambda rank, world: Batches(
@@ -76,28 +110,39 @@ def run(cfg: Whole, context: Context) -> Facts:
             dataset=rows.digest or rows.id,
         ),
         validation=lambda: sequential(val, batch_size=cfg.trainer.micro_batch_size, seq_len=cfg.data.seq_len),
-        directory=context.directory / "checkpoints",
+        directory=context.directory / checkpoints.DIRECTORY,
         log=context.log,
+        files=files,
+        peak_flops=peak_flops(cfg),
+        alerts=cfg.alerts,
+        plateau_causes=causes(Case(cfg, "pretrain", {name: i.facts for name, i in context.inputs.items()})),
+        eos_id=codec.eos_id,
         val_bytes_per_token=bytes_per_token(rows.facts),
         progress=lambda step, total, metrics: context.progress(step, total, summary(metrics)),
     )
+    return job, initial_weights(cfg, context), codec
+
+
+def initial_weights(cfg: Whole, context: Context) -> Mapping[str, Tensor] | None:
+    from albor.models.checkpoint import load_weights
+    from albor.models.hub import fetch
+    from albor.models.llama_config import read_config
+
     given = context.inputs.get("init_from")
-    start = None
-    if given is not None:
-        place = fetch(str(given.path)) if given.id.startswith("hf:") else given.path
-        refuse_other_shape(cfg, read_config(place))
-        start = load_weights(place, cfg.model)
-    trained = pretrain.fit(cfg.model, job, start)
-    if trained.result["interrupted"]:
-        raise Interrupted
-    save_model(trained.model, context.out, eos_token_id=codec.eos_id, pad_token_id=codec.pad_id)
-    codec.save(context.out)
-    return {
-        "parameters": cfg.model.num_parameters,
-        "vocab_size": cfg.model.vocab_size,
-        "tokenizer_sha256": sha256_file(context.out / "tokenizer.json"),
-        **trained.result,
-    }
+    if given is None:
+        return None
+    place = fetch(str(given.path)) if given.id.startswith("hf:") else given.path
+    refuse_other_shape(cfg, read_config(place))
+    return load_weights(place, cfg.model)
+
+
+def peak_flops(cfg: Whole) -> float | None:
+    """Of all devices together, by the hardware's table: bf16's also for fp8, so that shares compare."""
+    if cfg.trainer.accelerator != cfg.hardware.accelerator:
+        return None
+    peaks = cfg.hardware.peak_flops
+    peak = peaks.float32 if cfg.trainer.precision == "float32" else peaks.bf16
+    return peak * cfg.trainer.world_size if peak else None
 
 
 def refuse_other_shape(cfg: Whole, theirs: Model) -> None:
@@ -126,7 +171,7 @@ def summary(metrics: Mapping[str, float | int]) -> str:
 
 STAGE = Stage(
     name="pretrain",
-    version=1,
+    version=2,
     makes="model",
     config=Config,
     reads=("model", "data.seq_len", "optim", "trainer", "seed", "init_from"),

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import gc
-import math
-import statistics
 import time
 from abc import abstractmethod
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.strategies import ParallelStrategy
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from albor.config.schema.trainer import Trainer
 from albor.models.decoder import Decoder
-from albor.training import checkpoint, optimizer, rng
-from albor.training.batches import Window
-from albor.training.errors import TrainingError
+from albor.models.fp8 import Scales
+from albor.training import optimizers, parallel, rng
+from albor.training.batches import Batch, Window
+from albor.training.checkpoint import Checkpoint, Writer
 from albor.training.interrupt import Interrupt
-from albor.training.job import Job, Metrics
+from albor.training.job import Job
 from albor.training.progress import Progress
+from albor.training.readback import Readback
+from albor.training.recorder import Recorder
 from albor.training.validation import evaluate
+from albor.training.watchdog import Heartbeat
+
+CALIBRATIONS = 2
+"""Passes over the first batch that set the scales of fp8: the second one sees what the first had to guess."""
 
 
 class Objective(pl.LightningModule):
@@ -35,198 +39,244 @@ class Objective(pl.LightningModule):
     gradients equals one large batch even when the numbers of labels differ.
     """
 
-    def __init__(self, decoder: Decoder, job: Job, interrupt: Interrupt) -> None:
+    def __init__(self, decoder: Decoder, job: Job, interrupt: Interrupt, heartbeat: Heartbeat) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.decoder, self.job, self.interrupt = decoder, job, interrupt
+        self.decoder, self.job, self.interrupt, self.heartbeat = decoder, job, interrupt, heartbeat
         self.state = Progress()
-        self.resume_from: checkpoint.Checkpoint | None = None
-        self._training_loss: Callable[..., Tensor] = self.loss_sum
-        if job.trainer.compile:
-            self._training_loss = torch.compile(self.loss_sum, dynamic=False, fullgraph=True)
-        self._loss = self._norm = torch.zeros(())
-        self._in_a_row = self._worst = torch.zeros((), dtype=torch.long)
-        self._latest: Metrics = {}
-        self._rates: list[float] = []
-        self._started = self._clock = time.perf_counter()
-        self._clock_step = 0
+        self.resume_from: Checkpoint | None = None
+        self.weights: Mapping[str, Tensor] = {}
+        """The decoder's state dict at the end, whole on rank 0."""
+        self._writer: Writer | None = None
+        self._stopping = False
+        self._started = time.perf_counter()
 
     @abstractmethod
     def loss_sum(self, *batch: Tensor) -> Tensor:
         """The objective summed over the valid labels of a micro-batch (float32 scalar)."""
 
-    # --- one step ---
+    # --- set up ---
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return optimizer.build(self.decoder, self.job.optim)
+    def configure_model(self) -> None:
+        trainer = self.job.trainer
+        if trainer.strategy == "fsdp" and trainer.world_size > 1:
+            parallel.shard(self.decoder, trainer, self.device_mesh["data_parallel"])
+        elif trainer.compile:
+            self.decoder.compile_regions()
 
-    def transfer_batch_to_device(self, batch: Window, device: torch.device, dataloader_idx: int) -> Window:
-        return batch.to(device)
-
-    def training_step(self, window: Window, index: int) -> None:
-        adamw = self._optimizer()
-        for group in adamw.param_groups:
-            group["lr"] = self._learning_rate(self.state.step + 1)
-        self._loss = self._accumulate(window)
-        self._norm = optimizer.clip(self.decoder.parameters(), self.job.optim.clip_norm)
-        finite = self._loss.isfinite() & self._norm.isfinite()
-        optimizer.step_if(adamw, finite)
-        adamw.zero_grad(set_to_none=True)
-        self.state.advance(self.job.tokens_per_step, window.position)
-        self._count_non_finite(finite)
-
-    def _learning_rate(self, step: int) -> float:
-        return optimizer.learning_rate(
-            self.job.optim, step=step, warmup_steps=self.job.trainer.warmup_steps, total_steps=self.job.total_steps
-        )
-
-    def _accumulate(self, window: Window) -> Tensor:
-        """Leaves the gradient of the window's mean loss in the parameters and gives that loss (float32 scalar)."""
-        valid = self._sum_ranks(torch.tensor(float(window.valid), device=self.device)).clamp(min=1)
-        total = torch.zeros((), device=self.device)
-        for index, batch in enumerate(window.batches, start=1):
-            sync = nullcontext() if index == len(window.batches) else self._without_sync()
-            with sync, attention(self.device, self.job.trainer):
-                loss = self._training_loss(*batch) / valid
-                # DDP takes the mean of the ranks' gradients; these are shares of one mean and have to be added.
-                self.manual_backward(loss * self.trainer.world_size)
-            total += loss.detach()
-        return self._sum_ranks(total)
-
-    def _without_sync(self) -> AbstractContextManager[None]:
-        strategy = self.trainer.strategy
-        if not isinstance(strategy, ParallelStrategy):
-            return nullcontext()
-        context: AbstractContextManager[None] = strategy.block_backward_sync()
-        return context
-
-    def _sum_ranks(self, value: Tensor) -> Tensor:
-        if self.trainer.world_size == 1:
-            return value
-        total: Tensor = self.trainer.strategy.reduce(value, reduce_op="sum")
-        return total
-
-    def _optimizer(self) -> torch.optim.Optimizer:
-        adamw: torch.optim.Optimizer = self.optimizers(use_pl_optimizer=False)
-        return adamw
-
-    # --- values that are not finite ---
-
-    def _count_non_finite(self, finite: Tensor) -> None:
-        """Counted on the device, where the step was skipped; a CPU looks at once, a GPU when it synchronises anyway."""
-        self._in_a_row = (self._in_a_row + 1) * ~finite
-        self._worst = torch.maximum(self._worst, self._in_a_row)
-        if self.device.type == "cpu":
-            self._refuse_non_finite()
-
-    def _refuse_non_finite(self) -> None:
-        if int(self._worst) > 1:
-            raise TrainingError(
-                f"the loss or its gradient was not finite in two steps in a row (seen at step {self.state.step})",
-                help="look at the data of these steps, or lower optim.lr; checkpoints hold finite weights only",
-            )
-
-    # --- what is due around a step ---
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        return optimizers.build(self.decoder, self.job.optim, compile=self.job.trainer.compile)
 
     def on_train_start(self) -> None:
         self.interrupt.install()  # Lightning took SIGTERM while it was starting
-        self._in_a_row = torch.tensor(self.state.non_finite_in_a_row, device=self.device)
-        self._worst = self._in_a_row.clone()
+        parallel.without_sigterm_broadcast(self.trainer)
+        self._optimizers: list[torch.optim.Optimizer] = parallel.bare(self.optimizers(use_pl_optimizer=False))
+        self._clip = optimizers.Clip(self.job.optim, self.device)
+        self._readback = Readback(self.device)
+        self.recorder = Recorder(self.job, self.decoder.config, rank=self.global_rank, device=self.device)
+        if self.job.trainer.precision == "fp8":
+            tokens = self.job.tokens_per_step // self.trainer.world_size
+            self.decoder.fp8 = Scales(self.decoder.config.num_hidden_layers, self.device, tokens)
+        if self.trainer.is_global_zero:
+            trainer = self.job.trainer
+            self._writer = Writer(
+                self.job.directory, keep_last=trainer.keep_last, keep_best=trainer.keep_best, files=self.job.files
+            )
         if self.resume_from is not None:
-            optimizer.restore(self.decoder, self._optimizer(), self.resume_from.optimizer)
-            rng.restore(self.resume_from.state["rng"])
-            self.resume_from = None
-        elif not self.state.initial:
-            self.state.initial = self.state.final = self._validate()
+            self._restore(self.resume_from)
+        if self._validation_due() or self.state.step == 0:
+            self._validate()
         gc.collect()
         gc.freeze()  # the model and the modules are not garbage: looking at them again and again costs time
-        self._clock, self._clock_step = time.perf_counter(), self.state.step
-        if self._asked_to_stop():
+        self.recorder.start()
+        asked = torch.tensor(float(self.interrupt.requested), device=self.device)
+        self._stopping = bool(parallel.sum_ranks(asked) > 0)
+        if self._stopping:
             self._save()
+        self.trainer.should_stop = self._stopping or self.state.step >= self.job.last_step
+        self.heartbeat.beat("reading the next batch", self.state.step)
+
+    def _restore(self, found: Checkpoint) -> None:
+        optimizers.restore(self.decoder, self._optimizers, found.optimizer)
+        rng.restore(found.state["rng"][self.global_rank])
+        self._clip.load(found.state["clip"])
+        self.recorder.load(found.state["recorder"])
+        if self.decoder.fp8 is not None:
+            self.decoder.fp8.load(found.state["fp8"])
+        self.resume_from = None
+
+    # --- one step ---
+
+    def transfer_batch_to_device(self, batch: Window, device: torch.device, dataloader_idx: int) -> Window:
+        self.recorder.begin(self.state.step + 1, batch)
+        return batch.to(device)
+
+    def training_step(self, window: Window, index: int) -> None:
+        self.heartbeat.beat("computing", self.state.step)
+        if self.decoder.fp8 is not None and self.state.step == 0:
+            self._calibrate(self.decoder.fp8, window)
+        optimizers.set_rate(self._optimizers, self._lr_factor(self.state.step + 1))
+        loss, stop = self._accumulate(window)
+        norm, clipped = self._clip(self.decoder.parameters())
+        optimizers.step_if(self._optimizers, loss.isfinite() & norm.isfinite())
+        for optimizer in self._optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        if self.decoder.fp8 is not None:
+            parallel.max_ranks(self.decoder.fp8.seen)
+            self.decoder.fp8.advance()
+        self.state.advance(self.job.tokens_per_step, window.position)
+        self._readback.push(self.state.step, torch.stack((loss, norm, clipped, stop)))
+
+    def _lr_factor(self, step: int) -> float:
+        return optimizers.lr_factor_at(self.job.optim, step, self.job.trainer.warmup_steps, self.job.total_steps)
+
+    def _accumulate(self, window: Window) -> tuple[Tensor, Tensor]:
+        """Leaves the gradient of the window's mean loss in the parameters; gives that loss and whether any rank was
+        asked to stop (float32 scalars)."""
+        valid = parallel.sum_ranks(torch.tensor(float(window.valid), device=self.device)).clamp(min=1)
+        total = torch.zeros((), device=self.device)
+        for index, batch in enumerate(window.batches, start=1):
+            last = index == len(window.batches)
+            with parallel.without_sync(self.trainer.strategy, self.decoder, last=last):
+                total += self._backward(batch, valid)
+        asked = torch.tensor(float(self.interrupt.requested), device=self.device)
+        loss, stop = parallel.sum_ranks(torch.stack((total, asked)))
+        return loss, stop
+
+    def _backward(self, batch: tuple[Tensor, ...], valid: Tensor) -> Tensor:
+        with attention(self.device, self.job.trainer):
+            loss = self.loss_sum(*batch) / valid
+            # DDP takes the mean of the ranks' gradients; these are shares of one mean and have to be added.
+            self.manual_backward(loss * self.trainer.world_size)
+        if self.decoder.fp8 is not None:
+            self.decoder.fp8.observe()
+        return loss.detach()
+
+    def _calibrate(self, scales: Scales, window: Window) -> None:
+        """Sets fp8's scales by passes over the first micro-batch that leave nothing else behind."""
+        before = rng.capture()
+        valid = parallel.sum_ranks(torch.tensor(float(window.valid), device=self.device)).clamp(min=1)
+        for _ in range(CALIBRATIONS):
+            with parallel.without_sync(self.trainer.strategy, self.decoder, last=False):
+                self._backward(window.batches[0], valid)
+            parallel.max_ranks(scales.seen)
+            scales.calibrate()
+        self.decoder.zero_grad(set_to_none=True)
+        rng.restore(before)
+
+    # --- what is due after a step ---
 
     def on_train_batch_end(self, outputs: Any, batch: Window, batch_idx: int) -> None:
-        step, trainer = self.state.step, self.job.trainer
-        last = step == self.job.total_steps
-        if step % trainer.log_every == 0 or last:
-            self._log_step()
-        if step % trainer.val_every == 0 or last:
-            self.state.final = self._validate()
-        if self._asked_to_stop() or step % trainer.save_every == 0 or last:
-            self._save()
+        step = self.state.step
+        save_due = step % self.job.trainer.save_every == 0 or step == self.job.last_step
+        self.heartbeat.beat("waiting for the device", step)
+        self._take(everything=save_due or self._validation_due())
+        if self._stopping:
+            self._take(everything=True)
+            self.trainer.should_stop = True
+        if save_due or self._stopping:
+            self._save()  # before the validation: what an evaluation can break must not cost the training
+        if self._validation_due():
+            self._validate()
         if self.job.progress is not None and self.trainer.is_global_zero:
-            self.job.progress(step, self.job.total_steps, self._latest)
+            self.job.progress(step, self.job.total_steps, self.recorder.latest)
+        self.heartbeat.beat("reading the next batch", step)
+
+    def _take(self, *, everything: bool) -> None:
+        for values in self._readback.pop(everything=everything):
+            self.recorder.take(values)
+            self._stopping |= values.stop
+
+    def _validation_due(self) -> bool:
+        """Also after a resume: a checkpoint is older than its step's validation."""
+        step = self.state.step
+        due = step % self.job.trainer.val_every == 0 or step == self.job.total_steps
+        return due and self.state.validated != step and not self._stopping
+
+    @contextmanager
+    def _pause(self) -> Iterator[list[float]]:
+        """Time that is not a step's; gives its seconds in a list at the end."""
+        started, seconds = time.perf_counter(), list[float]()
+        yield seconds
+        seconds.append(time.perf_counter() - started)
+        self.recorder.paused(seconds[0])
+
+    def _validate(self) -> None:
+        with self._pause(), attention(self.device, self.job.trainer), eager():
+            self.decoder.eval()
+            metrics = evaluate(
+                self.decoder,
+                self._beating(self.job.validation()),
+                rows=self.job.trainer.val_rows,
+                rank=self.global_rank,
+                world_size=self.trainer.world_size,
+                sum_ranks=parallel.sum_ranks,
+                bytes_per_token=self.job.val_bytes_per_token,
+                mask=self.mask,
+            )
+            self.decoder.train()
+        self.state.final, self.state.validated = metrics, self.state.step
+        self.state.initial = self.state.initial or metrics
+        self.recorder.validated(self.state.step, metrics)
+        if self._writer is not None and self.state.step:
+            self._writer.scored(self.state.step, float(metrics["val_loss"]))
+
+    def mask(self, tokens: Tensor) -> Any:
+        """What the tokens see besides what lies before them; None for all of it."""
+        return None
+
+    def _beating(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            self.heartbeat.beat("validating", self.state.step)
+            yield batch
+
+    def _save(self) -> None:
+        self.heartbeat.beat("saving", self.state.step)
+        with self._pause() as seconds:
+            now = time.perf_counter()
+            self.state.seconds += now - self._started
+            self._started = now
+            model = self._whole(self.decoder.state_dict())
+            moments = self._whole(optimizers.state_by_name(self.decoder, self._optimizers))
+            state = {
+                **self.state.to_json(),
+                "rng": parallel.gather(rng.capture()),
+                "clip": self._clip.state(),
+                "recorder": self.recorder.state(),
+                "fp8": None if self.decoder.fp8 is None else self.decoder.fp8.state(),
+            }
+            if self._writer is not None:
+                self._writer.save(model, moments, state)
+        self.recorder.log(self.state.step, {"save_seconds": seconds[0]})
+
+    # --- the end ---
 
     def on_train_end(self) -> None:
         gc.unfreeze()
+        self.weights = self._whole(self.decoder.state_dict())
 
-    def _asked_to_stop(self) -> bool:
-        """Ranks are signalled at different moments: they agree at the steps where they wait for each other anyway."""
-        asked = self.interrupt.requested
-        if self.trainer.world_size > 1:
-            if self.state.step % self.job.trainer.log_every:
-                return False
-            asked = bool(self._sum_ranks(torch.tensor(float(asked), device=self.device)) > 0)
-        self.trainer.should_stop = asked
-        return asked
+    def _whole(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        return parallel.full(tensors) if self.job.trainer.strategy == "fsdp" else tensors
 
-    def _log_step(self) -> None:
-        self._refuse_non_finite()
-        loss, norm = torch.stack((self._loss, self._norm)).tolist()
-        now = time.perf_counter()  # after .tolist(), which waits for the device
-        rate = (self.state.step - self._clock_step) * self.job.tokens_per_step / (now - self._clock)
-        self._rates.append(rate)
-        self._clock, self._clock_step = now, self.state.step
-        metrics = {
-            "loss": loss,
-            "lr": self._learning_rate(self.state.step),
-            "grad_norm": norm,
-            "tokens_per_second": rate,
-        }
-        # A skipped step has no finite loss: JSON could not hold it.
-        self._emit({key: value for key, value in metrics.items() if math.isfinite(value)})
-
-    def _emit(self, metrics: Metrics) -> None:
-        self._latest |= {"step": self.state.step, "tokens": self.state.tokens, **metrics}
-        if self.trainer.is_global_zero:
-            self.job.log({"step": self.state.step, "tokens": self.state.tokens, **metrics})
-
-    def _validate(self) -> Metrics:
-        started = time.perf_counter()
-        metrics = evaluate(
-            self.decoder,
-            self.job.validation(),
-            rows=self.job.trainer.val_rows,
-            rank=self.global_rank,
-            world_size=self.trainer.world_size,
-            sum_ranks=self._sum_ranks,
-            bytes_per_token=self.job.val_bytes_per_token,
-        )
-        self._emit(metrics)
-        self._clock += time.perf_counter() - started
-        return metrics
-
-    def _save(self) -> None:
-        self._refuse_non_finite()
-        started = time.perf_counter()
-        self.state.non_finite_in_a_row = int(self._in_a_row)
-        self.state.seconds += started - self._started
-        self._started = started
-        if self.trainer.is_global_zero:
-            state = {**self.state.to_json(), "rng": rng.capture()}
-            moments = optimizer.state_by_name(self.decoder, self._optimizer())
-            checkpoint.save(self.job.directory, checkpoint.Checkpoint(self.decoder.state_dict(), moments, state))
-        self._clock += time.perf_counter() - started
+    def close(self) -> None:
+        """Waits for the checkpoint that is being written. Raises OSError when it could not be."""
+        try:
+            if self._writer is not None:
+                self._writer.close()
+        finally:
+            if hasattr(self, "recorder"):
+                self.recorder.close()
 
     def result(self) -> dict[str, Any]:
-        """What the run came to; the rate is the median over the log intervals of this process."""
+        """What the run came to; the rate is the median over the steps of this process."""
         return {
             **self.state.final,
             "initial_val_loss": self.state.initial.get("val_loss"),
             "steps": self.state.step,
             "tokens": self.state.tokens,
             "seconds": self.state.seconds,
-            "tokens_per_second": statistics.median(self._rates) if self._rates else None,
-            "interrupted": self.state.step < self.job.total_steps,
+            "tokens_per_second": self.recorder.meter.median_tokens_per_second(),
+            "interrupted": self.state.step < self.job.last_step,
         }
 
 
@@ -238,4 +288,10 @@ def attention(device: torch.device, trainer: Trainer) -> AbstractContextManager[
     if not trainer.deterministic:
         backends.insert(0, SDPBackend.CUDNN_ATTENTION)
     context: AbstractContextManager[None] = sdpa_kernel(backends, set_priority=True)
+    return context
+
+
+def eager() -> AbstractContextManager[None]:
+    """Keeps validation from compiling graphs of its own, one for each shape of batch."""
+    context: AbstractContextManager[None] = torch.compiler.set_stance("force_eager")
     return context

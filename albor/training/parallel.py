@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -120,3 +121,22 @@ def without_sigterm_broadcast(trainer: pl.Trainer) -> None:
     for owner, name in ((trainer.fit_loop.epoch_loop, SIGTERM_BROADCAST), (trainer._signal_connector, SIGNAL_HANDLERS)):
         if hasattr(owner, name):
             setattr(owner, name, lambda: None)
+
+
+def max_ranks(value: Tensor) -> None:
+    """Replaces ``value`` by its maximum over the ranks."""
+    if world_size() > 1:
+        dist.all_reduce(value, op=dist.ReduceOp.MAX)
+
+
+def gather(value: Any) -> list[Any]:
+    """What every rank holds (something that can be pickled), by rank."""
+    values: list[Any] = [value] * world_size()
+    if world_size() > 1:
+        dist.all_gather_object(values, value)
+    return values
+
+
+def bare(optimizers: Any) -> list[torch.optim.Optimizer]:
+    """Lightning gives a lone optimizer without its list."""
+    return optimizers if isinstance(optimizers, list) else [optimizers]

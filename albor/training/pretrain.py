@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from albor.config.schema.model import Model
+from albor.models.attention import Mask, documents
 from albor.models.decoder import Decoder
 from albor.training.base import Objective
 from albor.training.interrupt import Interrupt
 from albor.training.job import Job
-from albor.training.run import Trained, computing_dtype, train
+from albor.training.run import DTYPES, Trained, train
+from albor.training.watchdog import Heartbeat
 
 
 class Pretrain(Objective):
@@ -19,7 +21,13 @@ class Pretrain(Objective):
 
     def loss_sum(self, *batch: Tensor) -> Tensor:
         tokens, labels = batch
-        return self.decoder.loss_sum(tokens, labels)
+        return self.decoder.loss_sum(tokens, labels, self.mask(tokens), z_loss=self.job.trainer.z_loss)
+
+    def mask(self, tokens: Tensor) -> Mask:
+        if not self.job.trainer.document_mask:
+            return None
+        assert self.job.eos_id is not None
+        return documents(tokens, self.job.eos_id)
 
 
 def fit(model: Model, job: Job, init: Mapping[str, Tensor] | None = None) -> Trained:
@@ -28,10 +36,11 @@ def fit(model: Model, job: Job, init: Mapping[str, Tensor] | None = None) -> Tra
     Continues from the newest intact checkpoint in ``job.directory``. Raises TrainingError.
     """
 
-    def make(interrupt: Interrupt) -> Pretrain:
-        decoder = Decoder(model, computing_dtype(job.trainer))
+    def make(interrupt: Interrupt, heartbeat: Heartbeat) -> Pretrain:
+        trainer = job.trainer
+        decoder = Decoder(model, DTYPES[trainer.precision], activation_checkpointing=trainer.activation_checkpointing)
         if init is not None:
             decoder.load_state_dict(init)
-        return Pretrain(decoder, job, interrupt)
+        return Pretrain(decoder, job, interrupt, heartbeat)
 
     return train(job, make)

@@ -17,11 +17,12 @@ class Progress:
     """Wall-clock time spent training, validations and checkpoints included, over all resumed parts."""
     loader: Any = None
     """The loader's position after the last step done."""
-    non_finite_in_a_row: int = 0
     initial: dict[str, float | int] = field(default_factory=dict)
     """Metrics of the validation before step 1."""
     final: dict[str, float | int] = field(default_factory=dict)
     """Metrics of the latest validation."""
+    validated: int = -1
+    """The step of the latest validation; a checkpoint is written before the validation of its step."""
 
     def advance(self, tokens: int, position: Any) -> None:
         self.step += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,58 +13,64 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
+from torch import Tensor
 
-from albor.config.schema.trainer import Trainer
-from albor.models.decoder import Decoder
-from albor.training import checkpoint, rng
+from albor.training import rng
 from albor.training.base import Objective
 from albor.training.batches import Windows
-from albor.training.errors import TrainingError
+from albor.training.checkpoint import load_latest
 from albor.training.interrupt import Interrupt
 from albor.training.job import Job
+from albor.training.parallel import lightning_strategy
 from albor.training.profile import KernelTable
 from albor.training.progress import Progress
+from albor.training.watchdog import Heartbeat
 
-DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
+DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp8": torch.bfloat16}
+"""Of the residual stream; with fp8, feed-forward layers compute in less."""
+START = 10
+"""How much longer than later steps the first one, which may compile, may take before it counts as hung."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    model: Decoder
-    """The weights after the last step done."""
+    weights: Mapping[str, Tensor]
+    """The decoder's state dict after the last step done, whole on rank 0."""
+    rank: int
     result: dict[str, Any]
     """val_loss, val_ppl, val_bits_per_byte, initial_val_loss, steps, tokens, seconds, tokens_per_second (median), and
     interrupted: true when a signal ended the run before its last step."""
 
 
-def computing_dtype(trainer: Trainer) -> torch.dtype:
-    if trainer.precision not in DTYPES:
-        raise TrainingError(
-            f"trainer.precision={trainer.precision} cannot be trained with", help=f"use one of {', '.join(DTYPES)}"
-        )
-    return DTYPES[trainer.precision]
-
-
-def train(job: Job, make: Callable[[Interrupt], Objective]) -> Trained:
-    """Seeds, builds the objective, restores its newest checkpoint, trains to ``job.total_steps`` or to a signal.
+def train(job: Job, make: Callable[[Interrupt, Heartbeat], Objective]) -> Trained:
+    """Seeds, builds the objective, restores its newest checkpoint, trains to ``job.last_step`` or to a signal.
 
     Raises TrainingError, and whatever the data raises.
     """
+    rank, world = int(os.environ.get("RANK", "0")), job.trainer.world_size
     rng.seed_all(job.seed)
-    with Interrupt() as interrupt:
-        objective = make(interrupt)
-        batches = job.train(int(os.environ.get("RANK", "0")), job.trainer.world_size)
-        found = checkpoint.load_latest(job.directory)
+    timeout = job.trainer.hang_after
+    heartbeat = Heartbeat(
+        job.directory.parent / "heartbeat", rank, world, timeout=timeout, start_timeout=START * timeout
+    )
+    with heartbeat, Interrupt() as interrupt:
+        objective = make(interrupt, heartbeat)
+        rng.seed_all(job.seed + rank)  # weights are the same on every rank, dropout is not
+        batches = job.train(rank, world)
+        found = load_latest(job.directory)
         if found is not None:
             objective.decoder.load_state_dict(found.model)
             objective.state, objective.resume_from = Progress.from_json(found.state), found
             if objective.state.loader is not None:  # interrupted before step 1
                 batches.load_state_dict(objective.state.loader)
-        steps = job.total_steps - objective.state.step
-        if steps > 0:
+        # A run whose steps are all done may lack its last validation: one window lets Lightning begin.
+        steps = max(1, job.last_step - objective.state.step)
+        try:
             with quiet():
                 lightning_trainer(job).fit(objective, Windows(batches, grad_accum=job.trainer.grad_accum, steps=steps))
-    return Trained(objective.decoder, objective.result())
+        finally:
+            objective.close()
+    return Trained(objective.weights, rank, objective.result())
 
 
 def lightning_trainer(job: Job) -> pl.Trainer:
@@ -79,7 +85,7 @@ def lightning_trainer(job: Job) -> pl.Trainer:
         accelerator=trainer.accelerator,
         devices=trainer.devices,
         num_nodes=trainer.nodes,
-        strategy="ddp" if parallel else "auto",
+        strategy=lightning_strategy(trainer),
         plugins=[TorchElasticEnvironment() if parallel else LightningEnvironment()],
         precision="32-true",
         deterministic=trainer.deterministic,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,17 +25,21 @@ def evaluate(
     world_size: int,
     sum_ranks: Callable[[Tensor], Tensor],
     bytes_per_token: float | None,
+    mask: Callable[[Tensor], Any] = lambda tokens: None,
 ) -> dict[str, float | int]:
     """``val_loss`` (mean cross-entropy in nats over at most ``rows`` rows), ``val_ppl`` and ``val_bits_per_byte``.
 
-    The ranks take turns with the batches. Raises TrainingError when the loss is not finite or there are no labels.
+    The ranks take turns with the batches; ``mask`` says which tokens see which. Raises TrainingError when the loss is
+    not finite or there are no labels.
     """
     device = model.model.embed_tokens.weight.device
     totals = torch.zeros(2, dtype=torch.float64, device=device)
     for index, batch in enumerate(_first(batches, rows)):
         if index % world_size == rank:
             tokens, labels = (tensor.to(device) for tensor in to_tensors(batch))
-            totals += torch.stack((model.loss_sum(tokens, labels).double(), (labels != IGNORED).sum().double()))
+            totals += torch.stack(
+                (model.loss_sum(tokens, labels, mask(tokens)).double(), (labels != IGNORED).sum().double())
+            )
     nll, count = sum_ranks(totals).tolist()
     if not count:
         raise TrainingError("the validation rows hold no labels", help="give a validation split that is not empty")

@@ -16,7 +16,7 @@ from albor.config.compose import Composer
 from albor.config.structure import plain
 from albor.data.tokenizer import Codec
 from albor.models.decoder import Decoder
-from albor.models.llama_config import to_json
+from albor.models.llama_config import config_text
 from albor.plan.apply import prepare
 from albor.plan.nodes import Planner
 from albor.plan.resolver import Resolver
@@ -59,9 +59,9 @@ def train(directory: Path) -> None:
     torch.manual_seed(config.seed)
     decoder = Decoder(config.model)
     adamw = torch.optim.AdamW(decoder.parameters(), lr=1e-3)
-    llama = to_json(config.model, dtype=torch.float32, eos_token_id=codec.eos_id, pad_token_id=codec.pad_id)
+    llama = config_text(config.model, dtype=torch.float32, eos_token_id=codec.eos_id, pad_token_id=codec.pad_id)
     files = {name: (tokenizer / name).read_text(encoding="utf-8") for name in ("tokenizer.json", "roles.json")}
-    files |= {"config.json": json.dumps(llama), RUN: manifest.to_yaml(run)}
+    files |= {"config.json": llama, RUN: manifest.to_yaml(run)}
     with (
         Writer(directory / "checkpoints", keep_last=2, keep_best=0, files=files) as writer,
         (directory / "metrics.jsonl").open("w") as log,

@@ -114,7 +114,7 @@ def test_scores_are_those_of_the_full_forward(model):
 
 def test_a_directory_brings_its_end_of_text(model, tmp_path):
     eos = greedily(model, PROMPTS[0], 12)[4]
-    save_model(model, tmp_path, eos_token_id=eos)
+    save_model(model.config, model.state_dict(), tmp_path, eos_token_id=eos)
     engine = TorchEngine.load(tmp_path)
     assert engine.context == 40
     assert engine.generate(PROMPTS[:1], GREEDY) == [greedily(model, PROMPTS[0], 12, eos)]

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from albor.config.schema.model import Model
 from albor.models.checkpoint import load_model
 from albor.models.decoder import Decoder
-from albor.models.llama_config import to_json
+from albor.models.llama_config import config_text
 from albor.training.checkpoint import Writer, load, load_latest, steps
 from albor.training.errors import TrainingError
 
@@ -106,7 +106,7 @@ def test_files_hold_what_the_safetensors_library_would_have_written(described):
 def test_a_checkpoint_is_a_model_directory(tmp_path):
     torch.manual_seed(1)
     decoder = Decoder(MODEL)
-    config = json.dumps(to_json(MODEL, dtype=torch.float32, eos_token_id=0, pad_token_id=4))
+    config = config_text(MODEL, dtype=torch.float32, eos_token_id=0, pad_token_id=4)
     with writer(tmp_path, files={"config.json": config}) as to:
         to.save(decoder.state_dict(), {}, {"step": 1})
     tokens = torch.arange(12)[None]

@@ -3,14 +3,16 @@ import json
 import math
 import os
 import signal
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from albor.config.schema.optim import AdamW
 from albor.models.decoder import Decoder
-from albor.training import optimizer, rng
+from albor.training import optimizers, rng
 from albor.training.base import attention
 from albor.training.batches import Batch
 from albor.training.errors import TrainingError
@@ -21,7 +23,7 @@ from .toy import MODEL, ToyBatches, validation
 
 
 def weights(trained) -> dict[str, torch.Tensor]:
-    return {name: tensor.clone() for name, tensor in trained.model.state_dict().items()}
+    return {name: tensor.clone() for name, tensor in trained.weights.items()}
 
 
 def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
@@ -43,7 +45,8 @@ def test_a_run_learns_and_reports_what_it_did(job):
 
     trained = [line for line in lines if "loss" in line]
     assert [line["step"] for line in trained] == list(range(2, 41, 2))
-    assert set(trained[0]) == {"step", "tokens", "loss", "lr", "grad_norm", "tokens_per_second"}
+    assert set(trained[0]) == {"step", "tokens", "loss", "lr", "grad_norm", "grad_norm_clipped", "tokens_per_second",
+                               "eta_seconds", "memory_gib"}  # fmt: skip
     assert trained[0]["lr"] == 1e-2 and trained[-1]["lr"] == pytest.approx(1e-3)
     assert all(line["tokens"] == line["step"] * 128 for line in lines)
     validated = [line for line in lines if "val_loss" in line]
@@ -55,7 +58,7 @@ def test_a_run_learns_and_reports_what_it_did(job):
 def test_the_last_two_checkpoints_are_kept_and_a_finished_run_is_not_repeated(job):
     made = job()
     first = fit(MODEL, made)
-    assert sorted(path.name for path in made.directory.iterdir()) == ["step-00000008", "step-00000012"]
+    assert sorted(path.name for path in made.directory.iterdir()) == ["scores.json", "step-00000008", "step-00000012"]
     again = fit(MODEL, made)
     assert equal(weights(first), weights(again))
     assert again.result["val_loss"] == first.result["val_loss"] and again.result["seconds"] == first.result["seconds"]
@@ -116,73 +119,72 @@ def test_accumulated_gradients_equal_those_of_one_large_batch(job, tmp_path):
 
 def test_bf16_trains_float32_masters(job):
     trained = fit(MODEL, job(precision="bf16", total_steps=40))
-    assert {p.dtype for p in trained.model.parameters()} == {torch.float32}
+    assert {tensor.dtype for tensor in trained.weights.values()} == {torch.float32}
     assert trained.result["val_loss"] < 0.6 * trained.result["initial_val_loss"]
 
 
-def test_precision_that_is_not_there_is_refused(job):
-    with pytest.raises(TrainingError, match="fp8") as error:
-        fit(MODEL, job(precision="fp8"))
-    assert error.value.help
+def poison(monkeypatch, steps: set[int]) -> None:
+    """Makes a weight's gradient not a number at the given steps."""
+    clip, step = optimizers.Clip.__call__, iter(range(1, 1000))
 
-
-class Poisoned:
-    """Breaks the loss at the given steps, by making a weight's gradient not a number."""
-
-    def __init__(self, monkeypatch, steps: set[int]) -> None:
-        self.step, self.steps = 0, steps
-        self.clip = optimizer.clip
-        monkeypatch.setattr(optimizer, "clip", self)
-
-    def __call__(self, parameters, max_norm):
-        self.step += 1
+    def poisoned(self, parameters):
         parameters = list(parameters)
-        if self.step in self.steps:
+        if next(step) in steps:
             parameters[0].grad[0] = math.nan
-        return self.clip(parameters, max_norm)
+        return clip(self, parameters)
+
+    monkeypatch.setattr(optimizers.Clip, "__call__", poisoned)
 
 
-def test_one_step_that_is_not_finite_is_skipped(job, monkeypatch):
-    lines: list[Metrics] = []
-    Poisoned(monkeypatch, {4, 8})
-    trained = fit(MODEL, job(log=lines.append))
+def test_one_step_that_is_not_finite_is_skipped_told_and_its_batch_kept(job, monkeypatch, capsys):
+    lines: list[dict[str, Any]] = []
+    poison(monkeypatch, {4})
+    made = job(log=lines.append)
+    trained = fit(MODEL, made)
     assert trained.result["steps"] == 12
     assert all(tensor.isfinite().all() for tensor in weights(trained).values())
-    assert "grad_norm" not in next(line for line in lines if line["step"] == 4 and "val_loss" not in line)
+    assert "grad_norm" not in next(line for line in lines if line["step"] == 4 and "loss" in line)
+    assert [(line["alert"], line["step"]) for line in lines if "alert" in line] == [("non-finite", 4)]
+    assert "warning[A-non-finite] step 4: the loss was" in capsys.readouterr().err
+    place = made.directory.parent / "non-finite"
+    batches = load_file(place / "step-00000004-rank-0.safetensors")
+    assert {name: tuple(tensor.shape) for name, tensor in batches.items()} == {
+        f"{kind}.{index}": (4, 16) for kind in ("tokens", "labels") for index in (0, 1)
+    }
+    facts = json.loads((place / "step-00000004-rank-0.json").read_text())
+    assert (facts["step"], facts["grad_norm"], facts["next_position"]) == (4, "nan", {"epoch": 1, "batch": 3})
 
 
 def test_a_skipped_step_changes_nothing_but_the_count(job, monkeypatch, tmp_path):
-    reference = fit(MODEL, job(total_steps=4, directory=tmp_path / "a", optim=AdamW(lr=1e-3, schedule="constant")))
-    Poisoned(monkeypatch, {5})
-    skipped = fit(MODEL, job(total_steps=5, directory=tmp_path / "b", optim=AdamW(lr=1e-3, schedule="constant")))
+    reference = fit(
+        MODEL, job(total_steps=4, directory=tmp_path / "a" / "c", optim=AdamW(lr=1e-3, schedule="constant"))
+    )
+    poison(monkeypatch, {5})
+    skipped = fit(MODEL, job(total_steps=5, directory=tmp_path / "b" / "c", optim=AdamW(lr=1e-3, schedule="constant")))
     assert equal(weights(reference), weights(skipped))
 
 
-def test_two_in_a_row_stop_the_run_before_a_checkpoint(job, monkeypatch):
+@pytest.mark.parametrize("second", [6, 8])
+def test_the_second_step_that_is_not_finite_stops_the_run(job, monkeypatch, second):
     made = job()
-    Poisoned(monkeypatch, {7, 8})
-    with pytest.raises(TrainingError, match=r"two steps in a row .*step 8") as error:
+    poison(monkeypatch, {5, second})
+    with pytest.raises(TrainingError, match=f"step {second} is the second") as error:
         fit(MODEL, made)
     assert error.value.help
-    assert [path.name for path in made.directory.iterdir()] == ["step-00000004"]
+    assert [path.name for path in made.directory.glob("step-*")] == ["step-00000004"]
+    assert len(list((made.directory.parent / "non-finite").glob("*.safetensors"))) == 2
+
+
+def test_a_skipped_step_is_remembered_over_a_resume(job, monkeypatch):
+    poison(monkeypatch, {3, 11})
+    fit(MODEL, job(stop_at=8))
+    with pytest.raises(TrainingError, match="step 11 is the second"):
+        fit(MODEL, job())
 
 
 def test_validation_without_labels_is_refused(job):
     with pytest.raises(TrainingError, match="no labels"):
         fit(MODEL, job(validation=list))
-
-
-def test_learning_rates_are_those_of_the_specification():
-    rate = optimizer.learning_rate(AdamW(lr=3e-4), step=43, warmup_steps=2000, total_steps=5000)
-    assert rate == pytest.approx(6.45e-6)
-
-
-def test_only_matrices_decay():
-    model = Decoder(MODEL)
-    matrices, vectors = optimizer.build(model, AdamW(lr=1e-3, weight_decay=0.3)).param_groups
-    assert (matrices["weight_decay"], vectors["weight_decay"]) == (0.3, 0.0)
-    assert {p.dim() for p in matrices["params"]} == {2} and {p.dim() for p in vectors["params"]} == {1}
-    assert len(matrices["params"]) + len(vectors["params"]) == len(list(model.parameters()))
 
 
 def test_random_states_come_back():

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from albor.config.schema.model import Model
 from albor.models.decoder import Decoder
-from albor.models.llama_config import to_json
+from albor.models.llama_config import config_text
 from albor.training.checkpoint import Writer, steps
 from albor.training.checkpoint.verify import Check, verify_checkpoint, verify_model
 from albor.training.convergence import convergence, losses
@@ -39,7 +39,7 @@ def decoder(seed: int, trained_steps: int = 3) -> Decoder:
 
 
 def checkpoint(directory: Path, model: Decoder, state: Any = STATE) -> Path:
-    config = json.dumps(to_json(MODEL, dtype=torch.float32, eos_token_id=0, pad_token_id=4))
+    config = config_text(MODEL, dtype=torch.float32, eos_token_id=0, pad_token_id=4)
     with Writer(directory, keep_last=2, keep_best=0, files={"config.json": config}) as writer:
         writer.save(model.state_dict(), {"m": torch.ones(3)}, state)
     return steps(directory)[0]

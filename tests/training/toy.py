@@ -62,6 +62,7 @@ def toy_job(directory: Path, **changes: Any) -> Job:
     trainer = Trainer(max_steps=12, warmup_steps=2, micro_batch_size=4, grad_accum=2, accelerator="cpu", log_every=2,
                       val_every=5, val_rows=6, save_every=4)  # fmt: skip
     values: dict[str, Any] = {
+        "name": "pretrain/toy",
         "optim": AdamW(lr=1e-2),
         "trainer": trainer,
         "total_steps": 12,
@@ -97,9 +98,9 @@ def main() -> int:
     trained = fit(MODEL, job)
     if trained.result["interrupted"]:
         return 75
-    if os.environ.get("RANK", "0") != "0":
+    if trained.rank:
         return 0
-    save_model(trained.model, directory / "model")
+    save_model(MODEL, trained.weights, directory / "model")
     (directory / "result.json").write_text(json.dumps(trained.result))
     return 0
 
