@@ -1,4 +1,4 @@
-"""``config.json`` of transformers' LlamaForCausalLM and Qwen3ForCausalLM: for old and new readers, surprises refused."""
+"""``config.json`` of transformers' LlamaForCausalLM and Qwen3ForCausalLM: for old and new readers."""
 
 from __future__ import annotations
 
