@@ -123,6 +123,16 @@ def without_sigterm_broadcast(trainer: pl.Trainer) -> None:
             setattr(owner, name, lambda: None)
 
 
+def leave() -> None:
+    """Ends the connection between the ranks, when all of them have come so far.
+
+    A process that ends with gloo's threads at work, or before another has read its last message, may abort it.
+    """
+    if dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
+
+
 def max_ranks(value: Tensor) -> None:
     """Replaces ``value`` by its maximum over the ranks."""
     if world_size() > 1:

@@ -126,7 +126,9 @@ def main(directory: Path, strategy: Any, dtype: str, first: int, last: int, star
     dist.broadcast = lambda *args, **options: broadcasts.append(args) or broadcast(*args, **options)  # type: ignore[func-returns-value]
     trainer.fit(module, Steps(first, last))
     weights, moments = parallel.full(dict(decoder.named_parameters())), parallel.full(module.moments())
-    if parallel.rank():
+    rank = parallel.rank()
+    parallel.leave()
+    if rank:
         assert weights == moments == {}
         return
     directory.mkdir(parents=True)

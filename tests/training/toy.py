@@ -1,6 +1,6 @@
 """A model, data and a job small enough for tests; run as a program, it trains until done or told to stop.
 
-python toy.py DIRECTORY [SECONDS_PER_STEP]
+python toy.py DIRECTORY [SECONDS_PER_STEP [STRATEGY]]
 """
 
 import json
@@ -89,10 +89,11 @@ def main() -> int:
         time.sleep(pause)
 
     world = int(os.environ.get("WORLD_SIZE", "1"))
+    strategy: Any = sys.argv[3] if len(sys.argv) > 3 else "ddp"
     job = toy_job(directory / "checkpoints", progress=progress)
     job = replace(
         job,
-        trainer=replace(job.trainer, devices=world, micro_batch_size=4 // world),
+        trainer=replace(job.trainer, devices=world, strategy=strategy, micro_batch_size=4 // world),
         train=lambda rank, world: ToyBatches(22, 4 // world, seed=42, rank=rank, world_size=world),
     )
     trained = fit(MODEL, job)
