@@ -12,18 +12,19 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from albor.config.structure import plain
 from albor.errors import AlborError
 from albor.plan.missing import missing
 from albor.plan.nodes import External, Node, Plan
-from albor.plan.processes import FORWARDED, Processes
+from albor.plan.processes import FORWARDED, End, Processes
 from albor.runs import manifest
 from albor.runs.lineage import chain
 from albor.runs.manifest import InputRef, Manifest
 from albor.runs.store import ARTIFACT, Store, disk_error, exclusive, writable
-from albor.runs.world import start_by_hand
+from albor.runs.world import HEARTBEAT, hang, hang_text, start_by_hand
 
 Announce = Callable[[Path, Manifest], None]
 
@@ -120,7 +121,11 @@ def execute(directory: Path, run: Manifest) -> int:
 
     Raises AlborError when the stage's processes belong on machines where they cannot be started from here.
     """
+    shutil.rmtree(directory / HEARTBEAT, ignore_errors=True)  # of an earlier attempt
     end = launch(directory, run).run(run.stage)
+    hung = hang(directory)
+    if end.code == 1 and hung is not None:
+        end = after_hang(end, run, *hung)
     if end.text:
         print(end.text, file=sys.stderr, flush=True)
     now = manifest.load(directory)
@@ -128,6 +133,14 @@ def execute(directory: Path, run: Manifest) -> int:
     if end.code in (1, 2) and now.status in ("running", "failed") and end.cause:
         manifest.save(directory, now.to("failed", finished=now.finished or time.time(), error=end.cause))
     return end.code
+
+
+def after_hang(end: End, run: Manifest, cause: str | None, stack: Path) -> End:
+    """The end of processes of which one hung; in the middle of a call it could not say so itself."""
+    if cause is not None:
+        return replace(end, cause=cause)
+    cause = f"{run.stage} made no progress, in a call that kept Python's global lock"
+    return End(1, hang_text(cause, stack), cause)
 
 
 def launch(directory: Path, run: Manifest) -> Processes:

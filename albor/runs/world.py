@@ -13,6 +13,10 @@ from pathlib import Path
 
 FAILURES = "ALBOR_FAILURES"
 """Environment variable: directory where ranks leave why they failed, for the process that started them to tell once."""
+HEARTBEAT = "heartbeat"
+"""Directory of a run where its processes say that they live, and leave their stacks when they do not."""
+SPOKEN = "hang.txt"
+"""In it, what the process that found a hang had to say."""
 PORTS = range(15_000, 30_000)
 """Below those that systems give to outgoing connections."""
 
@@ -100,6 +104,23 @@ def slurm_port(environment: Mapping[str, str]) -> int:
 def rank_log(directory: Path, rank: int) -> Path:
     """Where a rank of several writes what is not for the terminal."""
     return directory / f"rank-{rank}.log"
+
+
+def hang_text(cause: str, stack: Path) -> str:
+    """What is said of a process that stopped moving."""
+    return (
+        f"error[E-HANG] {cause}\n  --> {stack}\n"
+        "  help: the stacks lie there; the same command goes on from the last checkpoint"
+    )
+
+
+def hang(directory: Path) -> tuple[str | None, Path] | None:
+    """What a hang left in a run's directory: the cause, None when no process was able to give one, and a stack."""
+    spoken = directory / HEARTBEAT / SPOKEN
+    stack = next((p for p in sorted(spoken.parent.glob("hang-rank-*.txt")) if p.stat().st_size), None)
+    if stack is None:
+        return None
+    return spoken.read_text(encoding="utf-8").strip() if spoken.exists() else None, stack
 
 
 def start_by_hand(directory: Path, nodes: int, devices: int) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Literal, NoReturn, Self
 
-from albor.runs.world import World
+from albor.runs.world import SPOKEN, World, hang_text
 from albor.training import blame
 from albor.training.blame import WAITING, Sign
 
@@ -31,11 +31,12 @@ Phase = Literal[
     "validating",
     "saving",
 ]
-CODE = "E-HANG"
 TICK = 1.0
 """Seconds between looks, less when the timeout is short."""
 WRITE_EVERY = 3
 """Looks between signs of life."""
+PATIENT = ("starting", "saving")
+"""Phases that may always take as long as the first step: a slow disk is not a hang."""
 SLACK = 10
 """A gap this many times the longest one seen is no longer slowness."""
 SPEAKING = 5.0
@@ -45,9 +46,9 @@ SPEAKING = 5.0
 class Heartbeat:
     """While entered, ends the process with exit code 1 when ``beat`` is not called for too long.
 
-    Too long is ``start_timeout`` seconds until the first step is done, and the first time in any phase: both may
-    compile, or write gigabytes. Later it is ``timeout``, or ten times the longest gap seen in that phase where that is
-    more, so that what is merely slow lives. A call that keeps Python's global lock for so long stops the listening
+    Too long is ``start_timeout`` seconds until the first step is done, the first time in any phase, which may compile,
+    and while it saves. Else it is ``timeout``, or ten times the longest gap seen in that phase where that is more, so
+    that what is merely slow lives. A call that keeps Python's global lock for so long stops the listening
     thread too: then a timer in C, which that thread winds up again and again, writes the stack and ends the process.
 
     In ``directory``, which all ranks share: ``rank-N.json``, signs of life; after a hang ``hang-rank-N.txt``, the
@@ -86,12 +87,12 @@ class Heartbeat:
         self._last = (phase, step, now)
         if now - since > self._longest.get(before, 0.0):
             self._longest[before] = now - since
-        if phase not in self._longest:
+        if phase not in self._longest or phase in PATIENT:
             self._wind_up()
 
     def __enter__(self) -> Self:
         self.directory.mkdir(parents=True, exist_ok=True)
-        for name in (f"rank-{self.rank}.json", "hang.txt"):  # of an earlier attempt
+        for name in (f"rank-{self.rank}.json", SPOKEN):  # of an earlier attempt
             (self.directory / name).unlink(missing_ok=True)
         self._stack = self._stack_path(self.rank).open("w", encoding="utf-8")
         self._trainer = threading.get_ident()
@@ -111,12 +112,13 @@ class Heartbeat:
         faulthandler.cancel_dump_traceback_later()
         if self._stack is not None:
             self._stack.close()
+            self._stack = None
         for path in (self._stack_path(self.rank), self.directory / f"rank-{self.rank}.json"):
             path.unlink(missing_ok=True)
 
     @property
     def _spoken(self) -> Path:
-        return self.directory / "hang.txt"
+        return self.directory / SPOKEN
 
     def _stack_path(self, rank: int) -> Path:
         return self.directory / f"hang-rank-{rank}.txt"
@@ -149,14 +151,14 @@ class Heartbeat:
 
     def _limit(self, phase: Phase) -> float:
         longest = self._longest.get(phase, self._before.get(phase))
-        if not self._started or longest is None:
+        if not self._started or longest is None or phase in PATIENT:
             return self.start_timeout
         return max(self.timeout, SLACK * longest)
 
     def _wind_up(self) -> None:
         """Sets the timer that needs no Python: long enough for every phase that can begin before the next look."""
         if self._stack is not None:
-            longest = max(self._limit(phase) for phase in {self._last[0], *self._longest})
+            longest = max(self._limit(phase) for phase in {self._last[0], *self._longest.keys() - PATIENT})
             # After the other ranks have named this one, before they end.
             faulthandler.dump_traceback_later(longest + self._grace + SPEAKING / 2, exit=True, file=self._stack)
 
@@ -211,11 +213,7 @@ class Heartbeat:
         return True
 
     def _tell(self, at_fault: int, cause: str) -> None:
-        message = (
-            f"error[{CODE}] {cause}\n  --> {self._stack_path(at_fault)}\n"
-            "  help: the stacks lie there; the same command goes on from the last checkpoint"
-        )
-        World(self.rank).report(message, cause)
+        World(self.rank).report(hang_text(cause, self._stack_path(at_fault)), cause)
         if self.on_hang is not None:
             with suppress(Exception):  # the process ends in any case
                 self.on_hang(cause)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from albor.runs import manifest
 from albor.training.blame import Sign, verdict
 
 PROGRAM = Path(__file__).parent / "hanging.py"
@@ -70,6 +71,44 @@ def test_what_is_merely_slow_lives(tmp_path):
     done = run(tmp_path, "slow", timeout=1.0)
     assert (done.returncode, done.stdout.split()[-1]) == (0, "5"), done.stderr
     assert list(tmp_path.iterdir()) == [], "nothing is left of a run that ended well"
+
+
+HANGING_LOADER = """
+import ctypes, time
+from albor.data.loader import Batches
+whole = Batches.__iter__
+def hanging(self):
+    for number, batch in enumerate(whole(self)):
+        if number == 3:
+            {sleep}(600)
+        yield batch
+Batches.__iter__ = hanging
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("sleep", "cause"),
+    [
+        ("time.sleep", "rank 0 has been reading the next batch for 2 s (after step 3)"),
+        ("ctypes.PyDLL(None).sleep", "pretrain made no progress, in a call that kept Python's global lock"),
+    ],
+)
+def test_a_run_whose_loader_hangs_fails_and_says_why(tmp_path, sleep, cause):
+    """The command itself; the loader is made to hang as the process starts."""
+    (tmp_path / "sitecustomize.py").write_text(HANGING_LOADER.format(sleep=sleep))
+    command = ["stage=pretrain", "debug=default", "tracking=none", "data.max_documents=60", "trainer.hang_after=2"]
+    done = subprocess.run(
+        [sys.executable, "-m", "albor", *command], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)}, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 1
+    [line] = said(done)
+    assert line == f"error[E-HANG] {cause}"
+    [directory] = (tmp_path / "outputs/pretrain").iterdir()
+    stored = manifest.load(directory)
+    assert (stored.status, stored.error) == ("failed", cause)
+    assert "sitecustomize.py" in (directory / "heartbeat/hang-rank-0.txt").read_text()
 
 
 def sign(rank: int, phase: str, age: float, *, step: int = 7, **more: float) -> Sign:
