@@ -15,42 +15,53 @@ from torch import Tensor
 
 E4M3, E5M2 = torch.float8_e4m3fn, torch.float8_e5m2
 LARGEST = {E4M3: 448.0, E5M2: 57344.0}
-BLOCK_M, BLOCK_N, WARPS = 128, 64, 8
+BLOCK_M, BLOCK_N, WARPS = 64, 128, 8
 TOKENS = 64
 
 
 @triton.jit
-def _put(values, out, transposed, rows, columns, inside, m, n, LIMIT: tl.constexpr):
-    """Stores values [BLOCK_M, BLOCK_N] at (rows, columns) of out [m, n] and of its transpose, rounded to their type.
-
-    Transposed before they are rounded: Triton 3.6 garbles tl.trans of 8-bit values in some layouts on Hopper.
-    """
-    values = tl.clamp(values, -LIMIT, LIMIT)
-    tl.store(out + rows[:, None] * n + columns[None, :], values.to(out.dtype.element_ty), mask=inside)
-    turned = tl.trans(values).to(out.dtype.element_ty)
-    tl.store(transposed + columns[:, None] * m + rows[None, :], turned, mask=tl.trans(inside))
+def _put(values, out, at, inside, LIMIT: tl.constexpr):
+    """Stores values rounded to the type of out, saturating."""
+    tl.store(out + at, tl.clamp(values, -LIMIT, LIMIT).to(out.dtype.element_ty), mask=inside)
 
 
 @triton.jit
 def _tile(m, n, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr):
-    rows = tl.program_id(0).to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)
-    columns = tl.program_id(1).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)
-    return rows, columns, (rows < m)[:, None] & (columns < n)[None, :]
+    """Row and column numbers of this program's tile, [BLOCK_M, 1] and [1, BLOCK_N], and which lie in [m, n].
+
+    A transpose is written from a tile that is read a second time, transposed: the cache has it still, and tl.trans of
+    Triton 3.6 garbles tiles on their way to 8-bit stores on Hopper (seen on an H200).
+    """
+    rows = tl.program_id(0).to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]
+    columns = tl.program_id(1).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
+    return rows, columns, (rows < m) & (columns < n)
+
+
+@triton.jit
+def _turned_tile(m, n, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr):
+    """The same tile, numbers [1, BLOCK_M] and [BLOCK_N, 1]."""
+    rows = tl.program_id(0).to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)[None, :]
+    columns = tl.program_id(1).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)[:, None]
+    return rows, columns, (rows < m) & (columns < n)
 
 
 @triton.jit
 def _quantize_kernel(x, scale, out, transposed, seen, m, n, LIMIT: tl.constexpr, BLOCK_M: tl.constexpr,
                      BLOCK_N: tl.constexpr):  # fmt: skip
+    factor = tl.load(scale)
     rows, columns, inside = _tile(m, n, BLOCK_M, BLOCK_N)
-    values = tl.load(x + rows[:, None] * n + columns[None, :], mask=inside, other=0.0).to(tl.float32)
+    values = tl.load(x + rows * n + columns, mask=inside, other=0.0).to(tl.float32)
     tl.atomic_max(seen, tl.max(tl.abs(values)))
-    _put(values * tl.load(scale), out, transposed, rows, columns, inside, m, n, LIMIT)
+    _put(values * factor, out, rows * n + columns, inside, LIMIT)
+    rows, columns, inside = _turned_tile(m, n, BLOCK_M, BLOCK_N)
+    values = tl.load(x + rows * n + columns, mask=inside, other=0.0).to(tl.float32)
+    _put(values * factor, transposed, columns * m + rows, inside, LIMIT)
 
 
 @triton.jit
 def _gate_up(projected, rows, columns, inside, n):
     """Gate and up values of projected [m, 2n]."""
-    at = projected + rows[:, None] * (2 * n) + columns[None, :]
+    at = projected + rows * (2 * n) + columns
     gate = tl.load(at, mask=inside, other=0.0).to(tl.float32)
     up = tl.load(at + n, mask=inside, other=0.0).to(tl.float32)
     return gate, up
@@ -68,11 +79,11 @@ def _swiglu_gradient(gate, up, grad):
 def _swiglu_backward_kernel(projected, dh, out, h_out, m, n, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr):
     rows, columns, inside = _tile(m, n, BLOCK_M, BLOCK_N)
     gate, up = _gate_up(projected, rows, columns, inside, n)
-    at = rows[:, None] * n + columns[None, :]
+    at = rows * n + columns
     grad = tl.load(dh + at, mask=inside, other=0.0).to(tl.float32)
     h, by_gate, by_up = _swiglu_gradient(gate, up, grad)
     tl.store(h_out + at, h.to(h_out.dtype.element_ty), mask=inside)
-    wide = out + rows[:, None] * (2 * n) + columns[None, :]
+    wide = out + rows * (2 * n) + columns
     tl.store(wide, by_gate.to(out.dtype.element_ty), mask=inside)
     tl.store(wide + n, by_up.to(out.dtype.element_ty), mask=inside)
 
@@ -103,25 +114,29 @@ def _swiglu8_kernel(projected, scale, out, seen, m, n, LIMIT: tl.constexpr, BLOC
     gate, up = _gate_up(projected, rows, columns, inside, n)
     h = gate * tl.sigmoid(gate) * up
     tl.atomic_max(seen, tl.max(tl.abs(h)))
-    rounded = tl.clamp(h * tl.load(scale), -LIMIT, LIMIT).to(out.dtype.element_ty)
-    tl.store(out + rows[:, None] * n + columns[None, :], rounded, mask=inside)
+    _put(h * tl.load(scale), out, rows * n + columns, inside, LIMIT)
 
 
 @triton.jit
 def _swiglu8_backward_kernel(projected, dh, scale_h, scale, out, transposed, h_transposed, seen, m, n,
                             LIMIT_H: tl.constexpr, LIMIT: tl.constexpr, BLOCK_M: tl.constexpr,
                             BLOCK_N: tl.constexpr):  # fmt: skip
+    factor = tl.load(scale)
     rows, columns, inside = _tile(m, n, BLOCK_M, BLOCK_N)
     gate, up = _gate_up(projected, rows, columns, inside, n)
-    grad = tl.load(dh + rows[:, None] * n + columns[None, :], mask=inside, other=0.0).to(tl.float32)
+    grad = tl.load(dh + rows * n + columns, mask=inside, other=0.0).to(tl.float32)
     h, by_gate, by_up = _swiglu_gradient(gate, up, grad)
-    h = tl.trans(tl.clamp(h * tl.load(scale_h), -LIMIT_H, LIMIT_H)).to(h_transposed.dtype.element_ty)
-    tl.store(h_transposed + columns[:, None] * m + rows[None, :], h, mask=tl.trans(inside))
     tl.atomic_max(seen, tl.maximum(tl.max(tl.abs(by_gate)), tl.max(tl.abs(by_up))))
-    factor = tl.load(scale)
     # The gradient is [m, 2n]: gate in the first n columns, up in the others.
-    _put(by_gate * factor, out, transposed, rows, columns, inside, m, 2 * n, LIMIT)
-    _put(by_up * factor, out, transposed, rows, columns + n, inside, m, 2 * n, LIMIT)
+    _put(by_gate * factor, out, rows * (2 * n) + columns, inside, LIMIT)
+    _put(by_up * factor, out, rows * (2 * n) + columns + n, inside, LIMIT)
+    rows, columns, inside = _turned_tile(m, n, BLOCK_M, BLOCK_N)
+    gate, up = _gate_up(projected, rows, columns, inside, n)
+    grad = tl.load(dh + rows * n + columns, mask=inside, other=0.0).to(tl.float32)
+    h, by_gate, by_up = _swiglu_gradient(gate, up, grad)
+    _put(by_gate * factor, transposed, columns * m + rows, inside, LIMIT)
+    _put(by_up * factor, transposed, (columns + n) * m + rows, inside, LIMIT)
+    _put(h * tl.load(scale_h), h_transposed, columns * m + rows, inside, LIMIT_H)
 
 
 def _grid(m: int, n: int) -> tuple[int, int]:
