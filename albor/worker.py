@@ -29,7 +29,7 @@ from albor.runs.metrics import NAME as METRICS
 from albor.runs.metrics import MetricsLog
 from albor.runs.progress import Progress
 from albor.runs.store import ARTIFACT, disk_error, exclusive
-from albor.runs.world import World, join, rank_log, start_by_hand
+from albor.runs.world import World, die_with_starter, join, rank_log, start_by_hand
 from albor.stages import base as stages
 from albor.stages.base import view
 
@@ -85,6 +85,7 @@ def verify(path: Path, known: FileRef) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0 done, 1 failed, 2 the user must change something, 75 interrupted and resumable."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    die_with_starter()
     directory = Path((arguments or sys.argv[1:])[0])
     world = join()
     try:

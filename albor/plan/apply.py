@@ -161,7 +161,7 @@ def launch(directory: Path, run: Manifest) -> Processes:
     srun = ["srun", f"--nodes={nodes}", f"--ntasks-per-node={devices}", "--kill-on-bad-exit=1", "--disable-status"]
     # SIGTERM would have srun kill its tasks; other signals are handed on.
     to_tasks = dict.fromkeys(FORWARDED, signal.SIGUSR1)
-    return Processes([*srun, *stage], environment(devices), count=1, logs=directory, forwarded=to_tasks)
+    return Processes([*srun, *stage], environment(devices), count=1, logs=directory, forwarded=to_tasks, lifeline=False)
 
 
 def allocated(nodes: int) -> bool:

@@ -20,7 +20,7 @@ from types import FrameType
 from typing import IO
 
 from albor.errors import INTERRUPTED
-from albor.runs.world import FAILURES, Failure, failures, rank_log
+from albor.runs.world import FAILURES, LIFELINE, Failure, failures, rank_log
 
 GRACE = 5.0
 """Seconds that the others have to end by themselves when a rank failed or rank 0 is done."""
@@ -54,7 +54,8 @@ class End:
 class Processes:
     """Several processes of one command, each a rank of torch's, or a single one.
 
-    ``forwarded`` says which signal they are sent for which.
+    ``forwarded`` says which signal they are sent for which. With ``lifeline`` they run albor themselves, and end when
+    this process does, however it does.
     """
 
     def __init__(
@@ -65,9 +66,10 @@ class Processes:
         count: int,
         logs: Path,
         forwarded: Mapping[signal.Signals, signal.Signals] = FORWARDED,
+        lifeline: bool = True,
     ) -> None:
         self._command, self._environment, self._count = command, environment, count
-        self._logs, self._forwarded = logs, forwarded
+        self._logs, self._forwarded, self._lifeline = logs, forwarded, lifeline
         self._asked: deque[signal.Signals] = deque()
         self._told_to_stop = 0
         self._interrupts = 0
@@ -83,7 +85,7 @@ class Processes:
             for rank, environment in enumerate(self._environments(told)):
                 output = opened.enter_context(rank_log(self._logs, rank).open("ab")) if rank else None
                 processes.append(self._start(environment, output))
-                opened.callback(kill, processes[-1])
+                opened.callback(release, processes[-1])
             alive = self._wait(processes)
             end = self._end(name, [process.returncode for process in processes], alive, failures(Path(told)))
         for log in self._logs.glob("rank-*.log"):
@@ -100,10 +102,15 @@ class Processes:
         ranks = map(str, range(self._count))
         return [{**self._environment, **shared, "RANK": rank, "LOCAL_RANK": rank} for rank in ranks]
 
-    def _start(self, environment: Mapping[str, str], output: IO[bytes] | None) -> Process:
+    def _start(self, environment: dict[str, str], output: IO[bytes] | None) -> Process:
         # In a group of its own: a terminal's SIGINT comes to this process alone, which hands on each signal once.
         return subprocess.Popen(
-            self._command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0
+            self._command,
+            env=environment | ({LIFELINE: "1"} if self._lifeline else {}),
+            stdin=subprocess.PIPE if self._lifeline else subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            process_group=0,
         )
 
     @contextmanager
@@ -193,6 +200,12 @@ def kill(process: Process) -> None:
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def release(process: Process) -> None:
+    kill(process)
+    if process.stdin is not None:
+        process.stdin.close()
 
 
 def free_port() -> int:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
@@ -13,6 +15,8 @@ from pathlib import Path
 
 FAILURES = "ALBOR_FAILURES"
 """Environment variable: directory where ranks leave why they failed, for the process that started them to tell once."""
+LIFELINE = "ALBOR_LIFELINE"
+"""Environment variable: standard input is a pipe that ends when the process that started this one does."""
 HEARTBEAT = "heartbeat"
 """Directory of a run where its processes say that they live, and leave their stacks when they do not."""
 SPOKEN = "hang.txt"
@@ -68,6 +72,20 @@ def join() -> World:
         adopt_slurm(os.environ)
     place = [int(os.environ.get(name, default)) for name, default in DEFAULTS.items()]
     return World(*place)
+
+
+def die_with_starter() -> None:
+    """Has this process and its own killed when the albor that started it ends, however it ends.
+
+    They are a process group of their own, which what kills the starter's does not reach.
+    """
+
+    def follow() -> None:
+        os.read(0, 1)
+        os.killpg(0, signal.SIGKILL)
+
+    if os.environ.pop(LIFELINE, None) is not None:  # what this process starts has another standard input
+        threading.Thread(target=follow, name="lifeline", daemon=True).start()
 
 
 DEFAULTS = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}

@@ -6,7 +6,7 @@ import sys
 import time
 from types import FrameType
 
-from albor.runs.world import join
+from albor.runs.world import die_with_starter, join
 
 
 def stop(number: int, frame: FrameType | None) -> None:
@@ -14,6 +14,7 @@ def stop(number: int, frame: FrameType | None) -> None:
     sys.exit(75)
 
 
+die_with_starter()
 world = join()
 doing, _, seconds = sys.argv[1].split(",")[world.rank].partition(":")
 print(f"rank {world.rank} of {world.size}", file=sys.stderr, flush=True)
@@ -21,6 +22,8 @@ if doing == "obeys":
     for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(signal_number, stop)
 time.sleep(float(seconds or 0))
+if doing == "waits":
+    print(os.getpid(), flush=True)
 if doing in ("obeys", "waits"):
     time.sleep(60)
 if doing == "dies":

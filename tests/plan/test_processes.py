@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,44 @@ def test_a_second_interrupt_is_final(tmp_path: Path) -> None:
         threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)).start()
     swallowing = {signal.SIGINT: signal.SIGCONT}
     assert ended("waits", tmp_path, forwarded=swallowing).code == 75
+
+
+STARTER = """
+import os, sys
+from pathlib import Path
+from albor.plan.processes import Processes
+command, logs = sys.argv[1:-1], Path(sys.argv[-1])
+Processes([sys.executable, *command], dict(os.environ), count=3, logs=logs).run("")
+"""
+
+
+def test_the_ranks_end_when_what_started_them_is_killed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", STARTER, str(RANK), "waits,waits,waits", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as starter:
+        assert starter.stdout
+        pids = [int(starter.stdout.readline())]
+        for log in (tmp_path / "rank-1.log", tmp_path / "rank-2.log"):
+            until(lambda log=log: len(log.read_text().splitlines()) == 2)  # type: ignore[misc]
+            pids.append(int(log.read_text().splitlines()[1]))
+        assert all(map(alive, pids))
+        starter.kill()
+    until(lambda: not any(map(alive, pids)))
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 SLURM = {
