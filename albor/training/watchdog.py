@@ -85,9 +85,10 @@ class Heartbeat:
         now = time.monotonic()
         before, _, since = self._last
         self._last = (phase, step, now)
+        rare = before in PATIENT or phase in PATIENT or before not in self._longest or phase not in self._longest
         if now - since > self._longest.get(before, 0.0):
             self._longest[before] = now - since
-        if phase not in self._longest or phase in PATIENT:
+        if rare:  # the timer in C was, or is to be, wound up for longer than it otherwise is
             self._wind_up()
 
     def __enter__(self) -> Self:
