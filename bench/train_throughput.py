@@ -1,11 +1,12 @@
 """Training throughput in one table: albor's own command against bare loops over its module, litgpt's and transformers'.
 
-    python -m bench.train_throughput [--model 350m] [--hardware h200] [--micro-batch 32] [--steps 40] [--fp8]
-        [--only NAME …] [--scaling] [--checkpoint] [--first-step]
+    python -m bench.train_throughput [--model 350m] [--hardware h200] [--micro-batch 32] [--steps 40] [--rounds 1]
+        [--fp8] [--only NAME …] [--scaling] [--checkpoint] [--first-step] [OVERRIDE …]
 
-Every line is a process of its own on the same rows (Python's standard library, packed). albor's rate is the median of
-metrics.jsonl, everything on: records, alerts, data. The others' is the median time between the ends of steps on the
-device's clock. MFU is against the dense bf16 peak of --hardware, by PaLM's count and by 6·P. On a CPU, for a try:
+Every line is a process of its own on the same rows (of Python's standard library, unless overridden), in --rounds
+rounds of all lines. albor's rate is the median of metrics.jsonl, everything on: records, alerts, data. The others' is
+the median time between the ends of steps on the device's clock. A line shows its median round. MFU is against the dense
+bf16 peak of --hardware, by PaLM's count and by 6·P. On a CPU, for a try:
 `--model tiny --hardware cpu --micro-batch 2 --steps 4 --warm-up 2`.
 """
 
@@ -48,7 +49,7 @@ class Bench:
     def __init__(self, given: argparse.Namespace, store: Path) -> None:
         self.given, self.store = given, store
         self._runs = 0
-        self.target = [f"model={given.model}", f"hardware={given.hardware}", "tracking=none"]
+        self.target = [f"model={given.model}", f"hardware={given.hardware}", "tracking=none", *given.overrides]
         if given.hardware == "cpu":
             self.target.append("trainer=cpu")
 
@@ -56,10 +57,11 @@ class Bench:
         """Trains by albor's command line; gives the run's directory and when the command was given (Unix time)."""
         self._runs += 1
         # A run of the same config would be done already.
-        own = (f"name=bench-{self._runs}", f"optim.weight_decay={0.1 + self._runs * 1e-6:.6f}")
+        number = os.getpid() * 100 + self._runs
+        own = (f"name=bench-{number}", f"optim.weight_decay={0.1 + number * 1e-12:.12f}")
         began = time.time()
         self._run([sys.executable, "-m", "albor", "stage=pretrain", *own, *overrides], environment)
-        [directory] = (self.store / "outputs/pretrain").glob(f"bench-{self._runs}-*")
+        [directory] = (self.store / "outputs/pretrain").glob(f"bench-{number}-*")
         return directory, began
 
     def overrides(
@@ -137,20 +139,26 @@ class Bench:
             )
         lines["litgpt"] = "litgpt's model file", partial(self.loop, "litgpt", precision=first)
         lines["transformers"] = "transformers' LlamaForCausalLM", partial(self.loop, "transformers", precision=first)
+        wanted = [name for name in lines if not self.given.only or name in self.given.only]
+        rounds: dict[str, list[Measured]] = {name: [] for name in wanted}
+        for _ in range(self.given.rounds):
+            for name in wanted:
+                try:
+                    rounds[name].append(lines[name][1]())
+                except RuntimeError as error:
+                    print(f"{name}:\n{error}", file=sys.stderr, flush=True)
+                else:
+                    print(f"{name}: {rounds[name][-1].tokens_per_second:,.0f}", file=sys.stderr, flush=True)
         print("| what | tokens/s | MFU (PaLM) | MFU (6P) | peak GiB |\n|---|---|---|---|---|")
         found: dict[str, float] = {}
-        for name, (title, measure) in lines.items():
-            if self.given.only and name not in self.given.only:
+        for name, measured in rounds.items():
+            title = lines[name][0]
+            if not measured:
+                print(f"| {title} | failed | – | – | – |")
                 continue
-            try:
-                measured = measure()
-            except RuntimeError as error:
-                print(f"| {title} | failed | – | – | – |", flush=True)
-                print(f"{name}:\n{error}", file=sys.stderr, flush=True)
-                continue
-            rate = found[name] = measured.tokens_per_second
-            shares = [f"{flops * rate / self.peak:.1%}" for flops in self.flops.values()]
-            print(f"| {title} | {rate:,.0f} | {' | '.join(shares)} | {measured.peak_bytes / GIB:.1f} |", flush=True)
+            rate = found[name] = statistics.median(m.tokens_per_second for m in measured)
+            shares = " | ".join(f"{flops * rate / self.peak:.1%}" for flops in self.flops.values())
+            print(f"| {title} | {rate:,.0f} | {shares} | {max(m.peak_bytes for m in measured) / GIB:.1f} |")
         for above, below in (
             (f"albor-{first}", f"loop-{first}"),
             ("albor-fp8", "loop-fp8"),
@@ -161,7 +169,7 @@ class Bench:
         ):
             if above in found and below in found:
                 print(f"\n{above} / {below}: {found[above] / found[below]:.3f}", end="")
-        print()
+        print(flush=True)
 
     def scaling(self) -> None:
         print("\n| devices | tokens/s | of linear |\n|---|---|---|")
@@ -203,14 +211,18 @@ def main() -> int:
     parser.add_argument("--micro-batch", type=int, default=32)
     parser.add_argument("--steps", type=int, default=40, help="timed steps of each line")
     parser.add_argument("--warm-up", type=int, default=10, help="steps before them")
+    parser.add_argument("--rounds", type=int, default=1, help="measurements of each line, interleaved")
     parser.add_argument("--fp8", action="store_true")
     parser.add_argument("--compile", action="store_true", help="compile on a CPU too")
     parser.add_argument("--only", nargs="*", help="albor-bf16, loop-bf16, albor-fp8, loop-fp8, litgpt, transformers")
     parser.add_argument("--scaling", action="store_true", help="albor's command on 1, 2 and 4 devices")
     parser.add_argument("--checkpoint", action="store_true", help="how long a save blocks training")
     parser.add_argument("--first-step", action="store_true", help="time to the first step, cold and warm")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="OVERRIDE", help="of every run: data=pypi, inputs.documents=DIR"
+    )
     parser.add_argument("--store", type=Path, help="directory to work in and to leave; temporary without")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     with tempfile.TemporaryDirectory() as temporary:
         store = (given.store or Path(temporary)).absolute()
         store.mkdir(parents=True, exist_ok=True)

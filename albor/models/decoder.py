@@ -7,6 +7,8 @@ its master to it: autocast would keep the stream in float32, at twice the memory
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -147,8 +149,7 @@ class Attention(nn.Module):
         self.k_norm = RMSNorm(config.head_dim, config.rms_norm_eps) if config.qk_norm else nn.Identity()
 
     def forward(self, x: Tensor, rotation: Rotation, index: int, cache: KVCache | None, mask: Mask) -> Tensor:
-        q, k, v = (self._heads(part) for part in project(x, self.q_proj, self.k_proj, self.v_proj))
-        q, k = rotate(self.q_norm(q), rotation), rotate(self.k_norm(k), rotation)
+        q, k, v = self._heads(x, rotation)
         if cache is not None:
             k, v = cache.store(index, k.transpose(1, 2), v.transpose(1, 2))
             out = attend(q.transpose(1, 2), k, v, cache.mask)
@@ -157,10 +158,14 @@ class Attention(nn.Module):
         projected: Tensor = self.o_proj(out.transpose(1, 2).flatten(2))
         return projected
 
-    def _heads(self, x: Tensor) -> Tensor:
-        """[B, T, heads·D] to [B, T, heads, D]."""
-        heads: Tensor = x.unflatten(-1, (-1, self.head_dim))
-        return heads
+    def _heads(self, x: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, each [B, T, heads, D], the first two rotated."""
+        layers = self.q_proj, self.k_proj, self.v_proj
+        if x.is_cuda and rotation[0].dim() == 3 and isinstance(self.q_norm, nn.Identity):
+            heads = self.q_proj.weight.shape[0] // self.head_dim
+            return fused.rotated_heads(x, stack(layers, x.dtype), *rotation, self.head_dim, heads)
+        q, k, v = (part.unflatten(-1, (-1, self.head_dim)) for part in project(x, layers))
+        return rotate(self.q_norm(q), rotation), rotate(self.k_norm(k), rotation), v
 
 
 class FeedForward(nn.Module):
@@ -174,8 +179,9 @@ class FeedForward(nn.Module):
         if scale is not None:
             return fp8.feed_forward(x, self.gate_proj.weight, self.up_proj.weight, self.down_proj.weight, *scale)
         if x.is_cuda:
-            gate_up = torch.cat((self.gate_proj.weight, self.up_proj.weight)).to(x.dtype)
-            return fused.feed_forward(x, gate_up, self.down_proj.weight.to(x.dtype))
+            return fused.feed_forward(
+                x, stack((self.gate_proj, self.up_proj), x.dtype), self.down_proj.weight.to(x.dtype)
+            )
         projected: Tensor = self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
         return projected
 
@@ -205,13 +211,19 @@ class RMSNorm(nn.Module):
         return self.weight.to(x.dtype) * wide.to(x.dtype)
 
 
-def project(x: Tensor, *layers: Linear) -> tuple[Tensor, ...]:
+def project(x: Tensor, layers: Sequence[Linear]) -> tuple[Tensor, ...]:
     """What each of ``layers`` makes of ``x``; on a GPU by one matrix product, which fills it better than several."""
     if not x.is_cuda:
         return tuple(layer(x) for layer in layers)
-    weight = torch.cat([layer.weight for layer in layers]).to(x.dtype)
-    parts: tuple[Tensor, ...] = F.linear(x, weight).split([layer.weight.shape[0] for layer in layers], dim=-1)
+    parts: tuple[Tensor, ...] = F.linear(x, stack(layers, x.dtype)).split(
+        [layer.weight.shape[0] for layer in layers], -1
+    )
     return parts
+
+
+def stack(layers: Sequence[Linear], dtype: torch.dtype) -> Tensor:
+    """The weights of ``layers`` one below the other, in the computing dtype."""
+    return torch.cat([layer.weight for layer in layers]).to(dtype)
 
 
 def rotary(positions: Tensor, head_dim: int, theta: float, dtype: torch.dtype) -> Rotation:

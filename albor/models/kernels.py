@@ -1,7 +1,8 @@
 """Triton kernels for what the compiler does in more passes over memory than needed. Importing this needs Triton.
 
-Registers the operators ``albor::rotate`` (RoPE), ``albor::swiglu_backward``, and for fp8 ``albor::quantize``,
-``albor::swiglu8`` and ``albor::swiglu8_backward``, which scale, round and transpose while the values are at hand.
+Registers the operators ``albor::rotate`` and ``albor::rotate_backward`` (RoPE), ``albor::swiglu_backward``, and for fp8
+``albor::quantize``, ``albor::swiglu8`` and ``albor::swiglu8_backward``, which scale, round and transpose while the
+values are at hand.
 """
 
 # Triton's language is not typed.
@@ -76,22 +77,20 @@ def _swiglu_gradient(gate, up, grad):
 
 
 @triton.jit
-def _swiglu_backward_kernel(projected, dh, out, h_out, m, n, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr):
+def _swiglu_backward_kernel(projected, dh, out, m, n, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr):
     rows, columns, inside = _tile(m, n, BLOCK_M, BLOCK_N)
     gate, up = _gate_up(projected, rows, columns, inside, n)
-    at = rows * n + columns
-    grad = tl.load(dh + at, mask=inside, other=0.0).to(tl.float32)
-    h, by_gate, by_up = _swiglu_gradient(gate, up, grad)
-    tl.store(h_out + at, h.to(h_out.dtype.element_ty), mask=inside)
+    grad = tl.load(dh + rows * n + columns, mask=inside, other=0.0).to(tl.float32)
+    _, by_gate, by_up = _swiglu_gradient(gate, up, grad)
     wide = out + rows * (2 * n) + columns
     tl.store(wide, by_gate.to(out.dtype.element_ty), mask=inside)
     tl.store(wide + n, by_up.to(out.dtype.element_ty), mask=inside)
 
 
 @triton.jit
-def _rotate_kernel(x, cos, sin, out, by_row, by_token, by_head, length, heads, sign, HALF: tl.constexpr,
+def _rotate_kernel(x, cos, sin, out, by_row, by_token, by_head, length, out_heads, sign, HALF: tl.constexpr,
                    BLOCK_HALF: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
-    """Rotates BLOCK tokens of one head: x [B, length, heads, 2·HALF] by its strides, out contiguous."""
+    """Rotates BLOCK tokens of one head: x [B, length, heads, 2·HALF] by its strides, into rows of out_heads heads."""
     row, head = tl.program_id(1).to(tl.int64), tl.program_id(2)
     tokens = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     half = tl.arange(0, BLOCK_HALF)
@@ -102,7 +101,7 @@ def _rotate_kernel(x, cos, sin, out, by_row, by_token, by_head, length, heads, s
     angle = tokens[:, None] * HALF + half[None, :]
     c = tl.load(cos + angle, mask=inside, other=0.0).to(tl.float32)
     s = tl.load(sin + angle, mask=inside, other=0.0).to(tl.float32) * sign
-    target = out + ((row * length + tokens[:, None]) * heads + head) * (2 * HALF) + half[None, :]
+    target = out + ((row * length + tokens[:, None]) * out_heads + head) * (2 * HALF) + half[None, :]
     tl.store(target, (low * c - high * s).to(out.dtype.element_ty), mask=inside)
     tl.store(target + HALF, (high * c + low * s).to(out.dtype.element_ty), mask=inside)
 
@@ -149,11 +148,8 @@ BLOCKS = {"BLOCK_M": BLOCK_M, "BLOCK_N": BLOCK_N, "num_warps": WARPS}
 @torch.library.custom_op("albor::rotate", mutates_args=())
 def rotate(x: Tensor, cos: Tensor, sin: Tensor, sign: int) -> Tensor:
     """The pairs (i, i + D/2) of x [B, T, heads, D], contiguous in D, turned by sign times the angles [T, 1, D/2]."""
-    rows, length, heads, width = x.shape
     out = x.new_empty(x.shape)
-    grid = (triton.cdiv(length, TOKENS), rows, heads)
-    blocks = {"HALF": width // 2, "BLOCK_HALF": triton.next_power_of_2(width // 2), "BLOCK": TOKENS}
-    _rotate_kernel[grid](x, cos, sin, out, *x.stride()[:3], length, heads, sign, **blocks)
+    _rotate_into(out, x, cos, sin, sign)
     return out
 
 
@@ -162,20 +158,46 @@ def _(x: Tensor, cos: Tensor, sin: Tensor, sign: int) -> Tensor:
     return x.new_empty(x.shape)
 
 
+@torch.library.custom_op("albor::rotate_backward", mutates_args=())
+def rotate_backward(q: Tensor, k: Tensor, v: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """q and k turned back, and v, as the heads of one tensor: [B, T, heads of q + k + v, D]."""
+    rows, length, heads, width = q.shape
+    kv_heads = k.shape[2]
+    out = q.new_empty(rows, length, heads + 2 * kv_heads, width)
+    _rotate_into(out, q, cos, sin, -1)
+    _rotate_into(out[:, :, heads:], k, cos, sin, -1)
+    out[:, :, heads + kv_heads :] = v
+    return out
+
+
+@rotate_backward.register_fake
+def _(q: Tensor, k: Tensor, v: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    rows, length, heads, width = q.shape
+    return q.new_empty(rows, length, heads + 2 * k.shape[2], width)
+
+
+def _rotate_into(out: Tensor, x: Tensor, cos: Tensor, sin: Tensor, sign: int) -> None:
+    """Fills the first heads of out, whose rows are contiguous."""
+    rows, length, heads, width = x.shape
+    grid = (triton.cdiv(length, TOKENS), rows, heads)
+    blocks = {"HALF": width // 2, "BLOCK_HALF": triton.next_power_of_2(width // 2), "BLOCK": TOKENS}
+    _rotate_kernel[grid](x, cos, sin, out, *x.stride()[:3], length, out.stride(1) // width, sign, **blocks)
+
+
 @torch.library.custom_op("albor::swiglu_backward", mutates_args=())
-def swiglu_backward(projected: Tensor, dh: Tensor) -> tuple[Tensor, Tensor]:
-    """The gradient by projected [M, 2I] given that by h [M, I]; and h."""
+def swiglu_backward(projected: Tensor, dh: Tensor) -> Tensor:
+    """The gradient by projected [M, 2I] given that by h [M, I]."""
     m, n = dh.shape
-    out, h = torch.empty_like(projected), torch.empty_like(dh)
+    out = torch.empty_like(projected)
     _swiglu_backward_kernel[triton.cdiv(m, 32), triton.cdiv(n, 128)](
-        projected, dh, out, h, m, n, BLOCK_M=32, BLOCK_N=128, num_warps=8
+        projected, dh, out, m, n, BLOCK_M=32, BLOCK_N=128, num_warps=8
     )
-    return out, h
+    return out
 
 
 @swiglu_backward.register_fake
-def _(projected: Tensor, dh: Tensor) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(projected), torch.empty_like(dh)
+def _(projected: Tensor, dh: Tensor) -> Tensor:
+    return torch.empty_like(projected)
 
 
 @torch.library.custom_op("albor::quantize", mutates_args=())
