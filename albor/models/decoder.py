@@ -8,6 +8,8 @@ its master to it: autocast would keep the stream in float32, at twice the memory
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +29,7 @@ class Decoder(nn.Module):
     """A causal language model. Its state dict is that of transformers' ``LlamaForCausalLM`` (``Qwen3ForCausalLM`` with
     QK-norm), less the tied head.
 
-    The weights are initialised with torch's global generator; on the meta device nothing is allocated.
+    The weights are initialised from torch's global generator; on the meta device nothing is allocated.
     """
 
     def __init__(
@@ -43,17 +45,25 @@ class Decoder(nn.Module):
         self.model = Backbone(config)
         self.initialize()
 
-    @torch.no_grad()
     def initialize(self) -> None:
-        """Normal(0, initializer_range); what writes to the residual stream shrinks by 1/√(2L), as in GPT-2."""
+        """Normal(0, initializer_range); what writes to the residual stream shrinks by 1/√(2L), as in GPT-2.
+
+        Every matrix has a generator of its own, seeded by the global one, so that they are drawn side by side.
+        """
         std = self.config.initializer_range
-        for name, parameter in self.named_parameters():
+        shrunk = std / (2 * self.config.num_hidden_layers) ** 0.5
+        seed = int(torch.randint(2**48, (), device="cpu"))
+
+        def draw(index: int, name: str, parameter: nn.Parameter) -> None:
             if name.endswith("norm.weight"):
-                parameter.fill_(1.0)
-            elif name.endswith(("o_proj.weight", "down_proj.weight")):
-                parameter.normal_(0.0, std / (2 * self.config.num_hidden_layers) ** 0.5)
-            else:
-                parameter.normal_(0.0, std)
+                parameter.detach().fill_(1.0)
+            elif not parameter.is_meta:
+                generator = torch.Generator(parameter.device).manual_seed(seed + index)
+                last = name.endswith(("o_proj.weight", "down_proj.weight"))
+                parameter.detach().normal_(0.0, shrunk if last else std, generator=generator)
+
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(draw, count(), *zip(*self.named_parameters(), strict=True)))
 
     def forward(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:
         """Logits [B, T, V] of the token after each of ``tokens`` [B, T], in the computing dtype."""
@@ -61,11 +71,12 @@ class Decoder(nn.Module):
 
     def hidden(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:
         """Final hidden states [B, T, H]; with a cache, ``tokens`` continue its rows and are added to it."""
-        normed: Tensor = self.model.norm(self._blocks(tokens, cache))
+        x, owed = self._blocks(tokens, cache)
+        normed: Tensor = self.model.norm(x + owed)
         return normed
 
-    def _blocks(self, tokens: Tensor, cache: KVCache | None = None, mask: Mask = None) -> Tensor:
-        """The residual stream after the last block [B, T, H].
+    def _blocks(self, tokens: Tensor, cache: KVCache | None = None, mask: Mask = None) -> tuple[Tensor, Tensor]:
+        """The residual stream after the last block, in two parts that are still to be added, each [B, T, H].
 
         A mask (``attention.documents``) says which earlier tokens each one sees; without it, all of them.
         """
@@ -76,13 +87,15 @@ class Decoder(nn.Module):
             positions = cache.extend(tokens.shape[1])
         rotation = rotary(positions, config.head_dim, config.rope_theta, self.dtype)
         scales = self.fp8 if self.training else None
+        # It has a gradient as later ones do, so that one compiled block fits all.
+        owed = torch.zeros_like(x, requires_grad=x.requires_grad)
         for index, layer in enumerate(self.model.layers):
             scale = None if scales is None else scales.of(index)
             if self.activation_checkpointing and self.training:
-                x = checkpoint(layer, x, rotation, index, cache, mask, scale, use_reentrant=False)
+                x, owed = checkpoint(layer, x, owed, rotation, index, cache, mask, scale, use_reentrant=False)
             else:
-                x = layer(x, rotation, index, cache, mask, scale)
-        return x
+                x, owed = layer(x, owed, rotation, index, cache, mask, scale)
+        return x, owed
 
     def logits(self, hidden: Tensor) -> Tensor:
         return F.linear(hidden, self.model.embed_tokens.weight.to(hidden.dtype))
@@ -92,10 +105,10 @@ class Decoder(nn.Module):
 
         ``z_loss`` adds that weight times log²Z of each token's softmax (PaLM, section 5).
         """
-        return self._loss(self._blocks(tokens, mask=mask), labels, z_loss)
+        return self._loss(*self._blocks(tokens, mask=mask), labels, z_loss)
 
-    def _loss(self, x: Tensor, labels: Tensor, z_loss: float) -> Tensor:
-        hidden: Tensor = self.model.norm(x).flatten(0, 1)
+    def _loss(self, x: Tensor, owed: Tensor, labels: Tensor, z_loss: float) -> Tensor:
+        hidden: Tensor = self.model.norm(x + owed).flatten(0, 1)
         return linear_cross_entropy(hidden, self.model.embed_tokens.weight, labels.flatten(), z_loss)
 
     def compile_regions(self) -> None:
@@ -115,6 +128,11 @@ class Backbone(nn.Module):
 
 
 class Block(nn.Module):
+    """Attention, then the feed-forward layer, each on the normed residual stream and added to it.
+
+    The last addition is left to what comes next, which reads the sum anyway: there it costs no pass over memory.
+    """
+
     def __init__(self, config: Model) -> None:
         super().__init__()
         self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
@@ -126,15 +144,16 @@ class Block(nn.Module):
     def forward(
         self,
         x: Tensor,
+        owed: Tensor,
         rotation: Rotation,
         index: int,
         cache: KVCache | None,
         mask: Mask,
         scale: tuple[Tensor, Tensor] | None,
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
+        x = x + owed
         x = x + self.dropout(self.self_attn(self.input_layernorm(x), rotation, index, cache, mask))
-        fed: Tensor = self.dropout(self.mlp(self.post_attention_layernorm(x), scale))
-        return x + fed
+        return x, self.dropout(self.mlp(self.post_attention_layernorm(x), scale))
 
 
 class Attention(nn.Module):
