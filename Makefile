@@ -39,7 +39,7 @@ lock: setup  ## rewrite the lock files from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 	  --no-annotate --no-header --no-emit-package torch --no-emit-package triton \
-	  $$(sed -nE 's/^((nvidia|cuda)-[a-z0-9-]+)==.*/--no-emit-package \1/p' <($(BIN)/uv pip compile -q pyproject.toml --universal --python-version 3.11)) \
+	  $$(sed -nE 's/^((nvidia|cuda)-[a-z0-9-]+)==.*/--no-emit-package \1/p' <(grep -v '^nvidia-ml-py=' <($(BIN)/uv pip compile -q pyproject.toml --universal --python-version 3.11))) \
 	  --output-file requirements.lock
 
 clean:  ## remove the environment and caches, keep outputs/
