@@ -73,13 +73,14 @@ SHAPE = (
     "vocab_size",
     "rope_theta",
     "rms_norm_eps",
+    "qk_norm",
 )
 
 
 @contract(
     "C-MODEL-004",
     "The weights to start from have the model's shape",
-    formula="each of hidden, layers, heads, kv_heads, ffn, vocab is the checkpoint's",
+    formula="each of hidden, layers, heads, kv_heads, ffn, vocab, RoPE's base, eps and QK-norm is the checkpoint's",
     stages=("pretrain",),
 )
 def initial_weights(case: Case) -> Iterator[Found]:
@@ -87,8 +88,9 @@ def initial_weights(case: Case) -> Iterator[Found]:
     for key in SHAPE:
         ours, theirs = getattr(case.cfg.model, key), given.get(key)
         if isinstance(theirs, (int, float)) and not math.isclose(theirs, ours):
-            message = f"the model has {key} {ours:,}, the weights of init_from have {theirs:,}"
-            yield "error", f"model.{key}", message, f"model.{key}={theirs}, or other weights"
+            a, b = (str(value).lower() if isinstance(value, bool) else f"{value:,}" for value in (ours, theirs))
+            message = f"the model has {key} {a}, the weights of init_from have {b}"
+            yield "error", f"model.{key}", message, f"model.{key}={b.replace(',', '')}, or other weights"
 
 
 @contract(

@@ -280,6 +280,8 @@ def test_weights_of_another_shape(case) -> None:
     assert [(f.id, f.severity, f.path) for f in found if f.id == "C-MODEL-004"] == [
         ("C-MODEL-004", "error", "model.vocab_size")
     ]
+    [found] = CONTRACTS["C-MODEL-004"].findings(case(inputs={"init_from": {"model_config": {"qk_norm": True}}}))
+    assert (found.path, found.help) == ("model.qk_norm", "model.qk_norm=true, or other weights")
 
 
 @pytest.mark.parametrize(
