@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -6,7 +7,7 @@ import torch
 from albor.config.schema.model import Model
 from albor.models.decoder import Decoder
 
-SHAPE = {
+SHAPE: dict[str, Any] = {
     "name": "m",
     "hidden_size": 64,
     "num_hidden_layers": 2,
