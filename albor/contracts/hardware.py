@@ -48,16 +48,19 @@ def disk(case: Case) -> Iterator[Found]:
 @contract(
     "C-HW-001",
     "The precision exists on the device",
-    formula="fp8 ⇒ compute capability ≥ 8.9, 16 | hidden, ffn, micro_batch · seq_len, no fsdp; the device has a peak "
-    "for the precision",
+    formula="fp8 ⇒ accelerator = cuda, compute capability ≥ 8.9, 16 | hidden, ffn, micro_batch · seq_len, no fsdp; the "
+    "device has a peak for the precision",
     stages=TRAINING,
 )
 def precision(case: Case) -> Iterator[Found]:
-    hardware, wanted = case.cfg.hardware, case.cfg.trainer.precision
+    hardware, wanted, accelerator = case.cfg.hardware, case.cfg.trainer.precision, case.cfg.trainer.accelerator
     if wanted == "fp8" and (hardware.compute_capability or 0) < FP8_CAPABILITY:
         have = f"{hardware.name} has {hardware.compute_capability or 'none'}"
         message = f"fp8 needs CUDA compute capability {FP8_CAPABILITY}; {have}"
         yield "error", "trainer.precision", message, "trainer.precision=bf16, or hardware=h100"
+    elif wanted == "fp8" and accelerator != "cuda":
+        message = f"fp8 is computed on CUDA devices, and training runs on {accelerator}"
+        yield "error", "trainer.precision", message, "trainer.accelerator=cuda, or trainer.precision=bf16"
     elif wanted == "fp8":
         yield from fp8_shapes(case)
     elif getattr(hardware.peak_flops, wanted) is None:
@@ -67,15 +70,13 @@ def precision(case: Case) -> Iterator[Found]:
 
 def fp8_shapes(case: Case) -> Iterator[Found]:
     cfg = case.cfg
-    tokens = cfg.trainer.micro_batch_size * cfg.data.seq_len
-    for path, size in (
-        ("model.hidden_size", cfg.model.hidden_size),
-        ("model.intermediate_size", cfg.model.intermediate_size),
-        ("trainer.micro_batch_size", tokens),
+    for path, size, of in (
+        ("model.hidden_size", cfg.model.hidden_size, ""),
+        ("model.intermediate_size", cfg.model.intermediate_size, ""),
+        ("trainer.micro_batch_size", cfg.trainer.micro_batch_size * cfg.data.seq_len, " tokens of a micro-batch"),
     ):
         if size % FP8_MULTIPLE:
-            what = f"{size:,} tokens of a micro-batch" if size == tokens else f"{size:,}"
-            message = f"fp8 matrix products need multiples of {FP8_MULTIPLE}, not {what}"
+            message = f"fp8 matrix products need multiples of {FP8_MULTIPLE}, not {size:,}{of}"
             yield "error", path, message, "another size, or trainer.precision=bf16"
     if cfg.trainer.strategy == "fsdp":
         message = "fp8's feed-forward layers need whole weights, and fsdp shares them out"

@@ -3,9 +3,14 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 
 from albor.config.schema.model import Model
 from albor.models.decoder import Decoder
+
+# A busy machine is no defect.
+settings.register_profile("models", deadline=None)
+settings.load_profile("models")
 
 SHAPE: dict[str, Any] = {
     "name": "m",

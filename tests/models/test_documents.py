@@ -45,7 +45,7 @@ def test_a_token_sees_the_earlier_ones_of_its_document(rows) -> None:
         assert mask[row, 0, query, key].item() == (key <= query and not ended)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.integers(1, 9), min_size=2, max_size=4), st.booleans())
 def test_a_document_in_a_row_has_the_loss_it_has_alone(lengths, qk_norm) -> None:
     torch.manual_seed(3)
