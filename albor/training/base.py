@@ -80,7 +80,11 @@ class Objective(pl.LightningModule):
         if self.trainer.is_global_zero:
             trainer = self.job.trainer
             self._writer = Writer(
-                self.job.directory, keep_last=trainer.keep_last, keep_best=trainer.keep_best, files=self.job.files
+                self.job.directory,
+                keep_last=trainer.keep_last,
+                keep_best=trainer.keep_best,
+                files=self.job.files,
+                resumed=None if self.resume_from is None else self.state.step,
             )
         if self.resume_from is not None:
             self._restore(self.resume_from)

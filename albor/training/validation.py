@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,17 +31,16 @@ def evaluate(
 ) -> dict[str, float | int]:
     """``val_loss`` (mean cross-entropy in nats over at most ``rows`` rows), ``val_ppl`` and ``val_bits_per_byte``.
 
-    The ranks take turns with the batches; ``mask`` says which tokens see which. Raises TrainingError when the loss is
-    not finite or there are no labels.
+    The ranks take turns with the batches, all equally often; ``mask`` says which tokens see which. Raises
+    TrainingError when the loss is not finite or there are no labels.
     """
     device = model.model.embed_tokens.weight.device
     totals = torch.zeros(2, dtype=torch.float64, device=device)
-    for index, batch in enumerate(_first(batches, rows)):
-        if index % world_size == rank:
-            tokens, labels = (tensor.to(device) for tensor in to_tensors(batch))
-            totals += torch.stack(
-                (model.loss_sum(tokens, labels, mask(tokens)).double(), (labels != IGNORED).sum().double())
-            )
+    for batch in _turns(_first(batches, rows), rank, world_size):
+        tokens, labels = (tensor.to(device) for tensor in to_tensors(batch))
+        totals += torch.stack(
+            (model.loss_sum(tokens, labels, mask(tokens)).double(), (labels != IGNORED).sum().double())
+        )
     nll, count = sum_ranks(totals).tolist()
     if not count:
         raise TrainingError("the validation rows hold no labels", help="give a validation split that is not empty")
@@ -58,3 +59,12 @@ def _first(batches: Iterable[Batch], rows: int) -> Iterator[Batch]:
         rows -= len(tokens)
         if rows <= 0:
             return
+
+
+def _turns(batches: Iterable[Batch], rank: int, world_size: int) -> Iterator[Batch]:
+    """This rank's share of ``batches``. A rank that has none left when others do gets their last one without labels:
+    a pass through a sharded model needs all ranks."""
+    stream = iter(batches)
+    while turn := list(islice(stream, world_size)):
+        tokens, labels = turn[min(rank, len(turn) - 1)]
+        yield tokens, labels if rank < len(turn) else np.full_like(labels, IGNORED)

@@ -168,6 +168,10 @@ def test_one_that_was_passed_over_does_not_push_out_those_that_follow(tmp_path):
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     found = load_latest(tmp_path)
     assert found is not None and found.state["step"] == 3
+    with Writer(tmp_path, keep_last=1, keep_best=0, files=FILES, resumed=3) as to:
+        to.scored(3, 1.0)  # a resumed run validates before it saves again
+    found = load_latest(tmp_path)
+    assert found is not None and found.state["step"] == 3
     with writer(tmp_path, keep_last=1) as to:
         save(to, 4)
     found = load_latest(tmp_path)

@@ -40,8 +40,8 @@ def prune(directory: Path, *, keep_last: int, keep_best: int, current: int | Non
     those that cannot be judged.
 
     One with a file missing or of another size counts for nothing, and goes only when it is older than all that are
-    kept. ``current`` is the step that was just written: a newer one was passed over when this run was resumed, so it
-    does not count either.
+    kept. ``current`` is the step written last or resumed from: a newer one was passed over when this run was resumed,
+    so it does not count either.
     """
     past = [(step, path) for step, path in numbered(directory) if current is None or step <= current]
     whole = [(step, path) for step, path in past if is_whole(path)]

@@ -43,15 +43,18 @@ class Writer:
     by the next ``save``, ``wait`` or ``close``. Earlier checkpoints stay as they are.
     """
 
-    def __init__(self, directory: Path, *, keep_last: int, keep_best: int, files: Mapping[str, str]) -> None:
-        """``files`` are text files to put into every checkpoint, name to content. Raises OSError."""
+    def __init__(
+        self, directory: Path, *, keep_last: int, keep_best: int, files: Mapping[str, str], resumed: int | None = None
+    ) -> None:
+        """``files`` are text files to put into every checkpoint, name to content; ``resumed`` is the step of the
+        checkpoint that training goes on from: newer ones were passed over and do not count. Raises OSError."""
         taken = files.keys() & {MODEL, OPTIMIZER, STATE, INDEX}
         if taken:
             raise ValueError(f"{', '.join(sorted(taken))} are written by the Writer itself")
         self._directory, self._keep_last, self._keep_best = directory, keep_last, keep_best
         self._files = {name: text.encode() for name, text in files.items()}
         self._buffers = {MODEL: HostBuffer(), OPTIMIZER: HostBuffer()}
-        self._current: int | None = None
+        self._current = resumed
         self._pending: list[Future[None]] = []
         if not directory.is_dir():
             directory.mkdir(parents=True)
