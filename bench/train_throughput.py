@@ -1,7 +1,7 @@
 """Training throughput in one table: albor's own command against bare loops over its module, litgpt's and transformers'.
 
     python -m bench.train_throughput [--model 350m] [--hardware h200] [--micro-batch 32] [--steps 40] [--rounds 1]
-        [--fp8] [--only NAME …] [--scaling] [--checkpoint] [--first-step] [OVERRIDE …]
+        [--fp8] [--only NAME …] [--scaling 1 2 4] [--checkpoint] [--first-step] [OVERRIDE …]
 
 Every line is a process of its own on the same rows (of Python's standard library, unless overridden), in --rounds
 rounds of all lines. albor's rate is the median of metrics.jsonl, everything on: records, alerts, data. The others' is
@@ -32,7 +32,6 @@ ROOT = Path(__file__).parents[1]
 GIB = 2**30
 CHECKPOINT_STEPS = 500
 """Steps between two saves that a save's time is a share of."""
-DEVICES = (1, 2, 4)
 SHORT = 3
 """Steps of a run that is only to begin."""
 
@@ -172,12 +171,14 @@ class Bench:
         print(flush=True)
 
     def scaling(self) -> None:
-        print("\n| devices | tokens/s | of linear |\n|---|---|---|")
+        print("\n| devices | tokens/s | of linear | peak GiB of the first |\n|---|---|---|---|")
         single = None
-        for devices in DEVICES:
-            rate = self.command(devices=devices).tokens_per_second
-            single = single or rate
-            print(f"| {devices} | {rate:,.0f} | {rate / (devices * single):.1%} |", flush=True)
+        for devices in self.given.scaling:
+            measured = self.command(devices=devices)
+            rate = measured.tokens_per_second
+            single = single or rate / devices
+            share = rate / (devices * single)
+            print(f"| {devices} | {rate:,.0f} | {share:.1%} | {measured.peak_bytes / GIB:.1f} |", flush=True)
 
     def checkpoint(self) -> None:
         every = max(2, self.steps // 4)
@@ -215,7 +216,7 @@ def main() -> int:
     parser.add_argument("--fp8", action="store_true")
     parser.add_argument("--compile", action="store_true", help="compile on a CPU too")
     parser.add_argument("--only", nargs="*", help="albor-bf16, loop-bf16, albor-fp8, loop-fp8, litgpt, transformers")
-    parser.add_argument("--scaling", action="store_true", help="albor's command on 1, 2 and 4 devices")
+    parser.add_argument("--scaling", type=int, nargs="+", help="albor's command on so many devices: 1 2 4")
     parser.add_argument("--checkpoint", action="store_true", help="how long a save blocks training")
     parser.add_argument("--first-step", action="store_true", help="time to the first step, cold and warm")
     parser.add_argument(
