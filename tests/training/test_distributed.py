@@ -23,7 +23,7 @@ Rank = subprocess.Popen[str]
 def start(directory: Path, strategy: str, pause: float = 0.0) -> list[Rank]:
     shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     shared |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(TOY), str(directory), str(pause), strategy]
+    command = [sys.executable, str(TOY), str(directory), f"--pause={pause}", f"--strategy={strategy}"]
     environments = [os.environ | shared | {"RANK": rank, "LOCAL_RANK": rank} for rank in "01"]
     return [
         subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 def start(directory: Path, pause: float = 0.0) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, str(TOY), str(directory), str(pause)]
+    command = [sys.executable, str(TOY), str(directory), f"--pause={pause}"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
@@ -85,7 +85,7 @@ def test_a_second_sigint_stops_at_once(tmp_path):
 @pytest.mark.slow
 def test_two_processes_train_what_one_does(tmp_path):
     """Under torchrun, with half the micro-batch each: the same global batches, up to the order of additions."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", str(TOY), str(tmp_path), "0"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", str(TOY), str(tmp_path)]
     subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=120)
     alone = tmp_path / "alone"
     assert start(alone).wait(timeout=60) == 0

@@ -1,13 +1,14 @@
 """A model, data and a job small enough for tests; run as a program, it trains until done or told to stop.
 
-python toy.py DIRECTORY [SECONDS_PER_STEP [STRATEGY]]
+python toy.py DIRECTORY [--pause SECONDS] [--strategy NAME] [--steps N] [--dropout P] [--rows N] [--micro N] [--accum N]
 """
 
 import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import torch
 from albor.config.schema.model import Model
 from albor.config.schema.optim import AdamW
 from albor.config.schema.trainer import Trainer
+from albor.runs.metrics import MetricsLog
 from albor.training.batches import Batch
 from albor.training.job import Job
 
@@ -77,26 +79,44 @@ def toy_job(directory: Path, **changes: Any) -> Job:
     return Job(**{**values, **changes})
 
 
-def main() -> int:
+def options(arguments: Sequence[str] | None) -> Namespace:
+    parser = ArgumentParser()
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--pause", type=float, default=0.0, help="seconds after a step")
+    parser.add_argument("--strategy", default="ddp")
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--dropout", type=float, default=0.0)
+    parser.add_argument("--rows", type=int, default=22, help="of an epoch")
+    parser.add_argument("--micro", type=int, default=4, help="rows of a micro-batch, of all ranks together")
+    parser.add_argument("--accum", type=int, default=2, help="micro-batches of a step")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Leaves ``model/`` and ``result.json`` when done; exit code 75 when told to stop."""
     from albor.models.checkpoint import save_model
     from albor.training.pretrain import fit
 
     torch.set_num_threads(1)
-    directory, pause = Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 0.0
+    chosen = options(arguments)
+    directory, ranks = chosen.directory, int(os.environ.get("WORLD_SIZE", "1"))
+    directory.mkdir(parents=True, exist_ok=True)
 
     def progress(step: int, total: int, metrics: Any) -> None:
         print(step, flush=True)
-        time.sleep(pause)
+        time.sleep(chosen.pause)
 
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    strategy: Any = sys.argv[3] if len(sys.argv) > 3 else "ddp"
-    job = toy_job(directory / "checkpoints", progress=progress)
-    job = replace(
-        job,
-        trainer=replace(job.trainer, devices=world, strategy=strategy, micro_batch_size=4 // world),
-        train=lambda rank, world: ToyBatches(22, 4 // world, seed=42, rank=rank, world_size=world),
-    )
-    trained = fit(MODEL, job)
+    with MetricsLog(directory) as log:
+        job = toy_job(directory / "checkpoints", total_steps=chosen.steps, progress=progress, log=log)
+        shape = {"micro_batch_size": chosen.micro // ranks, "grad_accum": chosen.accum, "devices": ranks}
+        job = replace(
+            job,
+            trainer=replace(job.trainer, **shape, strategy=chosen.strategy, max_steps=chosen.steps, log_every=1),
+            train=lambda rank, world: ToyBatches(
+                chosen.rows, chosen.micro // world, seed=42, rank=rank, world_size=world
+            ),
+        )
+        trained = fit(replace(MODEL, dropout=chosen.dropout), job)
     if trained.result["interrupted"]:
         return 75
     if trained.rank:
