@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 SHELL  := bash
 
-.PHONY: help setup demo test test-all lint lock clean
+.PHONY: help setup demo test test-all test-gpu lint lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,9 @@ test: setup lint  ## lint, types and the fast tests
 
 test-all: setup lint  ## every test, the slow ones too
 	$(BIN)/python -m pytest -m ""
+
+test-gpu: setup  ## what needs a CUDA device; TRITON_INTERPRET=1 runs its kernels on a CPU, if Triton is installed
+	$(BIN)/python -m pytest -m gpu -n 0
 
 lint: setup
 	$(BIN)/ruff check .

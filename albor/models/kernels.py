@@ -147,7 +147,7 @@ BLOCKS = {"BLOCK_M": BLOCK_M, "BLOCK_N": BLOCK_N, "num_warps": WARPS}
 
 @torch.library.custom_op("albor::rotate", mutates_args=())
 def rotate(x: Tensor, cos: Tensor, sin: Tensor, sign: int) -> Tensor:
-    """The pairs (i, i + D/2) of x [B, T, heads, D], contiguous in D, turned by sign times the angles [T, 1, D/2]."""
+    """The pairs (i, i + D/2) of x [B, T, heads, D] turned by sign times the angles [T, 1, D/2]."""
     out = x.new_empty(x.shape)
     _rotate_into(out, x, cos, sin, sign)
     return out
@@ -178,6 +178,8 @@ def _(q: Tensor, k: Tensor, v: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 def _rotate_into(out: Tensor, x: Tensor, cos: Tensor, sin: Tensor, sign: int) -> None:
     """Fills the first heads of out, whose rows are contiguous."""
+    if x.stride(-1) != 1:  # a sum's gradient is one number for all
+        x = x.contiguous()
     rows, length, heads, width = x.shape
     grid = (triton.cdiv(length, TOKENS), rows, heads)
     blocks = {"HALF": width // 2, "BLOCK_HALF": triton.next_power_of_2(width // 2), "BLOCK": TOKENS}
