@@ -1,0 +1,81 @@
+"""Whole runs on a GPU: what they learn, read late, resume from and repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from albor.training.job import Metrics
+from albor.training.pretrain import fit
+from albor.training.readback import Readback
+from tests.models.triton_device import DEVICE, NEEDS_CUDA, NEEDS_FP8
+
+from .toy import MODEL
+
+pytestmark = NEEDS_CUDA
+
+PRECISIONS = ["float32", "bf16", pytest.param("fp8", marks=NEEDS_FP8)]
+
+
+@pytest.fixture(autouse=True)
+def settings_of_the_process() -> Iterator[None]:
+    """Left as they were: a deterministic run switches the whole process."""
+    torch._dynamo.reset()
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def weights(trained: Any) -> dict[str, Tensor]:
+    return {name: tensor.cpu().clone() for name, tensor in trained.weights.items()}
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("compile", [False, True])
+def test_a_run_learns_what_one_on_a_cpu_does(job, tmp_path, precision, compile) -> None:  # noqa: A002
+    changes = {"total_steps": 40, "directory": tmp_path / "gpu"}
+    found = fit(MODEL, job(accelerator="cuda", precision=precision, compile=compile, **changes))
+    expected = fit(MODEL, job(**changes | {"directory": tmp_path / "cpu"})).result
+    assert found.result["initial_val_loss"] == pytest.approx(expected["initial_val_loss"], rel=5e-3)
+    assert found.result["val_loss"] < 0.6 * found.result["initial_val_loss"]
+    assert {tensor.dtype for tensor in found.weights.values()} == {torch.float32}
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])  # fp8: test_fp8.py
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_a_deterministic_run_resumes_to_the_same_bits(job, tmp_path, precision, dropout) -> None:
+    model = replace(MODEL, dropout=dropout)
+    changes = {"accelerator": "cuda", "precision": precision, "deterministic": True}
+    whole = weights(fit(model, job(directory=tmp_path / "whole", **changes)))
+    assert fit(model, job(stop_at=7, **changes)).result["steps"] == 7
+    parts = weights(fit(model, job(**changes)))
+    assert all(torch.equal(parts[name], tensor) for name, tensor in whole.items())
+
+
+def test_lines_are_of_their_own_step(job, tmp_path) -> None:
+    """The host is a step ahead of the device, and says what a CPU says that is not."""
+    found = {}
+    for accelerator in ("cpu", "cuda"):
+        lines: list[Metrics] = []
+        fit(MODEL, job(accelerator=accelerator, log_every=1, log=lines.append, directory=tmp_path / accelerator))
+        found[accelerator] = {line["step"]: line["loss"] for line in lines if "loss" in line}
+    assert found["cuda"].keys() == found["cpu"].keys() == set(range(1, 13))
+    for step, loss in found["cpu"].items():
+        assert found["cuda"][step] == pytest.approx(loss, rel=1e-3)
+
+
+def test_values_outlive_what_the_device_does_next() -> None:
+    """They are copied before the tensor that held them is written again."""
+    pending, values = Readback(DEVICE), torch.zeros(4, device=DEVICE)
+    found = []
+    for step in range(1, 6):
+        values.fill_(float(step))
+        pending.push(step, values)
+        values.fill_(-1.0)
+        found += list(pending.pop())
+    found += list(pending.pop(everything=True))
+    assert [(each.step, each.loss, each.grad_norm) for each in found] == [(n, n, n) for n in range(1, 6)]
