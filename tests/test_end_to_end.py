@@ -202,6 +202,15 @@ def test_init_from_a_finished_run_starts_where_it_ended_and_another_shape_is_ref
 
 
 @pytest.mark.xdist_group("built")
+def test_a_failed_run_keeps_its_cause(built: Path) -> None:
+    stop = "alerts.x={metric: loss, above: 1, action: stop, from_step: 2}"
+    failed = albor(*SMALL, "stage=pretrain", "trainer.max_steps=3", stop, cwd=built)
+    assert failed.returncode == 1 and "the alert 'x' stopped the run at step 2" in failed.stderr
+    newest = Store(built / "outputs").runs()[-1].manifest
+    assert newest.status == "failed" and "the alert 'x' stopped the run at step 2" in str(newest.error)
+
+
+@pytest.mark.xdist_group("built")
 def test_a_run_killed_or_interrupted_goes_on_and_ends_with_the_same_bytes(built: Path, tmp_path: Path) -> None:
     target = (*SMALL, "stage=pretrain", "trainer.max_steps=40", "trainer.save_every=10", "trainer.deterministic=true")
     whole = albor(*target, cwd=built)

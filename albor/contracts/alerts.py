@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import get_args
@@ -19,6 +20,8 @@ LARGEST_FIRST_NORM = 10.0
 clipped norm is at most clip_norm besides."""
 NOISE = 0.25
 """How far single values may lie from their running mean without meaning anything, as a share of it."""
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+"""Names of environment variables."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,8 @@ def untrained(cfg: Config, case: Case) -> dict[str, Start]:
 @contract(
     "C-ALERT-001",
     "Alerts can fire, and do not fire at initialisation",
-    formula="above or below is given; webhook ⇒ url_env; at step 1: loss = val_loss = ln V, val_ppl = V, "
-    "lr = lr(1), grad_norm ≤ 10 (assumed), EMA = the value",
+    formula="above or below is given; webhook ⇒ url_env, a variable's name; at step 1: loss = val_loss = ln V, "
+    "val_ppl = V, lr = lr(1), grad_norm ≤ 10 (assumed), EMA = the value",
     history="The original's alert `loss > 10 → stop` ends every run of a vocabulary of 32,768 at step 1, where the "
     "loss is 10.397.",
     stages=TRAINING,
@@ -104,6 +107,10 @@ def incomplete(path: str, alert: Alert) -> Iterator[Found]:
     if alert.action == "webhook" and alert.url_env is None:
         message = "a webhook needs an address"
         fix = f"{path}.url_env=NAME, with the address in the environment variable NAME"
+        yield "error", f"{path}.url_env", message, fix
+    elif alert.url_env is not None and not VARIABLE.fullmatch(alert.url_env):
+        message = "url_env is the name of an environment variable, not the address, which may be a secret"
+        fix = f"export ALBOR_HOOK=https://…, and {path}.url_env=ALBOR_HOOK"
         yield "error", f"{path}.url_env", message, fix
 
 

@@ -14,7 +14,8 @@ from albor.config.schema.model import Model
 from albor.models.decoder import Decoder
 from albor.models.errors import ModelError
 from albor.models.llama_config import CONFIG_FILE, config_text, read_config, read_json
-from albor.runs.files import atomic_path, write_text
+from albor.runs.checkpoints import INDEX as CHECKPOINT_INDEX
+from albor.runs.files import atomic_path, sha256_file, write_text
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
@@ -65,6 +66,7 @@ def load_weights(directory: Path, config: Model, device: str = "cpu") -> dict[st
     with torch.device("meta"):
         wanted = {name: tensor.shape for name, tensor in Decoder(config).state_dict().items()}
     found: dict[str, Tensor] = {}
+    _refuse_damaged(directory)
     for path in _weight_files(directory):
         found.update(_read(path, wanted, device))
     head = found.pop(HEAD, None)
@@ -77,6 +79,18 @@ def load_weights(directory: Path, config: Model, device: str = "cpu") -> dict[st
             help="a download or an export was cut off: make the directory again",
         )
     return found
+
+
+def _refuse_damaged(directory: Path) -> None:
+    """A training checkpoint says what its bytes were. Raises ModelError when the weights are others."""
+    if not (directory / CHECKPOINT_INDEX).is_file():
+        return
+    recorded = read_json(directory / CHECKPOINT_INDEX).get("files", {}).get(WEIGHTS_FILE, {}).get("sha256")
+    if not (directory / WEIGHTS_FILE).is_file() or sha256_file(directory / WEIGHTS_FILE) != recorded:
+        raise ModelError(
+            f"the checkpoint {directory} is damaged: {WEIGHTS_FILE} differs from its hash",
+            help="`albor verify` says more; take another checkpoint",
+        )
 
 
 def _weight_files(directory: Path) -> list[Path]:

@@ -129,8 +129,10 @@ def execute(directory: Path, run: Manifest) -> int:
     if end.text:
         print(end.text, file=sys.stderr, flush=True)
     now = manifest.load(directory)
-    # A run that was killed could not write down why, and rank 0 knows no more than that another is gone.
-    if end.code in (1, 2) and now.status in ("running", "failed") and end.cause:
+    # A run that was killed could not write down why, and rank 0 knows no more than that another is gone. A process that
+    # is alone and ended by itself has written down more than is known here.
+    unsaid = now.status == "running" or (now.status == "failed" and bool(end.text))
+    if end.code in (1, 2) and unsaid and end.cause:
         manifest.save(directory, now.to("failed", finished=now.finished or time.time(), error=end.cause))
     return end.code
 

@@ -41,8 +41,9 @@ class Step:
 
     @property
     def differing(self) -> list[str]:
-        """The metrics that were recorded and are another now."""
-        return [key for key in COMPARED if key in self.then and self.now.get(key) != self.then[key]]
+        """The metrics that were recorded and are another now. The step of the checkpoint that training went on from has
+        a validation again, and nothing else."""
+        return [key for key in COMPARED if key in self.then and key in self.now and self.now[key] != self.then[key]]
 
 
 def second(found: Run, place: Path, stop_at: int) -> Path:

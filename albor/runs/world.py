@@ -128,7 +128,8 @@ def hang_text(cause: str, stack: Path) -> str:
     """What is said of a process that stopped moving."""
     return (
         f"error[E-HANG] {cause}\n  --> {stack}\n"
-        "  help: the stacks lie there; the same command goes on from the last checkpoint"
+        "  help: the stacks lie there; the same command goes on from the last checkpoint. "
+        "If it was slow and did not hang: trainer.hang_after=10min"
     )
 
 

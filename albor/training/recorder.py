@@ -107,9 +107,10 @@ class Recorder:
         if not math.isfinite(values.loss + values.grad_norm):
             self._skipped(values)
             metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}
+        metrics |= memory(self.device)
         self._watch(values.step, metrics)
         if values.step % self.job.trainer.log_every == 0 or values.step == self.job.total_steps:
-            self.log(values.step, metrics | memory(self.device))
+            self.log(values.step, metrics)
         diagnosis = self.plateau(values.step, values.loss, values.grad_norm) if self.rank == 0 else None
         if diagnosis is not None:
             self._notifier.tell(values.step, "plateau", diagnosis)

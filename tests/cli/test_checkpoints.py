@@ -111,6 +111,17 @@ def test_verify_fails_on_damage(built: Path, tmp_path: Path) -> None:
     assert done.returncode == 1 and "checkpoint.json: No such file" in done.stdout
 
 
+def test_a_damaged_checkpoint_is_neither_measured_nor_sampled_from(built: Path, tmp_path: Path) -> None:
+    shutil.copytree(built / "outputs", tmp_path / "outputs")
+    newest = checkpoints(tmp_path)[0]
+    weights = newest / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    for words in (("eval", str(newest)), ("sample", str(newest), "--prompt", "def ")):
+        done = albor(*words, cwd=tmp_path)
+        assert done.returncode != 0 and "is damaged: model.safetensors differs from its hash" in done.stderr, words
+        assert "Traceback" not in done.stderr
+
+
 def test_verify_of_a_run_that_is_done_checks_its_artifact(built: Path) -> None:
     packed = next((built / "outputs/pack").iterdir())
     done = albor("verify", packed.name, cwd=built)

@@ -6,19 +6,22 @@ import json
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 
-from albor.config.schema.alerts import Alert
+from albor.config.schema.alerts import Alert, Logged
 from albor.errors import AlborError
 from albor.report.metrics import read_metrics
 from albor.runs.metrics import NAME, MetricsLog
 from albor.training.alerts import Alerts, Fired
 from albor.training.notify import Notifier
+from albor.training.pretrain import fit
 from albor.training.sampler import Sampler, probes
 from tests.data.sources.server import Answer, serving
+
+from .toy import MODEL
 
 
 class Clock:
@@ -271,3 +274,12 @@ def test_a_driver_that_cannot_be_asked_is_said(capsys: pytest.CaptureFixture[str
     assert "warning[A-idle] nothing is watched" in capsys.readouterr().err
     assert probes({}, torch.device("cuda"), lambda: 3.0).keys() == {"seconds_since_step"}
     assert capsys.readouterr().err == ""
+
+
+def test_every_metric_of_a_step_or_a_validation_can_be_watched(job) -> None:
+    """Those that a CPU has."""
+    told: list[dict[str, Any]] = []
+    metrics = {*get_args(Logged)} - {"mfu", "mfu_6p"}
+    made = job(alerts={m: Alert(metric=m, above=-1.0) for m in metrics}, log=told.append, log_every=12)
+    fit(MODEL, made)
+    assert {line["alert"] for line in told if "alert" in line} == metrics

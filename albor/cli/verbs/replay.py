@@ -62,7 +62,7 @@ def refuse(found: Run, step: int) -> None:
 def verdict(found: Run, directory: Path, step: int) -> int:
     """Prints the steps, what has changed around them, and whether all is the same; 1 when it is not."""
     compared = replay.compare(found.directory, directory, step)
-    print(step_table([entry for entry in compared if "loss" in entry.then][-SHOWN_STEPS:]))
+    print(step_table([entry for entry in compared if "loss" in entry.now][-SHOWN_STEPS:]))
     changed = replay.changes(found.directory, directory)
     if changed:
         print(paint("bits may differ, because this is not the same: ", "yellow") + "; ".join(changed))
