@@ -41,7 +41,7 @@ def exchange(directory: Path, own: Sign, world_size: int, *, start_timeout: floa
 
     How old a file is, is told by the times of files, which one file system keeps for all hosts. Raises OSError.
     """
-    now = _write(directory, own)
+    now = write(directory, own)
     signs = [own]
     for rank in range(world_size):
         if rank != own.rank:
@@ -50,8 +50,11 @@ def exchange(directory: Path, own: Sign, world_size: int, *, start_timeout: floa
     return signs
 
 
-def _write(directory: Path, sign: Sign) -> float:
-    """Whole or not at all, but without fsync: after a power cut nobody asks. Gives the time of the file."""
+def write(directory: Path, sign: Sign) -> float:
+    """Whole or not at all, but without fsync: after a power cut nobody asks. Gives the time of the file.
+
+    Raises OSError.
+    """
     path = directory / f"rank-{sign.rank}.json"
     beside = path.with_suffix(".tmp")
     beside.write_text(json.dumps(asdict(sign)), encoding="utf-8")

@@ -76,6 +76,7 @@ class Heartbeat:
         self._first_step: int | None = None
         self._started = False
         self._stop = threading.Event()
+        self._writing = threading.Lock()
         self._thread = threading.Thread(target=self._listen, name="watchdog", daemon=True)
         self._trainer = 0
         self._stack: IO[str] | None = None
@@ -90,6 +91,8 @@ class Heartbeat:
             self._longest[before] = now - since
         if rare:  # the timer in C was, or is to be, wound up for longer than it otherwise is
             self._wind_up()
+        if before in PATIENT and phase not in PATIENT and self.world_size > 1:
+            self._write_sign()  # who is silent from here on is not to be taken for one that still saves
 
     def __enter__(self) -> Self:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -135,7 +138,7 @@ class Heartbeat:
             overdue = own.age > own.limit
             looks += 1
             due = self.world_size > 1 and (overdue or looks % WRITE_EVERY == 0)
-            signs = self._exchange(own) if due else [own]
+            signs = self._exchange() if due else [own]
             found = blame.verdict(signs, mine=self.rank, grace=self._grace) if overdue else None
             if found is not None:
                 self._end(*found)
@@ -176,14 +179,20 @@ class Heartbeat:
             waiting=phase in WAITING or (self.world_size > 1 and blame.in_collective(self._trainer)),
         )
 
-    def _exchange(self, own: Sign) -> list[Sign]:
+    def _write_sign(self) -> None:
+        with self._writing, suppress(OSError):
+            blame.write(self.directory, self._sign())
+
+    def _exchange(self) -> list[Sign]:
         """Writes this rank's sign and gives everyone's; ends the process when another rank has found a hang."""
         if self._spoken.exists():
             self._end()
-        try:
-            return blame.exchange(self.directory, own, self.world_size, start_timeout=self.start_timeout)
-        except OSError:
-            return [own]  # a full disk is not for the watchdog to report; it can still judge this rank
+        with self._writing:
+            own = self._sign()
+            try:
+                return blame.exchange(self.directory, own, self.world_size, start_timeout=self.start_timeout)
+            except OSError:
+                return [own]  # a full disk is not for the watchdog to report; it can still judge this rank
 
     # --- the end ---
 

@@ -147,7 +147,7 @@ def test_200_kills_lose_an_interval_each_at_most_and_nothing_else(store: Path) -
     for seed in count(1):
         directory = planned(store, *changes, f"seed={seed}")
         places = twin(directory), directory
-        found += disturb(200 - len(found), "SIGKILL", "worker", places, seed=seed)
+        found += disturb(min(50, 200 - len(found)), "SIGKILL", "worker", places, seed=seed)
         assert_same(directory, places[0])
         assert manifest.load(directory).facts["val_loss"] == manifest.load(places[0]).facts["val_loss"]
         if len(found) == 200:
@@ -155,7 +155,6 @@ def test_200_kills_lose_an_interval_each_at_most_and_nothing_else(store: Path) -
     print(f"{seed} runs: {summary(found)}")
     assert sum(attempt["writing"] for attempt in found) > 20
     assert lose_an_interval_at_most(found, 10)
-    shutil.rmtree(places[0])
     again = albor("replay", directory.name, "--step", "395", cwd=store)
     assert "bit-exact" in again.stdout, again.stdout + again.stderr
 

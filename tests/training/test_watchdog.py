@@ -1,6 +1,7 @@
 """Processes that stop moving: really started, really stuck."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,8 @@ def test_the_rank_at_fault_is_named_not_the_one_that_waits_for_it(tmp_path, how,
     assert done.returncode == 1
     [line] = said(done)
     assert named in line and "rank 1" in line and "(after step " in line
+    seconds = re.search(r"for (\d+) s", line)
+    assert seconds is not None and int(seconds[1]) < 60, "as long as a save may take, which it has left"
     for rank, function in stacks.items():
         assert function in (tmp_path / f"hang-rank-{rank}.txt").read_text()
     assert len(list(tmp_path.glob("told-*.txt"))) == 1
