@@ -42,7 +42,7 @@ def step_budget(case: Case) -> Iterator[Found]:
         yield "error", "trainer.warmup_steps", message, f"trainer.warmup_steps={b.actual // 20}"
     elif b.warmup > 0.10 * b.actual:
         message = f"the warmup takes {b.warmup / b.actual:.0%} of the {b.actual:,} steps that run; 10% are plenty"
-        yield "warning", "trainer.warmup_steps", message, f"trainer.warmup_steps={max(1, b.actual // 20)}"
+        yield "warning", "trainer.warmup_steps", message, f"trainer.warmup_steps={b.actual // 20}"
     parameters = case.cfg.model.num_parameters
     if b.total_tokens < 10 * parameters:
         message = (

@@ -162,7 +162,7 @@ def summary(metrics: Mapping[str, float | int]) -> str:
     """The latest numbers for the progress line."""
     formats = {
         "loss": "loss {:.3f}",
-        "val_ppl": "val ppl {:.1f}",
+        "val_ppl": "val ppl {:.5g}",
         "lr": "lr {:.2e}",
         "tokens_per_second": "{:,.0f} tok/s",
     }

@@ -20,6 +20,7 @@ from albor.models.fp8 import Scales
 from albor.training import optimizers, parallel, rng
 from albor.training.batches import Batch, Window
 from albor.training.checkpoint import Checkpoint, Writer
+from albor.training.errors import TrainingError
 from albor.training.interrupt import Interrupt
 from albor.training.job import Job
 from albor.training.progress import Progress
@@ -86,6 +87,7 @@ class Objective(pl.LightningModule):
                 files=self.job.files,
                 resumed=None if self.resume_from is None else self.state.step,
             )
+        self._refuse_disagreement()
         if self.resume_from is not None:
             self._restore(self.resume_from)
         if self._validation_due() or self.state.step == 0:
@@ -99,6 +101,15 @@ class Objective(pl.LightningModule):
             self._save()
         self.trainer.should_stop = self._stopping or self.state.step >= self.job.last_step
         self.heartbeat.beat("reading the next batch", self.state.step)
+
+    def _refuse_disagreement(self) -> None:
+        """Raises TrainingError when the ranks go on from different checkpoints: they would train apart."""
+        steps = parallel.gather(self.state.step)
+        if len(set(steps)) > 1:
+            raise TrainingError(
+                f"the ranks go on from different steps: {', '.join(map(str, steps))} of ranks 0 to {len(steps) - 1}",
+                help=f"all machines must see the same files in {self.job.directory}; then give the same command again",
+            )
 
     def _restore(self, found: Checkpoint) -> None:
         optimizers.restore(self.decoder, self._optimizers, found.optimizer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
@@ -15,6 +16,9 @@ from albor.models.decoder import Decoder
 from albor.models.loss import IGNORED
 from albor.training.batches import Batch, to_tensors
 from albor.training.errors import TrainingError
+
+LARGEST = math.log(sys.float_info.max)
+"""Nats of a loss whose perplexity is still a number."""
 
 
 @torch.no_grad()
@@ -32,7 +36,7 @@ def evaluate(
     """``val_loss`` (mean cross-entropy in nats over at most ``rows`` rows), ``val_ppl`` and ``val_bits_per_byte``.
 
     The ranks take turns with the batches, all equally often; ``mask`` says which tokens see which. Raises
-    TrainingError when the loss is not finite or there are no labels.
+    TrainingError when training has diverged or there are no labels.
     """
     device = model.model.embed_tokens.weight.device
     totals = torch.zeros(2, dtype=torch.float64, device=device)
@@ -45,8 +49,11 @@ def evaluate(
     if not count:
         raise TrainingError("the validation rows hold no labels", help="give a validation split that is not empty")
     loss = nll / count
-    if not math.isfinite(loss):
-        raise TrainingError(f"the validation loss is {loss}", help="lower optim.lr; no checkpoint holds these weights")
+    if not loss <= LARGEST:  # nor if it is not a number
+        raise TrainingError(
+            f"the validation loss is {loss:.4g}: training has diverged",
+            help="lower optim.lr, or raise trainer.warmup_steps; a checkpoint of this step holds these weights",
+        )
     metrics: dict[str, float | int] = {"val_loss": loss, "val_ppl": math.exp(loss)}
     if bytes_per_token is not None:
         metrics["val_bits_per_byte"] = loss / math.log(2) / bytes_per_token

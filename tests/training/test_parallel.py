@@ -20,6 +20,9 @@ from torch import Tensor
 from albor.config.schema.trainer import Trainer
 from albor.plan.processes import End, Processes
 from albor.training import parallel
+from albor.training.pretrain import fit
+
+from .toy import MODEL, toy_job
 
 RANKS = Path(__file__).with_name("ranks.py")
 ROOT = Path(__file__).parents[2]
@@ -126,3 +129,12 @@ def test_whole_tensors_are_copies() -> None:
     weight += 1
     assert whole["weight"].tolist() == [1, 1, 1]
     assert parallel.distribute(whole, {"weight": weight})["weight"].tolist() == [1, 1, 1]
+
+
+@pytest.mark.slow
+def test_ranks_that_see_different_checkpoints_do_not_train_apart(tmp_path: Path) -> None:
+    fit(MODEL, toy_job(tmp_path / "rank-1" / "checkpoints", total_steps=4))
+    command = [sys.executable, str(RANKS.with_name("apart.py")), str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    end = Processes(command, environment, count=2, logs=tmp_path).run("apart.py")
+    assert end.code == 1 and "the ranks go on from different steps: 0, 4 of ranks 0 to 1" in end.text

@@ -11,9 +11,18 @@ from torch import Tensor
 from albor.models.attention import Mask
 from albor.models.decoder import Decoder
 from albor.training.batches import Batch
+from albor.training.errors import TrainingError
 from albor.training.validation import evaluate
 
 from .toy import MODEL, ToyBatches
+
+
+def test_training_that_has_diverged_is_ended_without_a_traceback() -> None:
+    model = Decoder(MODEL)
+    with torch.no_grad():
+        model.model.norm.weight.fill_(1e6)
+    with pytest.raises(TrainingError, match="training has diverged"):
+        evaluate(model, batches(), rows=4, rank=0, world_size=1, sum_ranks=torch.clone, bytes_per_token=None)
 
 
 class Counting(Decoder):
