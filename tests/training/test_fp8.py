@@ -57,7 +57,7 @@ def test_it_learns_as_bf16_does(fp8_job, tmp_path) -> None:
 
 @pytest.mark.parametrize("stop", [1, 7, 8])
 def test_it_resumes_to_the_same_bits(fp8_job, tmp_path, stop) -> None:
-    """With dropout: calibrating before step 1 draws no random numbers of the run's, and is not repeated."""
+    """Calibrating is of the run's first step, not of each start."""
     model = replace(MODEL, dropout=0.3)
     whole = weights(fit(model, fp8_job(directory=tmp_path / "whole")))
     assert fit(model, fp8_job(stop_at=stop)).result["steps"] == stop
@@ -74,3 +74,14 @@ def test_a_checkpoint_has_the_magnitudes_of_every_layer(fp8_job) -> None:
     assert history.shape == (16, MODEL.num_hidden_layers, 4)
     assert (history > 0).all() and history.isfinite().all()
     assert (history[1:] != history[:-1]).any(0).all(), "each of them moves with the steps"
+
+
+def test_calibrating_leaves_the_random_numbers_where_they_were(fp8_job, tmp_path) -> None:
+    drawn = []
+    for precision in ("bf16", "fp8"):
+        made = fp8_job(total_steps=2, precision=precision, directory=tmp_path / precision)
+        fit(replace(MODEL, dropout=0.3), made)
+        found = load_latest(made.directory)
+        assert found is not None
+        drawn.append(found.state["rng"])
+    assert drawn[0] == drawn[1]
