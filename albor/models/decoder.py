@@ -248,7 +248,8 @@ def stack(layers: Sequence[Linear], dtype: torch.dtype) -> Tensor:
 def rotary(positions: Tensor, head_dim: int, theta: float, dtype: torch.dtype) -> Rotation:
     """Cosines and sines of the rotary embedding (Su et al., 2021): [T, 1, D/2] of positions [T], [B, T, 1, D/2] of
     [B, T]."""
-    frequencies = theta ** -(torch.arange(0, head_dim, 2, device=positions.device).float() / head_dim)
+    # 1 / θ^x and not θ^-x: the last bit is transformers'.
+    frequencies = 1.0 / theta ** (torch.arange(0, head_dim, 2, device=positions.device).float() / head_dim)
     angles = (positions[..., None].float() * frequencies).unsqueeze(-2)
     return angles.cos().to(dtype), angles.sin().to(dtype)
 
