@@ -8,7 +8,9 @@ from typing import Any
 
 from albor.data.loader import sequential
 from albor.data.rows import Rows
+from albor.errors import AlborError
 from albor.inference.engine import Engine
+from albor.models.loss import LARGEST
 
 
 def perplexity(
@@ -24,7 +26,7 @@ def perplexity(
 
     Returns val_loss, val_ppl = exp(val_loss), the tokens that were predicted, and, where the bytes behind a token are
     known, val_bits_per_byte = val_loss / (bytes_per_token · ln 2) and val_byte_ppl = 2 ** val_bits_per_byte: the two
-    that compare across tokenizers.
+    that compare across tokenizers. Raises AlborError when the loss has no perplexity.
     """
     seq_len = min(rows.row_len, engine.context)
     total = len(rows) if limit is None else min(limit, len(rows))
@@ -35,6 +37,10 @@ def perplexity(
         done += len(tokens)
         progress(done, total)
     loss = nll / count
+    if not loss <= LARGEST:  # nor if it is not a number
+        raise AlborError(
+            f"the loss of these rows is {loss:.4g}: the model has diverged", "measure an earlier checkpoint"
+        )
     out = {"val_loss": loss, "val_ppl": math.exp(loss), "val_tokens": count, "val_rows": total}
     if bytes_per_token:
         bits = loss / (bytes_per_token * math.log(2))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from typing import Any
 
 import torch
@@ -10,6 +12,8 @@ from torch import Tensor
 
 IGNORED = -100
 """The label of a place that has no target."""
+LARGEST = math.log(sys.float_info.max)
+"""Nats of a mean loss whose perplexity is still a number."""
 LOGIT_BYTES = {"cpu": 8 << 20, "cuda": 1 << 30, "mps": 256 << 20}
 """float32 logits of one chunk: small enough for a CPU's cache (2.2 times as fast there), large enough to fill a GPU."""
 

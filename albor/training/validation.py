@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
@@ -13,12 +12,9 @@ import torch
 from torch import Tensor
 
 from albor.models.decoder import Decoder
-from albor.models.loss import IGNORED
+from albor.models.loss import IGNORED, LARGEST
 from albor.training.batches import Batch, to_tensors
 from albor.training.errors import TrainingError
-
-LARGEST = math.log(sys.float_info.max)
-"""Nats of a loss whose perplexity is still a number."""
 
 
 @torch.no_grad()
