@@ -89,10 +89,11 @@ class Heartbeat:
         rare = before in PATIENT or phase in PATIENT or before not in self._longest or phase not in self._longest
         if now - since > self._longest.get(before, 0.0):
             self._longest[before] = now - since
+        started = not self._started and self._note_start(phase, step)
         if rare:  # the timer in C was, or is to be, wound up for longer than it otherwise is
             self._wind_up()
-        if before in PATIENT and phase not in PATIENT and self.world_size > 1:
-            self._write_sign()  # who is silent from here on is not to be taken for one that still saves
+        if self.world_size > 1 and (started or (before in PATIENT and phase not in PATIENT)):
+            self._write_sign()  # who is silent from here on has left the phase that may take long
 
     def __enter__(self) -> Self:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -132,7 +133,6 @@ class Heartbeat:
     def _listen(self) -> None:
         looks = 0
         while not self._stop.wait(self._tick):
-            self._note_start()
             self._wind_up()
             own = self._sign()
             overdue = own.age > own.limit
@@ -143,15 +143,15 @@ class Heartbeat:
             if found is not None:
                 self._end(*found)
 
-    def _note_start(self) -> None:
-        """The gaps before the first step is done count only until a phase has come again: they hold the compilation."""
-        phase, step, _ = self._last
-        if phase == "starting" or self._started:
-            return
-        if self._first_step is None:
+    def _note_start(self, phase: Phase, step: int) -> bool:
+        """Whether the first step was just done. The gaps before count only until a phase has come again: they hold the
+        compilation."""
+        if self._first_step is None and phase != "starting":
             self._first_step = step
-        if step > self._first_step:
-            self._started, self._before, self._longest = True, self._longest, {}
+        if self._first_step is None or step == self._first_step:
+            return False
+        self._started, self._before, self._longest = True, self._longest, {}
+        return True
 
     def _limit(self, phase: Phase) -> float:
         longest = self._longest.get(phase, self._before.get(phase))

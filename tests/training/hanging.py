@@ -87,7 +87,6 @@ def main() -> int:
             model(batch).sum().backward()
             heart.beat("saving", step + 1)
             print(step + 1, flush=True)
-            time.sleep(0.15)  # so that the listening thread sees the first step done
     return 0
 
 
