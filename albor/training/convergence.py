@@ -14,6 +14,8 @@ SPIKE = 2.0
 LOOKS = 20
 """Times that the trend is looked at over a run, each time as an average over what lies between two looks: the criterion
 then means the same for a short run and a long one, and the noise from step to step does not count as a rise."""
+FEWEST = 100
+"""Losses below which the trend is skipped: a look would see little but the noise of single steps."""
 RISES = 0.3
 """Share of the looks at which the average may have risen since the one before."""
 
@@ -39,11 +41,7 @@ def convergence(series: Sequence[tuple[int, float]], warmup_steps: int) -> Itera
     """The criteria on at least two losses: the last is below the first, the average seldom rises, nothing spikes."""
     values = [loss for _, loss in series]
     yield values[-1] < values[0], f"loss {values[0]:.3f} at step {series[0][0]:,}, {values[-1]:.3f} at the last"
-    span = max(1, len(values) // LOOKS)
-    looks = ema(values, span)[span - 1 :: span]
-    rises = sum(after > before for before, after in pairwise(looks))
-    rate = rises / max(1, len(looks) - 1)
-    yield rate < RISES, f"its average rose at {rises} of {max(1, len(looks) - 1)} looks: {rate:.2f}, less than {RISES}"
+    yield trend(values)
     # A loss is compared with the average of those before it, which it has not moved yet.
     above = [
         (loss - average, step)
@@ -54,6 +52,17 @@ def convergence(series: Sequence[tuple[int, float]], warmup_steps: int) -> Itera
         most, step = max(above)
         text = f"at most {most:+.3f} above its average after the warmup (step {step:,}), not more than {SPIKE}"
         yield most <= SPIKE, text
+
+
+def trend(values: Sequence[float]) -> Finding:
+    """Whether the average of the losses seldom rises from one look to the next."""
+    if len(values) < FEWEST:
+        return True, f"skipped: {len(values)} losses, fewer than {FEWEST}"
+    span = len(values) // LOOKS
+    looks = ema(values, span)[span - 1 :: span]
+    rises = sum(after > before for before, after in pairwise(looks))
+    rate = rises / (len(looks) - 1)
+    return rate < RISES, f"its average rose at {rises} of {len(looks) - 1} looks: {rate:.2f}, must be below {RISES}"
 
 
 def ema(values: Sequence[float], span: int) -> list[float]:

@@ -176,10 +176,17 @@ def test_a_run_that_learns_converges_however_long_it_is(count):
     assert all(verdicts(3 + 7 / (1 + np.arange(count) / (count / 30)) + NOISE[:count], warmup_steps=1))
 
 
+def test_the_trend_of_a_few_losses_is_skipped():
+    values = 6 - np.arange(10) / 1000 + np.where(np.arange(10) % 3, 0.1, 0.0)
+    found = list(convergence(series([6.2, *values[1:]]), 10))
+    assert found[1] == (True, "skipped: 10 losses, fewer than 100")
+
+
 def test_a_run_that_does_not_learn_fails():
     assert verdicts(4 + np.arange(500) / 1000 + NOISE[:500])[:2] == [False, False]
     saw = 5 - np.arange(1000) / 1000 + np.where(np.arange(1000) // 50 % 2, 0.9, 0.0)
-    assert verdicts(saw)[1] is False
+    ok, text = list(convergence(series(saw), 10))[1]
+    assert ok is False and text.endswith("must be below 0.3")
 
 
 def test_a_spike_fails_after_the_warmup_only():
