@@ -110,6 +110,19 @@ def sharded(case: Case) -> Iterator[Found]:
 
 
 @contract(
+    "C-HW-005",
+    "A document mask on a GPU is compiled",
+    formula="document_mask ∧ accelerator = cuda ⇒ compile",
+    stages=TRAINING,
+)
+def compiled_mask(case: Case) -> Iterator[Found]:
+    trainer = case.cfg.trainer
+    if trainer.document_mask and trainer.accelerator == "cuda" and not trainer.compile:
+        message = "without compilation, flex attention holds the scores of all pairs of tokens"
+        yield "error", "trainer.document_mask", message, "trainer.compile=true, or trainer.document_mask=false"
+
+
+@contract(
     "C-HW-002",
     "The plan is made for the kind of device that trains",
     formula="trainer.accelerator = hardware.accelerator",

@@ -99,6 +99,20 @@ def save_interval(case: Case) -> Iterator[Found]:
 
 
 @contract(
+    "C-TRAINCFG-006",
+    "The best checkpoints are among those that are saved",
+    formula="keep_best > 0 ⇒ save_every divides val_every, or val_every divides save_every",
+    stages=TRAINING,
+)
+def scored_and_saved(case: Case) -> Iterator[Found]:
+    trainer = case.cfg.trainer
+    save, val = trainer.save_every, trainer.val_every
+    if trainer.keep_best and save % val and val % save:
+        message = f"keep_best knows only steps that are both validated (every {val:,}) and saved (every {save:,})"
+        yield "warning", "trainer.keep_best", message, f"trainer.save_every={val}"
+
+
+@contract(
     "C-TRAINCFG-005",
     "One budget says how long training runs",
     formula="exactly one of max_steps, tokens, tokens_per_param; it makes at least one step",

@@ -42,7 +42,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, Tensor, None, None]:
         hidden_grad, weight_grad = ctx.saved_tensors
-        return hidden_grad * outputs[0].to(hidden_grad.dtype), weight_grad * outputs[0], None, None
+        # In bf16, 1 / labels would be off by up to 0.2%, for all gradients but the head's.
+        return (hidden_grad.float() * outputs[0]).to(hidden_grad.dtype), weight_grad * outputs[0], None, None
 
 
 def _in_chunks(

@@ -90,7 +90,7 @@ class Objective(pl.LightningModule):
         self._refuse_disagreement()
         if self.resume_from is not None:
             self._restore(self.resume_from)
-        if self._validation_due() or self.state.step == 0:
+        if self._validation_due():
             self._validate()
         gc.collect()
         gc.freeze()  # the model and the modules are not garbage: looking at them again and again costs time
@@ -113,7 +113,7 @@ class Objective(pl.LightningModule):
 
     def _restore(self, found: Checkpoint) -> None:
         optimizers.restore(self.decoder, self._optimizers, found.optimizer)
-        rng.restore(found.state["rng"][self.global_rank])
+        rng.restore(found.state["rng"][self.global_rank], self.device)
         self._clip.load(found.state["clip"])
         self.recorder.load(found.state["recorder"])
         if self.decoder.fp8 is not None:
@@ -169,7 +169,7 @@ class Objective(pl.LightningModule):
 
     def _calibrate(self, scales: Scales, window: Window) -> None:
         """Sets fp8's scales by passes over the first micro-batch that leave nothing else behind."""
-        before = rng.capture()
+        before = rng.capture(self.device)
         valid = parallel.sum_ranks(torch.tensor(float(window.valid), device=self.device)).clamp(min=1)
         for _ in range(CALIBRATIONS):
             with parallel.without_sync(self.trainer.strategy, self.decoder, last=False):
@@ -177,7 +177,7 @@ class Objective(pl.LightningModule):
             parallel.max_ranks(scales.seen)
             scales.calibrate()
         self.decoder.zero_grad(set_to_none=True)
-        rng.restore(before)
+        rng.restore(before, self.device)
 
     # --- what is due after a step ---
 
@@ -212,12 +212,15 @@ class Objective(pl.LightningModule):
     def _pause(self) -> Iterator[list[float]]:
         """Time that is not a step's; gives its seconds in a list at the end."""
         started, seconds = time.perf_counter(), list[float]()
+        self.recorder.pause()
         yield seconds
         seconds.append(time.perf_counter() - started)
-        self.recorder.paused(seconds[0])
+        self.recorder.go_on(seconds[0])
 
     def _validate(self) -> None:
-        with self._pause(), attention(self.device, self.job.trainer), eager():
+        # Documents are kept apart by a kernel that has to be compiled: eager, it holds every score of every head.
+        compiling = self.job.trainer.document_mask and self.job.trainer.compile
+        with self._pause(), attention(self.device, self.job.trainer), nullcontext() if compiling else eager():
             self.decoder.eval()
             metrics = evaluate(
                 self.decoder,
@@ -255,7 +258,7 @@ class Objective(pl.LightningModule):
             moments = self._whole(optimizers.state_by_name(self.decoder, self._optimizers))
             state = {
                 **self.state.to_json(),
-                "rng": parallel.gather(rng.capture()),
+                "rng": parallel.gather(rng.capture(self.device)),
                 "clip": self._clip.state(),
                 "recorder": self.recorder.state(),
                 "fp8": None if self.decoder.fp8 is None else self.decoder.fp8.state(),
@@ -275,6 +278,7 @@ class Objective(pl.LightningModule):
 
     def close(self) -> None:
         """Waits for the checkpoint that is being written. Raises OSError when it could not be."""
+        self.heartbeat.beat("saving", self.state.step)
         try:
             if self._writer is not None:
                 self._writer.close()

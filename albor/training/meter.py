@@ -53,8 +53,12 @@ class Meter:
         if self._steps > SETTLING:
             self._settled.append(rate)
         shares = {name: flops * rate / self._peak for name, flops in self._flops.items()} if self._peak else {}
-        left = (self.total_steps - step) * statistics.median(self._recent)
+        left = (self.total_steps - step) * self.usual_seconds()
         return {"tokens_per_second": rate, **shares, "eta_seconds": left}
+
+    def usual_seconds(self) -> float:
+        """Of a step: the median of the latest ones; 0 before the first."""
+        return statistics.median(self._recent) if self._recent else 0.0
 
     def median_tokens_per_second(self) -> float | None:
         """Over the steps of this process after the first few; None while there are no others."""

@@ -42,6 +42,7 @@ class Recorder:
         self.latest: Metrics = {}
         self._windows: deque[tuple[int, Window]] = deque(maxlen=LATE[device.type] + 2)
         self._clock = time.perf_counter()
+        self._paused = False
         self._stack = ExitStack()
         self.meter = Meter(
             tokens_per_step=job.tokens_per_step,
@@ -68,7 +69,7 @@ class Recorder:
     def start(self) -> None:
         """Begins to watch by the clock; what came before is not a step's time."""
         self._clock = time.perf_counter()
-        found = probes(self.alerts.alerts, self.device, lambda: time.perf_counter() - self._clock)
+        found = probes(self.alerts.alerts, self.device, self._seconds_late)
         self._stack.enter_context(Sampler(self.alerts, found))
 
     def close(self) -> None:
@@ -89,9 +90,19 @@ class Recorder:
         """The data of a step, on the host: kept until its numbers are known."""
         self._windows.append((step, window))
 
-    def paused(self, seconds: float) -> None:
-        """Time that went into something else than steps."""
+    def pause(self) -> None:
+        """What follows is no step's time."""
+        self._paused = True
+
+    def go_on(self, seconds: float) -> None:
+        """So long it was."""
         self._clock += seconds
+        self._paused = False
+
+    def _seconds_late(self) -> float:
+        if self._paused:
+            return 0.0
+        return max(0.0, time.perf_counter() - self._clock - self.meter.usual_seconds())
 
     def take(self, values: Values) -> None:
         """The numbers of a step. Raises TrainingError when training cannot go on."""

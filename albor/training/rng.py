@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+_DEVICES: dict[str, Any] = {"cuda": torch.cuda, "mps": torch.mps}
+
 
 def seed_all(seed: int) -> None:
     random.seed(seed)
@@ -15,21 +17,22 @@ def seed_all(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def capture() -> dict[str, Any]:
+def capture(device: torch.device) -> dict[str, Any]:
+    """The states of this process and of its ``device``."""
     version, words, gauss = random.getstate()
     name, keys, *rest = np.random.get_state(legacy=True)
     return {
         "torch": torch.get_rng_state().numpy().tobytes().hex(),
-        "cuda": [state.numpy().tobytes().hex() for state in torch.cuda.get_rng_state_all()],
+        "device": _DEVICES[device.type].get_rng_state().numpy().tobytes().hex() if device.type in _DEVICES else None,
         "python": [version, list(words), gauss],
         "numpy": [name, np.asarray(keys).tolist(), *rest],
     }
 
 
-def restore(state: dict[str, Any]) -> None:
+def restore(state: dict[str, Any], device: torch.device) -> None:
     torch.set_rng_state(_bytes(state["torch"]))
-    if len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all([_bytes(text) for text in state["cuda"]])
+    if device.type in _DEVICES:
+        _DEVICES[device.type].set_rng_state(_bytes(state["device"]))
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words), gauss))
     np.random.set_state(tuple(state["numpy"]))

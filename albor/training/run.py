@@ -15,7 +15,7 @@ import torch
 from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from torch import Tensor
 
-from albor.training import rng
+from albor.training import parallel, rng
 from albor.training.base import Objective
 from albor.training.batches import Windows
 from albor.training.checkpoint import load_latest
@@ -38,8 +38,8 @@ class Trained:
     """The decoder's state dict after the last step done, whole on rank 0."""
     rank: int
     result: dict[str, Any]
-    """val_loss, val_ppl, val_bits_per_byte, initial_val_loss, steps, tokens, seconds, tokens_per_second (median), and
-    interrupted: true when a signal ended the run before its last step."""
+    """val_loss, val_ppl, val_bits_per_byte, initial_val_loss, steps, tokens, seconds (to the last checkpoint),
+    tokens_per_second (median), and interrupted: true when a signal ended the run before its last step."""
 
 
 def train(job: Job, make: Callable[[Interrupt, Heartbeat], Objective]) -> Trained:
@@ -70,6 +70,8 @@ def train(job: Job, make: Callable[[Interrupt, Heartbeat], Objective]) -> Traine
                 lightning_trainer(job).fit(objective, Windows(batches, grad_accum=job.trainer.grad_accum, steps=steps))
         finally:
             objective.close()
+        heartbeat.beat("waiting for the other ranks", objective.state.step)
+        parallel.leave()
     return Trained(objective.weights, rank, objective.result())
 
 

@@ -23,14 +23,23 @@ class Sampler(threading.Thread):
     def __init__(self, alerts: Alerts, probes: Mapping[str, Probe], *, every: float = EVERY) -> None:
         """``probes`` gives the value of each metric now; only those that an alert watches are asked."""
         super().__init__(name="alerts", daemon=True)
-        watched = {alert.metric for alert in alerts.alerts.values() if alert}
+        watched: set[str] = {alert.metric for alert in alerts.alerts.values() if alert}
         self.alerts, self.every = alerts, every
-        self.probes = {metric: probe for metric, probe in probes.items() if metric in watched}
+        self.probes: dict[str, Probe] = {metric: probe for metric, probe in probes.items() if metric in watched}
         self._ended = threading.Event()
 
     def run(self) -> None:
         while not self._ended.wait(self.every):
-            self.alerts({metric: probe() for metric, probe in self.probes.items()})
+            self.alerts({metric: value for metric in list(self.probes) if (value := self._ask(metric)) is not None})
+
+    def _ask(self, metric: str) -> float | None:
+        """The value now. A probe that fails (a driver that is restarted) is said once and left out from then on."""
+        try:
+            return self.probes[metric]()
+        except Exception as error:
+            del self.probes[metric]
+            warn(metric, f"is not watched any more: {error}")
+            return None
 
     def __enter__(self) -> Sampler:
         if self.probes:
@@ -43,9 +52,9 @@ class Sampler(threading.Thread):
             self.join(2 * self.every)
 
 
-def probes(alerts: Mapping[str, Alert | None], device: torch.device, seconds_since_step: Probe) -> dict[str, Probe]:
+def probes(alerts: Mapping[str, Alert | None], device: torch.device, seconds_late: Probe) -> dict[str, Probe]:
     """The probes that this device has. A GPU whose driver cannot be asked is said once, if an alert watches it."""
-    found = {"seconds_since_step": seconds_since_step}
+    found = {"seconds_late": seconds_late}
     watching = next((n for n, a in alerts.items() if a and a.metric == "gpu_utilization"), None)
     if device.type != "cuda" or watching is None:
         return found

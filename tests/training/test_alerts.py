@@ -222,7 +222,7 @@ def test_an_address_that_is_missing_is_refused_at_the_start(value: str | None, m
 def test_a_sampler_feeds_what_is_watched() -> None:
     seen = threading.Event()
     config: dict[str, Alert | None] = {
-        "beat": Alert(metric="seconds_since_step", above=30, from_step=1, action="stop"),
+        "beat": Alert(metric="seconds_late", above=30, from_step=1, action="stop"),
         "loss": Alert(metric="loss", above=1),
     }
     alerts = Alerts(config, lambda fired: seen.set())
@@ -232,19 +232,37 @@ def test_a_sampler_feeds_what_is_watched() -> None:
         asked.append("gpu")
         return 0.0
 
-    with Sampler(alerts, {"seconds_since_step": lambda: 31.0, "gpu_utilization": unwatched}, every=0.01):
+    with Sampler(alerts, {"seconds_late": lambda: 31.0, "gpu_utilization": unwatched}, every=0.01):
         assert not seen.wait(0.1)  # before the first step nothing is late
         assert alerts({"step": 1, "loss": 0.5}) is None or seen.is_set()
         assert seen.wait(10)
     stop = alerts({"step": 2, "loss": 0.5})
     assert stop is not None and stop.name == "beat" and stop.step == 1
-    assert asked == [] and "seconds_since_step" not in json.dumps(alerts.state())
+    assert asked == [] and "seconds_late" not in json.dumps(alerts.state())
 
 
 def test_a_sampler_with_nothing_to_do_does_not_start() -> None:
     alerts, _ = watch(a=Alert(metric="loss", above=1))
-    with Sampler(alerts, {"seconds_since_step": lambda: 1.0}) as sampler:
+    with Sampler(alerts, {"seconds_late": lambda: 1.0}) as sampler:
         assert not sampler.is_alive()
+
+
+def test_a_probe_that_fails_is_said_once_and_the_others_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    seen = threading.Event()
+    config: dict[str, Alert | None] = {
+        "idle": Alert(metric="gpu_utilization", below=10),
+        "beat": Alert(metric="seconds_late", above=2),
+    }
+    late = iter([1.0, 1.0, 3.0])
+
+    def gone() -> float:
+        raise RuntimeError("the driver is gone")
+
+    alerts = Alerts(config, lambda fired: seen.set())
+    alerts({"step": 1})
+    with Sampler(alerts, {"gpu_utilization": gone, "seconds_late": lambda: next(late, 3.0)}, every=0.01):
+        assert seen.wait(10)
+    assert capsys.readouterr().err.count("the driver is gone") == 1
 
 
 def test_threads_and_the_loop_share_alerts() -> None:
@@ -264,15 +282,15 @@ def test_threads_and_the_loop_share_alerts() -> None:
 def test_the_probes_of_a_cpu() -> None:
     config: dict[str, Alert | None] = {"idle": Alert(metric="gpu_utilization", below=10)}
     found = probes(config, torch.device("cpu"), lambda: 3.0)
-    assert list(found) == ["seconds_since_step"] and found["seconds_since_step"]() == 3.0
+    assert list(found) == ["seconds_late"] and found["seconds_late"]() == 3.0
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a driver to ask")
 def test_a_driver_that_cannot_be_asked_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     config: dict[str, Alert | None] = {"idle": Alert(metric="gpu_utilization", below=10)}
-    assert list(probes(config, torch.device("cuda"), lambda: 3.0)) == ["seconds_since_step"]
+    assert list(probes(config, torch.device("cuda"), lambda: 3.0)) == ["seconds_late"]
     assert "warning[A-idle] nothing is watched" in capsys.readouterr().err
-    assert probes({}, torch.device("cuda"), lambda: 3.0).keys() == {"seconds_since_step"}
+    assert probes({}, torch.device("cuda"), lambda: 3.0).keys() == {"seconds_late"}
     assert capsys.readouterr().err == ""
 
 

@@ -176,7 +176,8 @@ def test_a_rate_is_of_the_step_alone(job) -> None:
     recorder = Recorder(made, MODEL, rank=0, device=torch.device("cpu"))
     recorder.take(Values(1, 4.0, 1.0, 1.0, False, at=1e9))
     recorder.take(Values(2, 4.0, 1.0, 1.0, False, at=1e9 + 2.0))
-    recorder.paused(3.0)
+    recorder.pause()
+    recorder.go_on(3.0)
     recorder.take(Values(3, 4.0, 1.0, 1.0, False, at=1e9 + 9.0))
     recorder.close()
     assert [line["tokens_per_second"] for line in lines[1:]] == [128 / 2.0, 128 / 4.0]

@@ -189,9 +189,9 @@ def test_validation_without_labels_is_refused(job):
 
 def test_random_states_come_back():
     rng.seed_all(5)
-    state = json.loads(json.dumps(rng.capture()))
+    state = json.loads(json.dumps(rng.capture(torch.device("cpu"))))
     first = (torch.rand(1).item(), np.random.rand(), __import__("random").random())
-    rng.restore(state)
+    rng.restore(state, torch.device("cpu"))
     assert (torch.rand(1).item(), np.random.rand(), __import__("random").random()) == first
 
 

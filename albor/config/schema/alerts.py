@@ -23,8 +23,9 @@ Logged = Literal[
     "val_bits_per_byte",
 ]
 """Metrics of a step or a validation, as metrics.jsonl has them."""
-Sampled = Literal["gpu_utilization", "seconds_since_step"]
-"""Metrics that are looked at every few seconds, whether a step ends or not: percent, seconds."""
+Sampled = Literal["gpu_utilization", "seconds_late"]
+"""Metrics that are looked at every few seconds, whether a step ends or not: percent; seconds by which the step at hand
+takes longer than the latest ones did."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class Alert:
     """One condition on one metric. It fires once, and again only after the condition has ended in between."""
 
     metric: Literal[Logged, Sampled]
-    """What is watched: a number of metrics.jsonl, gpu_utilization (percent), or seconds_since_step."""
+    """What is watched: a number of metrics.jsonl, gpu_utilization (percent), or seconds_late."""
     above: float | None = None
     """Fires when the metric is larger than this."""
     below: float | None = None

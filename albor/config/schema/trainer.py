@@ -68,7 +68,7 @@ class Trainer:
     """Newest checkpoints to keep."""
     keep_best: Annotated[int, Ge(0), Recorded()] = 0
     """Checkpoints of the lowest validation loss to keep besides them."""
-    hang_after: Annotated[float, Unit("seconds"), Gt(0), Recorded()] = 60.0
+    hang_after: Annotated[float, Unit("seconds"), Gt(0), Recorded()] = 50.0
     """A rank or loader that makes no progress for so long is named, its stack written down and the run ended. Until the
     first step is done, which may compile, ten times as long."""
 
