@@ -25,6 +25,7 @@ from albor.runs.lineage import chain
 from albor.runs.manifest import InputRef, Manifest
 from albor.runs.store import ARTIFACT, Store, disk_error, exclusive, writable
 from albor.runs.world import HEARTBEAT, hang, hang_text, start_by_hand
+from albor.stages.base import check_addresses, find
 
 Announce = Callable[[Path, Manifest], None]
 
@@ -38,7 +39,8 @@ def prepare(plan: Plan) -> None:
 
 
 def check_machine(plan: Plan) -> None:
-    """Raises AlborError when a run to be made here needs a device or source directories that are not here."""
+    """Raises AlborError when a run to be made here needs a device, source directories or a webhook's address that are
+    not here."""
     for node in plan.nodes:
         trainer = node.config.trainer
         if node.state != "done":
@@ -51,6 +53,7 @@ def check_machine(plan: Plan) -> None:
             cause = f"{node.name} trains on {trainer.accelerator}, which this machine does not have"
             fix = "run it where there is one, or add trainer=cpu hardware=cpu"
             raise AlborError(cause, fix, place=node.origins.find("trainer.accelerator"), code="E-DEVICE")
+        check_addresses(node.config)
 
 
 def refuse_missing(node: Node) -> None:
@@ -147,8 +150,6 @@ def after_hang(end: End, run: Manifest, cause: str | None, stack: Path) -> End:
 
 def launch(directory: Path, run: Manifest) -> Processes:
     """A stage's processes: one, one per device of this machine, or Slurm's srun, which starts them on its nodes."""
-    from albor.stages.base import find
-
     trainer = run.config["trainer"]
     nodes, devices = int(trainer["nodes"]), int(trainer["devices"])
     stage = [sys.executable, "-m", "albor.exec", str(directory)]

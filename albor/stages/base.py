@@ -95,6 +95,15 @@ class Input:
     """SHA-256 over its files; None for a directory given by hand."""
 
 
+def check_addresses(config: Config) -> None:
+    """Raises AlborError when the environment lacks an address that training would send alerts to."""
+    from albor.training.notify import address
+
+    for name, alert in config.alerts.items():
+        if alert is not None and alert.url_env is not None:
+            address(name, alert.url_env)
+
+
 class Interrupted(Exception):
     """A stage stopped on request with its work saved; the process exits with 75."""
 

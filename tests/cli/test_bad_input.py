@@ -311,6 +311,15 @@ def test_outputs_that_cannot_be_written(outputs: str, albor, tmp_path: Path) -> 
     assert (tmp_path / "file").read_text() == "not a directory"
 
 
+def test_a_webhook_without_an_address_is_refused_before_anything_is_made(
+    albor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ALBOR_HOOK", raising=False)
+    hook = ("alerts.loss_spike.action=webhook", "alerts.loss_spike.url_env=ALBOR_HOOK")
+    (message,) = refused(albor("debug=default", "tracking=none", *hook), messages=1)
+    assert "ALBOR_HOOK is not set" in message and "--> alerts.loss_spike.url_env" in message and "export" in message
+
+
 def test_a_secret_of_the_environment_stays_out(albor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALBOR_SECRET", "hunter2")
     assert "hunter2" not in albor("--cfg", "job", "name=${oc.env:ALBOR_SECRET}").text
