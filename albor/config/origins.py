@@ -35,10 +35,11 @@ class Origins:
             inside = parts[len(package) :]
             if parts[: len(package)] == package and (line := self._line(file, inside)):
                 return f"{short(file)}:{line}"
-        return self._chosen(parts[0])
+        # What nobody set: the place where its section was, or for a whole group its file, is the place to set it.
+        return self.find(".".join(parts[:-1])) if len(parts) > 2 else self._chosen(parts[0])
 
     def _chosen(self, group: str) -> str | None:
-        """A key that nobody set: the file of its group's choice is the place to set it."""
+        """The file of a group's choice."""
         choice = self.composed.choices.get(group)
         file = self.composer.file(group, choice) if choice else None
         return short(file) if file else None

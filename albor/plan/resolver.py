@@ -16,7 +16,7 @@ from albor.config.schema.config import Config
 from albor.config.schema.trainer import BUDGETS
 from albor.config.sections import Structurer
 from albor.config.structure import MISSING, hints
-from albor.config.suggest import nearest_key
+from albor.config.suggest import nearest, nearest_key
 from albor.config.tree import delete, has_interpolation, leaves, resolve, set_value
 from albor.plan.keys import valid_keys
 from albor.stages import base as stages
@@ -116,6 +116,20 @@ def explain(problem: Problem, stage: str, origins: Origins) -> Problem:
         groups = [] if "." in problem.path else list(origins.composer.groups)
         guess = nearest_key(problem.path, [*valid_keys(stage), *groups])
         fix = f"did you mean `{guess}`?" if guess else "`albor explain` lists the keys"
+    elif problem.code == "E-MISSING" and (guess := alert_meant(problem.path, origins.composed)):
+        fix = f"did you mean `alerts.{guess}`? For another alert, {fix}"
     elif fix is None and problem.code in ("E-TYPE", "E-RANGE"):
         fix = f"`albor explain {problem.path.partition('[')[0]}` says what it takes"
     return Problem(problem.code, problem.path, problem.cause, fix, problem.origin or origins.find(problem.path))
+
+
+def alert_names(composed: Composed) -> list[str]:
+    """The alerts that the files set."""
+    return list(composed.tree.get("alerts") or {})
+
+
+def alert_meant(path: str, composed: Composed) -> str | None:
+    """The alert of the files that is nearest to the one of ``path``, which the files do not have."""
+    section, _, rest = path.partition(".")
+    name, names = rest.partition(".")[0], alert_names(composed)
+    return nearest(name, names) if section == "alerts" and name not in names else None

@@ -19,7 +19,7 @@ from albor.config.overrides import Overrides, parse, split
 from albor.config.problems import ConfigRefused, Problem
 from albor.config.schema.config import Config
 from albor.config.suggest import nearest
-from albor.plan.resolver import Resolver
+from albor.plan.resolver import Resolver, alert_names
 from albor.stages import base as stages
 
 CHAIN = ("model", "data", "tokenizer", "hardware", "executor", "tracking", "alerts", "debug")
@@ -62,7 +62,7 @@ class Target:
             self.experiment_stage = self._experiment_stage(whole)
         except ConfigRefused as refused:
             raise ConfigRefused([*self.problems, *refused.problems]) from None
-        self.problems += without_choice(self.overrides, whole)
+        self.problems += [*without_choice(self.overrides, whole), *without_alert(self.overrides, whole)]
         self.chain = {g: (whole.choices if self.choices.get("experiment") else self.choices).get(g) for g in CHAIN}
         self._own = {stage: self._upstream_overrides(stage, whole) for stage in self.overrides.upstream}
         self._received: dict[str, set[int]] = {}
@@ -86,7 +86,7 @@ class Target:
         """What ``up.STAGE`` says, split as if the stage were the target."""
         composer = self.resolver.composer
         own = split(tuple(self.overrides.upstream[stage]), composer.groups, composer.bad_choice)
-        own.problems += without_choice(own, whole)
+        own.problems += [*without_choice(own, whole), *without_alert(own, whole)]
         own.values = [(key, replace(o, input_line=f"up.{stage}.{o.input_line}")) for key, o in own.values]
         own.problems = [replace(p, origin=str(p.origin).replace("override ", f"override up.{stage}.", 1))
                         for p in own.problems]  # fmt: skip
@@ -281,6 +281,19 @@ def without_choice(overrides: Overrides, whole: Composed) -> list[Problem]:
         for group, (choice, text) in overrides.choices.items()
         if choice is None and whole.choices.get(group) is not None
     ]
+
+
+def without_alert(overrides: Overrides, whole: Composed) -> Iterator[Problem]:
+    """Alerts that are switched off, though the files have none of that name, but others, which would stay on."""
+    names = alert_names(whole)
+    for key, override in overrides.values:
+        section, _, name = key.rpartition(".")
+        off = section == "alerts" and not override.is_delete() and override.value() is None
+        if off and names and name not in names:
+            guess = nearest(name, names)
+            fix = f"did you mean `alerts.{guess}`?" if guess else "leave it out"
+            cause = f"`{key}` is not there to be switched off"
+            yield Problem("E-KEY", key, cause, fix, f"override {override.input_line}")
 
 
 def without_echoes(problems: list[Problem]) -> list[Problem]:

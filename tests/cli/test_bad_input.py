@@ -40,7 +40,16 @@ OVERRIDES = {
     "alerts.loss_spike.abov=4": ("E-KEY", "override alerts.loss_spike.abov=4", "`alerts.loss_spike.above`"),
     "alerts.x={metric: grad_nrom, above: 9}": ("E-VALUE", "override alerts.x", "'grad_norm'"),
     "alerts.x={metric: loss, above: high}": ("E-TYPE", "override alerts.x", "`albor explain alerts.x.above`"),
-    "alerts.x.above=3": ("E-MISSING", "alerts.x.metric", "alerts.x.metric=…"),
+    "alerts.x.above=3": ("E-MISSING", "alerts.x.metric (override alerts.x.above=3)", "give one: alerts.x.metric=…"),
+    "alerts.los_spike.above=4": (
+        "E-MISSING",
+        "(override alerts.los_spike.above=4)",
+        "did you mean `alerts.loss_spike`",
+    ),
+    "alerts={los_spike: {above: 4}}": ("E-MISSING", "(override alerts={los_sp", "did you mean `alerts.loss_spike`"),
+    "alerts.los_spike=null": ("E-KEY", "override alerts.los_spike=null", "did you mean `alerts.loss_spike`"),
+    "alerts={los_spike: null}": ("E-KEY", "override alerts={los_spike: null}", "did you mean `alerts.loss_spike`"),
+    "alerts.x=null": ("E-KEY", "override alerts.x=null", "leave it out"),
     "alerts=nome": ("E-CHOICE", "override alerts=nome", "`alerts=none`"),
     "model=tinny": ("E-CHOICE", "override model=tinny", "`model=tiny`"),
     "stage=pretrian": ("E-CHOICE", "override stage=pretrian", "`stage=pretrain`"),
@@ -183,6 +192,10 @@ def test_command_lines(words: list[str], place: str, fix: str, albor) -> None:
     message = "".join(refused(albor(*words)))
     assert place in message
     assert fix in message
+
+
+def test_where_nothing_is_watched_anything_may_be_switched_off(albor) -> None:
+    assert albor("validate", "stage=pretrain", "alerts=none", "alerts.loss_spike=null").code == 0
 
 
 def test_a_circle_through_a_section(albor) -> None:
