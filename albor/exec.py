@@ -14,7 +14,10 @@ def run() -> None:
     signal.signal(signal.SIGINT, lambda number, frame: os._exit(INTERRUPTED))
     from albor.worker import main
 
-    sys.exit(main())
+    code = main()
+    if code == INTERRUPTED:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # answered: a second one has nothing left to end
+    sys.exit(code)
 
 
 if __name__ == "__main__":

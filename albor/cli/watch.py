@@ -141,7 +141,7 @@ class Watch:
         """Seconds until the last step, by the latest throughput; None where it cannot be told."""
         rates = self.metrics.curves["tokens_per_second"].values[-RECENT:]
         step, tokens = self.metrics.step, self.metrics.latest.get("tokens")
-        if self.ended or not (self.total and rates and step and tokens):
+        if self.ended or self.lives() is False or not (self.total and rates and step and tokens):
             return None
         return max(0, self.total - step) * (tokens / step) / statistics.median(rates)
 

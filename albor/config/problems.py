@@ -21,7 +21,9 @@ CODES: dict[str, str] = {
     "E-DATA": "A corpus, tokenizer or dataset that cannot be used as asked.",
     "E-MODEL": "A checkpoint that is missing, damaged, or not one the decoder computes.",
     "E-TRAIN": "Training that had to stop: a loss that is not finite, checkpoints that are damaged.",
-    "E-HANG": "A rank or loader made no progress for trainer.hang_after; the stacks of all threads were written.",
+    "E-HANG": "A rank or loader made no progress for trainer.hang_after. The stacks of all threads were written and "
+    "say where it waits: for a disk or a network that is gone, or for work that takes so long by right; "
+    "trainer.hang_after=10min allows for that. The same command goes on from the last checkpoint.",
     "E-DEVICE": "A device that the config names and this machine does not have.",
     "E-PATH": "A directory that is not there or cannot be used.",
 }

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from albor.errors import AlborError
 from albor.runs.manifest import NAME, Manifest, load
@@ -115,9 +116,12 @@ def writable(root: Path) -> None:
     place = root
     while not place.exists() and place != place.parent:
         place = place.parent
-    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        cause = f"{place} is not a writable directory"
-        raise AlborError(cause, "choose another: outputs=DIR", place=str(root))
+    try:
+        with TemporaryDirectory(dir=place, prefix=".albor-"):  # who is allowed to may still not be able to: /proc
+            pass
+    except OSError as error:
+        cause = f"{place} is not a writable directory: {error.strerror}"
+        raise AlborError(cause, "choose another: outputs=DIR", place=str(root)) from None
 
 
 def disk_error(error: OSError, place: Path) -> AlborError:

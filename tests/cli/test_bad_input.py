@@ -315,7 +315,7 @@ def test_a_yaml_that_is_a_directory_or_a_dangling_link(albor, tmp_path: Path) ->
         refused(albor("validate", "--config-dir", str(tmp_path / "own"), f"experiment={name}"))
 
 
-@pytest.mark.parametrize("outputs", ["file/below", "file"])
+@pytest.mark.parametrize("outputs", ["file/below", "file", "/proc/runs"])
 def test_outputs_that_cannot_be_written(outputs: str, albor, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a directory")
     outcome = albor("stage=prepare", "tracking=none", f"outputs={outputs}")

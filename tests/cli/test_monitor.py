@@ -132,10 +132,11 @@ def test_a_killed_run_is_dead_and_a_resumed_one_runs_again(directory: Path, runn
     tell(process, 1, 2, 3)
     watch = Watch(directory)
     watch.poll()
-    assert watch.verdict() == "running" and not watch.ended
+    assert watch.verdict() == "running" and not watch.ended and watch.left() is not None
     process.kill()
     process.wait()
     watch.poll()
+    assert watch.left() is None
     assert watch.verdict() == f"dead: its process {process.pid} is gone; the same command resumes"
     tell(runner(), 2)
     watch.poll()

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
+from albor.plan.processes import End, Processes
 from albor.runs.store import exclusive
 
 PREPARE = ("stage=prepare", "tracking=none", "data=local", "data.source.roots=[src]", "data.source.licence=MIT")
@@ -293,3 +294,35 @@ def test_what_a_killed_attempt_left_is_not_published(here: Path, albor) -> None:
     (made / "manifest.yaml").write_text(manifest.replace("status: done", "status: running"))
     assert albor(*PREPARE).code == 0
     assert sorted(path.name for path in (made / "artifact").iterdir()) == files
+
+
+INTERRUPTED = """
+import os, signal, sys, threading, time
+from pathlib import Path
+from albor.exec import run
+
+class OnTheWayOut:
+    interrupt = (os.kill, os.getpid(), signal.SIGINT)
+    def __del__(self):
+        kill, *to = self.interrupt
+        kill(*to)
+
+def when_it_runs():
+    while "status: running" not in (Path(sys.argv[1]) / "manifest.yaml").read_text():
+        time.sleep(0.001)
+    os.kill(os.getpid(), signal.SIGINT)
+
+last = OnTheWayOut()
+threading.Thread(target=when_it_runs, daemon=True).start()
+run()
+"""
+
+
+def test_an_interrupt_that_was_answered_is_answered_once(here: Path, albor) -> None:
+    """The second comes while the process is on its way out."""
+    assert albor(*PREPARE).code == 0
+    made = runs()["prepare"]
+    manifest = (made / "manifest.yaml").read_text()
+    (made / "manifest.yaml").write_text(manifest.replace("status: done", "status: planned"))
+    end = Processes([sys.executable, "-c", INTERRUPTED, str(made)], os.environ, count=1, logs=made).run("prepare")
+    assert end == End(75)
