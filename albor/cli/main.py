@@ -18,8 +18,11 @@ def run(argv: list[str]) -> int:
     """The exit code: 0 done, 1 failed while running, 2 the user must change something, 75 interrupted."""
     from albor.cli import render
 
+    code = 0
     try:
-        return dispatch(argv)
+        code = dispatch(argv)
+        sys.stdout.flush()
+        return code
     except ConfigRefused as refused:
         render.show_problems(refused.problems)
         return REFUSED
@@ -29,7 +32,7 @@ def run(argv: list[str]) -> int:
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
+            return code
         from albor.runs.store import disk_error
 
         wrapped = disk_error(error, Path())

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -212,3 +215,19 @@ def test_fit_on_the_command_line(albor) -> None:
     assert found["overrides"] in shown and "398,509,056 parameters" in shown
     accepted = albor("validate", "stage=pretrain", "model=350m", "hardware=h200", *found["overrides"].split())
     assert accepted.code == 0
+
+
+@pytest.mark.parametrize(("words", "code"), [("plan", 0), ("explain E-HANG", 0), ("validate optim.lrr=1", 2)])
+@pytest.mark.parametrize("reader", [">&-", "| exec true"], ids=["closed", "gone"])
+def test_a_reader_that_has_gone_is_no_error(words: str, code: int, reader: str, tmp_path: Path) -> None:
+    """What was not read is as if it had been read, also when it is written only at the end."""
+    status = tmp_path / "status"
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+    line = f"{{ {sys.executable} -m albor {words}; echo $? > {status}; }} {reader}"
+    done = subprocess.run(
+        line, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert int(status.read_text()) == code
+    assert "Traceback" not in done.stderr and "Exception" not in done.stderr and "Broken" not in done.stderr
+    assert bool(done.stderr) == bool(code)
