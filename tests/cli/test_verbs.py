@@ -21,7 +21,9 @@ from albor.config.schema.config import Config
 from albor.config.sections import Structurer
 from albor.contracts import CONTRACTS
 from albor.errors import AlborError
+from albor.plan.apply import prepare
 from albor.plan.keys import Key, field_docs, keys, walk
+from albor.runs import manifest
 from albor.stages import base as stages
 
 
@@ -215,6 +217,19 @@ def test_fit_on_the_command_line(albor) -> None:
     assert found["overrides"] in shown and "398,509,056 parameters" in shown
     accepted = albor("validate", "stage=pretrain", "model=350m", "hardware=h200", *found["overrides"].split())
     assert accepted.code == 0
+
+
+def test_a_run_that_is_done_says_how_a_profile_is_made(albor, planner) -> None:
+    given = ("stage=pretrain", "tracking=none")
+    plan = planner.plan(given)
+    prepare(plan)
+    for node in plan.nodes:
+        manifest.save(node.directory, manifest.load(node.directory).to("done"))
+    short = "trainer.max_steps=20 trainer.warmup_steps=1"
+    done, without = albor(*given, "trainer.profile=true"), albor(*given)
+    assert done.code == 0 and "nothing to do" in done.err and short in done.err
+    assert without.code == 0 and short not in without.err
+    assert albor("validate", *given, "trainer.profile=true", *short.split()).code == 0
 
 
 @pytest.mark.parametrize(("words", "code"), [("plan", 0), ("explain E-HANG", 0), ("validate optim.lrr=1", 2)])

@@ -12,7 +12,7 @@ from albor.cli.session import planner
 from albor.cli.show import show_findings, verdict
 from albor.config.units import human_seconds
 from albor.plan.apply import build, check_machine, prepare
-from albor.plan.nodes import Planner
+from albor.plan.nodes import Node, Planner
 from albor.runs import manifest
 from albor.runs.manifest import Manifest
 
@@ -39,6 +39,9 @@ def run(arguments: Arguments) -> int:
     target = plan.target
     if not todo:
         print(f"nothing to do: {target.name} is done, and {target.reason}", file=sys.stderr)
+        if any(asks_for_profile(node) for node in plan.nodes):
+            short = "trainer.max_steps=20 trainer.warmup_steps=1"
+            print(f"trainer.profile makes no run again; a short one of its own has the table: {short}", file=sys.stderr)
         show_result(target.directory, manifest.load(target.directory))
         return 0
     check_machine(plan)
@@ -55,6 +58,12 @@ def run(arguments: Arguments) -> int:
         print(f"done in {human_seconds(time.monotonic() - began)}", file=sys.stderr)
         show_result(target.directory, manifest.load(target.directory))
     return code
+
+
+def asks_for_profile(node: Node) -> bool:
+    """Whether a run that was made without a profile is now asked for one. No result depends on it: the run is kept."""
+    made_with = node.run is not None and node.run.manifest.config["trainer"]["profile"]
+    return node.stage.distributed and node.config.trainer.profile and not made_with
 
 
 def show_finished(directory: Path, run: Manifest) -> None:
