@@ -161,7 +161,7 @@ def test_doctor(albor) -> None:
         ("albor plan optim.l", ["optim.lr="]),
         ("albor ls mod", ["model"]),
         ("albor runs pre", ["prepare", "pretrain"]),
-        ("albor explain C-HW", ["C-HW-001", "C-HW-002", "C-HW-003", "C-HW-004"]),
+        ("albor explain C-HW", ["C-HW-001", "C-HW-002", "C-HW-003", "C-HW-004", "C-HW-005"]),
         ("albor plan --st", ["--strict"]),
         ("albor ls --", ["--config-dir"]),
         ("albor nothing=", []),
