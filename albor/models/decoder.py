@@ -50,6 +50,8 @@ class Decoder(nn.Module):
 
         Every matrix has a generator of its own, seeded by the global one, so that they are drawn side by side.
         """
+        if self.model.embed_tokens.weight.is_meta:
+            return
         std = self.config.initializer_range
         shrunk = std / (2 * self.config.num_hidden_layers) ** 0.5
         seed = int(torch.randint(2**48, (), device="cpu"))
@@ -57,7 +59,7 @@ class Decoder(nn.Module):
         def draw(index: int, name: str, parameter: nn.Parameter) -> None:
             if name.endswith("norm.weight"):
                 parameter.detach().fill_(1.0)
-            elif not parameter.is_meta:
+            else:
                 generator = torch.Generator(parameter.device).manual_seed(seed + index)
                 last = name.endswith(("o_proj.weight", "down_proj.weight"))
                 parameter.detach().normal_(0.0, shrunk if last else std, generator=generator)

@@ -48,8 +48,8 @@ def evaluate(
     if not loss <= LARGEST:  # nor if it is not a number
         raise TrainingError(
             f"the validation loss is {loss:.4g}: training has diverged",
-            help="lower optim.lr, or raise trainer.warmup_steps; a checkpoint of this step holds these weights, and the "
-            "same command stops here again",
+            help="lower optim.lr, or raise trainer.warmup_steps; a checkpoint of this step holds these weights, and "
+            "the same command stops here again",
         )
     metrics: dict[str, float | int] = {"val_loss": loss, "val_ppl": math.exp(loss)}
     if bytes_per_token is not None:
