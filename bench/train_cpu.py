@@ -2,7 +2,7 @@
 
     python -m bench.train_cpu [--steps 40] [--threads 2] [--model tiny]
 
-The two take turns, step by step, so that both meet the same weather. bf16 is measured where the processor has AMX.
+The two take turns, step by step, so that both meet the same weather. bf16 is measured where oneDNN has it (AVX-512 or AMX).
 Both start from random weights of their own, so their losses are alike but not equal.
 """
 
@@ -32,7 +32,7 @@ def main() -> int:
     parser.add_argument("--model", default="tiny")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    precisions = ["float32", "bf16"] if torch.cpu._is_amx_tile_supported() else ["float32"]
+    precisions = ["float32", "bf16"] if torch.ops.mkldnn._is_mkldnn_bf16_supported() else ["float32"]
     print(f"{machine()}, torch {torch.__version__}, {given.threads} threads; medians of {given.steps} steps\n")
     print("| precision | albor tokens/s | transformers tokens/s | ratio | target |\n|---|---|---|---|---|")
     ratios = []
