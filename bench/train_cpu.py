@@ -2,7 +2,7 @@
 
     python -m bench.train_cpu [--steps 40] [--threads 2] [--model tiny]
 
-The two take turns, step by step, so that both meet the same weather. bf16 is measured where oneDNN has it (AVX-512, AMX).
+The two take turns, step by step, so that both meet the same weather. bf16 is measured where oneDNN has it (AVX-512).
 Both start from random weights of their own, so their losses are alike but not equal.
 """
 
