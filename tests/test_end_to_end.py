@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,13 +18,9 @@ from albor.data.rows import Rows, write
 from albor.runs import manifest
 from albor.runs.lineage import chain
 from albor.runs.store import Store
+from tests.command import COMMAND, albor
 
 SMALL = ("debug=default", "tracking=none", "data.max_documents=60", "tokenizer.vocab_size=512", "model.vocab_size=512")
-
-
-def albor(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "albor", *words]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=os.environ | environment, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +223,7 @@ def test_a_run_killed_or_interrupted_goes_on_and_ends_with_the_same_bytes(built:
 def cut_off(place: Path, target: tuple[str, ...], number: int, code: int) -> None:
     """Starts the target and sends the training process a signal once it has written a checkpoint."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "albor", *target],
+        [*COMMAND, *target],
         cwd=place,
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -23,14 +21,10 @@ from albor.plan.resolver import Resolver
 from albor.runs import manifest
 from albor.runs.store import Store
 from albor.training.checkpoint import RUN, Writer, steps
+from tests.command import albor
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("checkpoints")]
 SMALL = ("debug=default", "tracking=none", "data.max_documents=60", "tokenizer.vocab_size=512", "seed=7")
-
-
-def albor(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "albor", *words]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env={**os.environ}, check=False)
 
 
 @pytest.fixture(scope="module")

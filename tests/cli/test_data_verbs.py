@@ -6,8 +6,6 @@ import inspect
 import json
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import pytest
 from albor.cli.completion import answers
 from albor.data.card import DataCard
 from albor.runs.store import Run, Store
+from tests import command
 from tests.conftest import Outcome
 
 MODULES = ("json", "textwrap", "argparse", "configparser", "shutil", "zipfile", "csv", "shlex", "calendar", "difflib")
@@ -33,8 +32,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (package / "module.py").write_text(inspect.getsource(__import__(name)), encoding="utf-8")
     words = ["stage=pack", "tracking=none", "data=local", "data.source.roots=[code]", "data.source.licence=PSF-2.0",
              "data.seq_len=256", "data.val_fraction=0.2", "tokenizer.vocab_size=512"]  # fmt: skip
-    command = [sys.executable, "-m", "albor", *words]
-    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+    done = command.albor(*words, cwd=place)
     assert done.returncode == 0, done.stderr
     return place / "outputs"
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.command import albor
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("replay")]
 RUN = (
@@ -18,10 +18,6 @@ RUN = (
     "trainer.save_every=4",
     "trainer.val_every=4",
 )
-
-
-def albor(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "albor", *words], cwd=cwd, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")

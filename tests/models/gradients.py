@@ -33,7 +33,7 @@ def passes(model: Decoder, tokens: Tensor, labels: Tensor, *, masked: bool = Fal
     return loss.item(), {n: p.grad.double().cpu() for n, p in model.named_parameters() if p.grad is not None}
 
 
-def agree(found: Passed, exact: Passed, tolerance: tuple[float, float]) -> None:
+def assert_agree(found: Passed, exact: Passed, tolerance: tuple[float, float]) -> None:
     assert found[0] == pytest.approx(exact[0], rel=tolerance[0])
     assert found[1].keys() == exact[1].keys()
     errors = {name: float((found[1][name] - g).norm() / g.norm()) for name, g in exact[1].items()}

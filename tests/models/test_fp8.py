@@ -11,7 +11,7 @@ from torch import Tensor
 
 from albor.models import fp8
 from albor.models.decoder import Decoder
-from tests.models.gradients import agree, on, passes, rows
+from tests.models.gradients import assert_agree, on, passes, rows
 from tests.models.triton_device import DEVICE, NEEDS_FP8, NEEDS_KERNELS, rounding_as_on_a_device
 
 pytestmark = [*NEEDS_KERNELS, NEEDS_FP8]
@@ -132,7 +132,7 @@ def check(plain: Decoder, moved: Decoder) -> None:
     assert moved.fp8 is not None
     found = passes(moved, *rows(48, 2))
     moved.fp8.observe()
-    agree(found, passes(plain, *rows(48, 2)), (0.02, 0.2))
+    assert_agree(found, passes(plain, *rows(48, 2)), (0.02, 0.2))
     assert (moved.fp8.seen > 0).all() and moved.fp8.seen.isfinite().all()
 
 

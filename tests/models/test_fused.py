@@ -42,7 +42,7 @@ def error(found: Tensor, exact: Tensor) -> float:
     return float((found.detach().double() - exact.detach()).norm() / exact.detach().norm())
 
 
-def agree(ours: Any, theirs: Any, arguments: tuple[Tensor, ...], tolerance: float) -> None:
+def assert_agree(ours: Any, theirs: Any, arguments: tuple[Tensor, ...], tolerance: float) -> None:
     """Outputs and gradients of two functions of the same numbers, ours in their dtype and theirs in float64."""
     exact_arguments = wide(arguments)
     outputs, exact = ours(*arguments), theirs(*exact_arguments)
@@ -65,7 +65,7 @@ def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 @pytest.mark.parametrize("shape", [(1, 1, 1, 8), (2, 65, 3, 24), (3, 20, 4, 64)])
 def test_rotate_turns_its_gradient_back(dtype, shape) -> None:
     cos, sin = rotary(torch.arange(shape[1], device=DEVICE), shape[3], 10_000.0, dtype)
-    agree(lambda x: (fused.Rotate.apply(x, cos, sin),), lambda x: (turn(x, cos.double(), sin.double()),),
+    assert_agree(lambda x: (fused.Rotate.apply(x, cos, sin),), lambda x: (turn(x, cos.double(), sin.double()),),
           (random(*shape, dtype=dtype),), TOLERANCE[dtype])  # fmt: skip
 
 
@@ -90,7 +90,7 @@ def test_rotated_heads(dtype, rows, length, heads, kv_heads, width) -> None:
         parts = F.linear(x, weight).unflatten(-1, (-1, width)).split((heads, kv_heads, kv_heads), dim=2)
         return *(turn(part, cos.double(), sin.double()) for part in parts[:2]), parts[2]
 
-    agree(lambda x, w: fused.rotated_heads(x, w, cos, sin, width, heads), plain, (x, weight), TOLERANCE[dtype])
+    assert_agree(lambda x, w: fused.rotated_heads(x, w, cos, sin, width, heads), plain, (x, weight), TOLERANCE[dtype])
 
 
 def plain_feed_forward(x: Tensor, gate_up: Tensor, down: Tensor) -> tuple[Tensor]:
@@ -104,4 +104,4 @@ def plain_feed_forward(x: Tensor, gate_up: Tensor, down: Tensor) -> tuple[Tensor
 def test_feed_forward(dtype, shape, hidden, width) -> None:
     x, gate_up = random(*shape, hidden, dtype=dtype), random(2 * width, hidden, dtype=dtype, scale=hidden**-0.5)
     down = random(hidden, width, dtype=dtype, scale=width**-0.5)
-    agree(lambda *a: (fused.feed_forward(*a),), plain_feed_forward, (x, gate_up, down), TOLERANCE[dtype])
+    assert_agree(lambda *a: (fused.feed_forward(*a),), plain_feed_forward, (x, gate_up, down), TOLERANCE[dtype])

@@ -12,7 +12,7 @@ from torch.nn.attention.flex_attention import BlockMask
 
 from albor.models.attention import documents
 from albor.models.cache import KVCache
-from tests.models.gradients import EOS, agree, on, passes, rows
+from tests.models.gradients import EOS, assert_agree, on, passes, rows
 from tests.models.triton_device import NEEDS_CUDA
 
 pytestmark = NEEDS_CUDA
@@ -37,7 +37,7 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 
 
-def compare(decoder: Any, dtype: torch.dtype, options: dict[str, Any], *, compiled: bool) -> None:
+def assert_computes_the_same(decoder: Any, dtype: torch.dtype, options: dict[str, Any], *, compiled: bool) -> None:
     options = dict(options)
     checkpointing = options.pop("activation_checkpointing", False)
     data = rows(options.pop("length", 128))
@@ -48,19 +48,19 @@ def compare(decoder: Any, dtype: torch.dtype, options: dict[str, Any], *, compil
     if compiled:
         moved.compile_regions()
     for _ in range(2):  # the second time as it was compiled the first time
-        agree(passes(moved, *data, **how), passes(model, *data, **how), TOLERANCE[dtype])
+        assert_agree(passes(moved, *data, **how), passes(model, *data, **how), TOLERANCE[dtype])
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_a_gpu_computes_what_a_cpu_does(decoder, dtype, options) -> None:
-    compare(decoder, dtype, options, compiled=False)
+    assert_computes_the_same(decoder, dtype, options, compiled=False)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_compiled_too(decoder, dtype, options) -> None:
-    compare(decoder, dtype, options, compiled=True)
+    assert_computes_the_same(decoder, dtype, options, compiled=True)
 
 
 @pytest.mark.parametrize("length", [128, 200])
@@ -76,7 +76,7 @@ def test_the_block_mask_is_the_boolean_mask(length) -> None:
 @pytest.mark.parametrize("length", [128, 200])
 @pytest.mark.parametrize("options", [{}, {"qk_norm": True}, {"activation_checkpointing": True}], ids=str)
 def test_documents_are_kept_apart_as_on_a_cpu(decoder, options, length) -> None:
-    compare(decoder, torch.bfloat16, {**options, "masked": True, "length": length}, compiled=True)
+    assert_computes_the_same(decoder, torch.bfloat16, {**options, "masked": True, "length": length}, compiled=True)
 
 
 def test_validation_keeps_documents_apart_without_compiling(decoder) -> None:
@@ -107,4 +107,4 @@ def test_dropout_under_checkpointing_drops_the_same_again(decoder) -> None:
         model.activation_checkpointing = checkpointing
         torch.manual_seed(5)
         found.append(passes(model, *rows()))
-    agree(found[0], found[1], (1e-6, 1e-5))
+    assert_agree(found[0], found[1], (1e-6, 1e-5))

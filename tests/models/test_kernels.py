@@ -36,7 +36,7 @@ def random(*shape: int, dtype: torch.dtype = torch.float32, scale: float = 1.0) 
     return (scale * torch.randn(shape)).to(DEVICE, dtype)
 
 
-def rounded(found: Tensor, exact: Tensor) -> None:
+def assert_rounded(found: Tensor, exact: Tensor) -> None:
     """Whether found is exact (float64) rounded to the type of found, where it saturates if that is of 8 bits."""
     relative, absolute = HALF_STEP[found.dtype]
     if found.element_size() == 1:
@@ -45,7 +45,7 @@ def rounded(found: Tensor, exact: Tensor) -> None:
     torch.testing.assert_close(found.float().double(), exact, rtol=1.001 * relative + 1e-6, atol=1.001 * absolute)
 
 
-def same(found: Tensor, expected: Tensor) -> None:
+def assert_same(found: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(found.float(), expected.float(), rtol=0, atol=0)
 
 
@@ -81,14 +81,14 @@ def test_rotate(dtype, shape, kind, sign) -> None:
     x, (cos, sin) = strided(kind, shape, dtype), angles(shape[1], shape[3], dtype)
     found = torch.ops.albor.rotate(x, cos, sin, sign)
     assert found.is_contiguous() and found.dtype == dtype
-    rounded(found, turn(x, cos, sin, sign))
+    assert_rounded(found, turn(x, cos, sin, sign))
 
 
 def test_rotate_takes_a_gradient_that_is_one_number() -> None:
     """Such as a sum's: all strides are 0."""
     cos, sin = angles(5, 8, torch.float32)
     ones = torch.ones((), device=DEVICE).expand(2, 5, 3, 8)
-    rounded(torch.ops.albor.rotate(ones, cos, sin, -1), turn(ones, cos, sin, -1))
+    assert_rounded(torch.ops.albor.rotate(ones, cos, sin, -1), turn(ones, cos, sin, -1))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -103,9 +103,9 @@ def test_rotate_backward(dtype, shape, kind, group) -> None:
     found = torch.ops.albor.rotate_backward(q, k, v, cos, sin)
     assert found.is_contiguous()
     by_q, by_k, by_v = found.split((group * heads, heads, heads), dim=2)
-    rounded(by_q, turn(q, cos, sin, -1))
-    rounded(by_k, turn(k, cos, sin, -1))
-    same(by_v, v)
+    assert_rounded(by_q, turn(q, cos, sin, -1))
+    assert_rounded(by_k, turn(k, cos, sin, -1))
+    assert_same(by_v, v)
 
 
 # --- SwiGLU ---
@@ -145,8 +145,8 @@ def test_quantize(dtype, to, shape, factor) -> None:
     x, scale = random(*shape, dtype=dtype), torch.tensor(factor, device=DEVICE)
     found, transposed, seen = torch.ops.albor.quantize(x, scale, to)
     largest = torch.finfo(to).max
-    same(found, (x.float() * scale).clamp(-largest, largest).to(to))
-    same(transposed, found.T)
+    assert_same(found, (x.float() * scale).clamp(-largest, largest).to(to))
+    assert_same(transposed, found.T)
     assert found.is_contiguous() and transposed.is_contiguous() and found.dtype == transposed.dtype == to
     assert seen.dtype == torch.float32 and seen.tolist() == [x.abs().max().item()]
 
@@ -172,7 +172,7 @@ def test_swiglu8(dtype, shape, factor) -> None:
     found, seen = torch.ops.albor.swiglu8(projected, scale)
     exact = swiglu(projected.double())
     assert found.dtype == E4M3
-    rounded(found, exact * scale.double())
+    assert_rounded(found, exact * scale.double())
     torch.testing.assert_close(seen.double(), exact.abs().max()[None], rtol=1e-5, atol=0)
 
 
@@ -187,9 +187,9 @@ def test_swiglu8_backward(dtype, shape, factor) -> None:
     found, transposed, h_transposed, seen = torch.ops.albor.swiglu8_backward(projected, dh, scale_h, scale)
     exact = swiglu_gradient(projected, dh)
     assert found.dtype == transposed.dtype == E5M2
-    rounded(found, exact * scale.double())
-    same(transposed, found.T)
-    same(h_transposed, torch.ops.albor.swiglu8(projected, scale_h)[0].T)
+    assert_rounded(found, exact * scale.double())
+    assert_same(transposed, found.T)
+    assert_same(h_transposed, torch.ops.albor.swiglu8(projected, scale_h)[0].T)
     torch.testing.assert_close(seen.double(), exact.abs().max()[None], rtol=1e-5, atol=0)
 
 

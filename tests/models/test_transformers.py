@@ -51,7 +51,7 @@ def some_tokens(rows: int = 2, length: int = 150, vocab: int = 97) -> torch.Tens
     return torch.randint(0, vocab, (rows, length), generator=torch.Generator().manual_seed(2))
 
 
-def same(found: torch.Tensor, expected: torch.Tensor) -> None:
+def assert_same(found: torch.Tensor, expected: torch.Tensor) -> None:
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
@@ -70,7 +70,7 @@ def test_an_export_is_the_same_function(tmp_path: Path, decoder, changes, tensor
     assert theirs.lm_head.weight is theirs.model.embed_tokens.weight
     assert (theirs.config.eos_token_id, theirs.config.pad_token_id, theirs.config.bos_token_id) == (0, 4, None)
     for tokens in (some_tokens(), some_tokens(1, 1)):
-        same(ours(tokens), theirs(tokens).logits)
+        assert_same(ours(tokens), theirs(tokens).logits)
 
 
 @torch.no_grad()
@@ -86,7 +86,7 @@ def test_a_checkpoint_of_theirs_is_the_same_function(tmp_path: Path, decoder, ch
     loaded = aligned(load_model(tmp_path / "theirs"))
     assert loaded.config == ours.config
     for tokens in (some_tokens(), some_tokens(1, 1)):
-        same(loaded(tokens), theirs(tokens).logits)
+        assert_same(loaded(tokens), theirs(tokens).logits)
 
 
 @torch.no_grad()
@@ -96,7 +96,7 @@ def test_in_bf16_too(tmp_path: Path, decoder, qk_norm) -> None:
     ours = shaken(decoder(torch.bfloat16, qk_norm=qk_norm))
     save_model(ours.config, ours.state_dict(), tmp_path)
     theirs = their_model(tmp_path, torch.bfloat16)
-    same(ours(some_tokens()), theirs(some_tokens()).logits)
+    assert_same(ours(some_tokens()), theirs(some_tokens()).logits)
 
 
 @pytest.mark.parametrize("qk_norm", [False, True])
@@ -125,4 +125,4 @@ def test_what_they_save_again_is_what_we_saved(tmp_path: Path, decoder) -> None:
     back = load_model(tmp_path / "theirs")
     assert back.state_dict().keys() == ours.state_dict().keys()
     for name, tensor in ours.state_dict().items():
-        same(back.state_dict()[name], tensor)
+        assert_same(back.state_dict()[name], tensor)

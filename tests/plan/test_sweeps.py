@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from albor.config.location import conf_directory
 from albor.config.problems import ConfigRefused
 from albor.plan import sweep
 from albor.plan.nodes import Planner
+from tests.command import albor
 
 SMALL = ("debug=default", "tracking=none", "stage=tokenizer", "tokenizer.vocab_size=300", "data.max_documents=20")
 
@@ -124,8 +124,7 @@ def test_a_sweep_that_cannot_be_read(planner: Planner) -> None:
 
 def test_a_small_sweep_runs_and_then_has_nothing_to_do(tmp_path: Path) -> None:
     def call(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "albor", "-m", *SMALL, *words]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+        return albor("-m", *SMALL, *words, cwd=tmp_path)
 
     first = call("seed=1,2")
     assert first.returncode == 0, first.stderr

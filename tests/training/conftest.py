@@ -1,10 +1,13 @@
 import dataclasses
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import settings
 
+from albor.training import optimizers
 from albor.training.job import Job
 
 from .toy import toy_job
@@ -22,5 +25,23 @@ def job(tmp_path: Path) -> Callable[..., Job]:
         trainer = {name: changes.pop(name) for name in list(changes) if hasattr(toy_job(tmp_path).trainer, name)}
         made = toy_job(tmp_path / "checkpoints")
         return dataclasses.replace(made, trainer=dataclasses.replace(made.trainer, **trainer), **changes)
+
+    return make
+
+
+@pytest.fixture
+def poison(monkeypatch: pytest.MonkeyPatch) -> Callable[[set[int]], None]:
+    """Makes a weight's gradient not a number at the given steps, counted from this call."""
+
+    def make(steps: set[int]) -> None:
+        clip, step = optimizers.Clip.__call__, count(1)
+
+        def poisoned(self, parameters):
+            parameters = list(parameters)
+            if next(step) in steps:
+                parameters[0].grad[0] = torch.nan
+            return clip(self, parameters)
+
+        monkeypatch.setattr(optimizers.Clip, "__call__", poisoned)
 
     return make

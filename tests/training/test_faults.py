@@ -24,26 +24,22 @@ from albor.plan.nodes import Planner
 from albor.plan.resolver import Resolver
 from albor.runs import manifest, replay
 from albor.training.checkpoint import load_latest, steps
+from tests.command import COMMAND, albor
 from tests.training import toy
 
 HERE = Path(__file__).parent
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "OMP_NUM_THREADS": "1"}
+ENVIRONMENT = {"PYTHONPATH": str(HERE.parents[1]), "OMP_NUM_THREADS": "1"}
 ROWS = ("stage=pack", "debug=default", "tracking=none", "data.max_documents=60", "tokenizer.vocab_size=512")
 SMALL = ("stage=pretrain", "debug=default", "tracking=none", "model.vocab_size=512", "trainer.epochs=20")
 INPUTS = {"rows": "pack", "tokenizer": "tokenizer"}
 KEPT = ("loss", "grad_norm", "lr", "val_loss")
 
 
-def albor(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "albor", *words]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=ENVIRONMENT, check=False)
-
-
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with the rows to train on."""
     place = tmp_path_factory.mktemp("faults")
-    done = albor(*ROWS, cwd=place)
+    done = albor(*ROWS, cwd=place, **ENVIRONMENT)
     assert done.returncode == 0, done.stderr
     return place
 
@@ -75,7 +71,7 @@ def disturb(
     """Runs killing.py, says what it found, and checks all that holds after any signal."""
     words = [number, seed, signals, ranks, program, *places, *options]
     command = [sys.executable, str(HERE / "killing.py"), *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | ENVIRONMENT, check=False)
     assert done.returncode == 0, done.stderr
     found: list[dict[str, Any]] = json.loads(done.stdout)
     for attempt in found:
@@ -155,7 +151,7 @@ def test_200_kills_lose_an_interval_each_at_most_and_nothing_else(store: Path) -
     print(f"{seed} runs: {summary(found)}")
     assert sum(attempt["writing"] for attempt in found) > 20
     assert lose_an_interval_at_most(found, 10)
-    again = albor("replay", directory.name, "--step", "395", cwd=store)
+    again = albor("replay", directory.name, "--step", "395", cwd=store, **ENVIRONMENT)
     assert "bit-exact" in again.stdout, again.stdout + again.stderr
 
 
@@ -179,8 +175,8 @@ def test_the_command_told_to_stop_exits_with_75_and_goes_on(store: Path, name: s
     peaceful = twin(directory)
     train("worker", peaceful)
     whole = (*SMALL, *inputs(store), *words)
-    command = [sys.executable, "-m", "albor", *whole]
-    process = subprocess.Popen(command, cwd=store, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+    command = [*COMMAND, *whole]
+    process = subprocess.Popen(command, cwd=store, env=os.environ | ENVIRONMENT, stderr=subprocess.PIPE, text=True)
     while not steps(directory / "checkpoints"):
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
@@ -190,7 +186,7 @@ def test_the_command_told_to_stop_exits_with_75_and_goes_on(store: Path, name: s
     assert "interrupted, and saved" in told and manifest.load(directory).status == "interrupted"
     found = load_latest(directory / "checkpoints")
     assert found is not None and found.state["step"] == max(replay.metrics(directory)) < 1000
-    done = albor(*whole, cwd=store)
+    done = albor(*whole, cwd=store, **ENVIRONMENT)
     assert done.returncode == 0, done.stderr
     assert_same(directory, peaceful)
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from albor.training.checkpoint import load_latest
 from albor.training.job import Job, Metrics
 from albor.training.pretrain import fit
 from tests.models.triton_device import DEVICE, NEEDS_FP8, NEEDS_KERNELS, rounding_as_on_a_device
 
-from .toy import MODEL
+from .toy import MODEL, weights
 
 pytestmark = [*NEEDS_KERNELS, NEEDS_FP8]
 
@@ -36,10 +34,6 @@ def fp8_job(job) -> Callable[..., Job]:
         return made
 
     return make
-
-
-def weights(trained: Any) -> dict[str, Tensor]:
-    return {name: tensor.cpu().clone() for name, tensor in trained.weights.items()}
 
 
 def test_it_learns_as_bf16_does(fp8_job, tmp_path) -> None:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from albor.training.job import Metrics
 from albor.training.pretrain import fit
 from albor.training.readback import Readback
 from tests.models.triton_device import DEVICE, NEEDS_CUDA, NEEDS_FP8
 
-from .toy import MODEL
+from .toy import MODEL, weights
 
 pytestmark = NEEDS_CUDA
 
@@ -28,10 +26,6 @@ def settings_of_the_process() -> Iterator[None]:
     torch._dynamo.reset()
     yield
     torch.use_deterministic_algorithms(False)
-
-
-def weights(trained: Any) -> dict[str, Tensor]:
-    return {name: tensor.cpu().clone() for name, tensor in trained.weights.items()}
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

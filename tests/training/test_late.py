@@ -9,17 +9,16 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
 
 from albor.config.schema.alerts import Alert
-from albor.training import optimizers, readback
+from albor.training import readback
 from albor.training.errors import TrainingError
 from albor.training.job import Job, Metrics
 from albor.training.pretrain import fit
 from albor.training.readback import Readback, Values
 from albor.training.recorder import Recorder
 
-from .toy import MODEL, ToyBatches
+from .toy import MODEL, ToyBatches, equal, weights
 
 CLOCKS = {"tokens_per_second", "eta_seconds", "memory_gib", "save_seconds"}
 
@@ -28,14 +27,6 @@ CLOCKS = {"tokens_per_second", "eta_seconds", "memory_gib", "save_seconds"}
 def late(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Lets the host run so many steps ahead of the CPU."""
     return lambda steps: monkeypatch.setitem(readback.LATE, "cpu", steps)
-
-
-def weights(trained: Any) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in trained.weights.items()}
-
-
-def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def numbers(lines: list[Metrics]) -> list[Metrics]:
@@ -127,19 +118,6 @@ def test_a_signal_is_heard_late_and_loses_nothing(job, tmp_path, late, ahead) ->
 # --- steps that are not finite ---
 
 
-def poison(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
-    """Makes the gradient not a number at the given steps."""
-    clip, step = optimizers.Clip.__call__, iter(range(1, 1000))
-
-    def poisoned(self, parameters):
-        parameters = list(parameters)
-        if next(step) in steps:
-            parameters[0].grad[0] = torch.nan
-        return clip(self, parameters)
-
-    monkeypatch.setattr(optimizers.Clip, "__call__", poisoned)
-
-
 def micro_batches(step: int) -> list[list[Any]]:
     """The tokens of a step's two micro-batches, of the toy's rows."""
     data, found = ToyBatches(22, 4, seed=42), list[Any]()
@@ -150,10 +128,10 @@ def micro_batches(step: int) -> list[list[Any]]:
 
 @pytest.mark.parametrize("ahead", [1, 2])
 @pytest.mark.parametrize("second", [6, 7, 8, 12])
-def test_the_batch_of_the_step_is_kept_and_the_second_stops(job, monkeypatch, late, ahead, second) -> None:
+def test_the_batch_of_the_step_is_kept_and_the_second_stops(job, poison, late, ahead, second) -> None:
     """Steps that follow on the device meanwhile leave no checkpoint."""
     late(ahead)
-    poison(monkeypatch, {5, second})
+    poison({5, second})
     made = job()
     with pytest.raises(TrainingError, match=f"step {second} is the second"):
         fit(MODEL, made)

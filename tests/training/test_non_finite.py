@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ from albor.training.checkpoint import load, steps
 from albor.training.errors import TrainingError
 from albor.training.job import Job
 from albor.training.pretrain import Pretrain, fit
+from tests.command import albor
 
 from .toy import MODEL, ToyBatches
 
@@ -113,8 +111,7 @@ def test_a_run_that_diverges_fails_and_saves_nothing_of_it(
     """The command itself, with learning rates that no model survives."""
     words = ["stage=pretrain", "debug=default", "tracking=none", "alerts=none", "data.max_documents=60",
              "tokenizer.vocab_size=512", "model.vocab_size=512", f"optim.lr={lr}", "trainer.save_every=1"]  # fmt: skip
-    command = [sys.executable, "-m", "albor", *words]
-    done = subprocess.run(command, cwd=tmp_path, env=os.environ, capture_output=True, text=True, check=False)
+    done = albor(*words, cwd=tmp_path)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert f"error[E-TRAIN] {cause}" in done.stderr
     [directory] = (tmp_path / "outputs/pretrain").iterdir()

@@ -17,18 +17,10 @@ from albor.models.decoder import Decoder
 from albor.training.job import Metrics
 from albor.training.pretrain import fit
 
-from .toy import MODEL, ToyBatches, validation
+from .toy import MODEL, ToyBatches, equal, validation, weights
 
 DROPPING = replace(MODEL, dropout=0.3)
 STILL = AdamW(lr=1e-12, weight_decay=0.0)
-
-
-def weights(trained: Any) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in trained.weights.items()}
-
-
-def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 # --- z-loss ---

@@ -12,22 +12,14 @@ from safetensors.torch import load_file
 
 from albor.config.schema.optim import AdamW
 from albor.models.decoder import Decoder
-from albor.training import optimizers, rng
+from albor.training import rng
 from albor.training.base import attention
 from albor.training.batches import Batch
 from albor.training.errors import TrainingError
 from albor.training.job import Metrics
 from albor.training.pretrain import fit
 
-from .toy import MODEL, ToyBatches, validation
-
-
-def weights(trained) -> dict[str, torch.Tensor]:
-    return {name: tensor.clone() for name, tensor in trained.weights.items()}
-
-
-def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+from .toy import MODEL, ToyBatches, equal, validation, weights
 
 
 def test_a_run_learns_and_reports_what_it_did(job):
@@ -123,22 +115,9 @@ def test_bf16_trains_float32_masters(job):
     assert trained.result["val_loss"] < 0.6 * trained.result["initial_val_loss"]
 
 
-def poison(monkeypatch, steps: set[int]) -> None:
-    """Makes a weight's gradient not a number at the given steps."""
-    clip, step = optimizers.Clip.__call__, iter(range(1, 1000))
-
-    def poisoned(self, parameters):
-        parameters = list(parameters)
-        if next(step) in steps:
-            parameters[0].grad[0] = math.nan
-        return clip(self, parameters)
-
-    monkeypatch.setattr(optimizers.Clip, "__call__", poisoned)
-
-
-def test_one_step_that_is_not_finite_is_skipped_told_and_its_batch_kept(job, monkeypatch, capsys):
+def test_one_step_that_is_not_finite_is_skipped_told_and_its_batch_kept(job, poison, capsys):
     lines: list[dict[str, Any]] = []
-    poison(monkeypatch, {4})
+    poison({4})
     made = job(log=lines.append)
     trained = fit(MODEL, made)
     assert trained.result["steps"] == 12
@@ -155,19 +134,19 @@ def test_one_step_that_is_not_finite_is_skipped_told_and_its_batch_kept(job, mon
     assert (facts["step"], facts["grad_norm"], facts["next_position"]) == (4, "nan", {"epoch": 1, "batch": 3})
 
 
-def test_a_skipped_step_changes_nothing_but_the_count(job, monkeypatch, tmp_path):
+def test_a_skipped_step_changes_nothing_but_the_count(job, poison, tmp_path):
     reference = fit(
         MODEL, job(total_steps=4, directory=tmp_path / "a" / "c", optim=AdamW(lr=1e-3, schedule="constant"))
     )
-    poison(monkeypatch, {5})
+    poison({5})
     skipped = fit(MODEL, job(total_steps=5, directory=tmp_path / "b" / "c", optim=AdamW(lr=1e-3, schedule="constant")))
     assert equal(weights(reference), weights(skipped))
 
 
 @pytest.mark.parametrize("second", [6, 8])
-def test_the_second_step_that_is_not_finite_stops_the_run(job, monkeypatch, second):
+def test_the_second_step_that_is_not_finite_stops_the_run(job, poison, second):
     made = job()
-    poison(monkeypatch, {5, second})
+    poison({5, second})
     with pytest.raises(TrainingError, match=f"step {second} is the second") as error:
         fit(MODEL, made)
     assert error.value.help
@@ -175,8 +154,8 @@ def test_the_second_step_that_is_not_finite_stops_the_run(job, monkeypatch, seco
     assert len(list((made.directory.parent / "non-finite").glob("*.safetensors"))) == 2
 
 
-def test_a_skipped_step_is_remembered_over_a_resume(job, monkeypatch):
-    poison(monkeypatch, {3, 11})
+def test_a_skipped_step_is_remembered_over_a_resume(job, poison):
+    poison({3, 11})
     fit(MODEL, job(stop_at=8))
     with pytest.raises(TrainingError, match="step 11 is the second"):
         fit(MODEL, job())

@@ -10,6 +10,7 @@ import pytest
 
 from albor.runs import manifest
 from albor.training.blame import Sign, verdict
+from tests.command import albor
 
 PROGRAM = Path(__file__).parent / "hanging.py"
 ROOT = Path(__file__).parents[2]
@@ -101,10 +102,7 @@ def test_a_run_whose_loader_hangs_fails_and_says_why(tmp_path, sleep, cause):
     """The command itself; the loader is made to hang as the process starts."""
     (tmp_path / "sitecustomize.py").write_text(HANGING_LOADER.format(sleep=sleep))
     command = ["stage=pretrain", "debug=default", "tracking=none", "data.max_documents=60", "trainer.hang_after=2"]
-    done = subprocess.run(
-        [sys.executable, "-m", "albor", *command], cwd=tmp_path, capture_output=True, text=True, check=False,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)}, timeout=120,
-    )  # fmt: skip
+    done = albor(*command, cwd=tmp_path, PYTHONPATH=str(tmp_path))
     assert done.returncode == 1
     [line] = said(done)
     assert line == f"error[E-HANG] {cause}"

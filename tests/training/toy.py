@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from albor.config.schema.model import Model
 from albor.config.schema.optim import AdamW
@@ -22,6 +23,7 @@ from albor.config.schema.trainer import Trainer
 from albor.runs.metrics import MetricsLog
 from albor.training.batches import Batch
 from albor.training.job import Job
+from albor.training.run import Trained
 
 MODEL = Model(name="toy", hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
               intermediate_size=48, vocab_size=61)  # fmt: skip
@@ -77,6 +79,16 @@ def toy_job(directory: Path, **changes: Any) -> Job:
         "val_bytes_per_token": 2.0,
     }
     return Job(**{**values, **changes})
+
+
+def weights(trained: Trained) -> dict[str, Tensor]:
+    """The decoder's tensors at the end, on the CPU."""
+    return {name: tensor.cpu().clone() for name, tensor in trained.weights.items()}
+
+
+def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    """To the bit."""
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def options(arguments: Sequence[str] | None) -> Namespace:
