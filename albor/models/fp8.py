@@ -31,6 +31,7 @@ class Scales:
 
     def __init__(self, layers: int, device: torch.device, tokens: int) -> None:
         """``tokens`` of a step: the loss is a mean over them, so a token's gradient is about 1/tokens at first."""
+        self._largest = torch.tensor([LARGEST[E4M3]] * 2 + [LARGEST[E5M2]] * 2, device=device)
         first = torch.tensor([32.0, 16.0, 1 / tokens, 1 / tokens], device=device)
         self.history = first.repeat(STEPS, layers, 1)
         self.seen = torch.zeros(layers, KINDS, device=device)
@@ -39,8 +40,7 @@ class Scales:
         self.scale = self._scale()
 
     def _scale(self) -> Tensor:
-        largest = torch.tensor([LARGEST[E4M3]] * 2 + [LARGEST[E5M2]] * 2, device=self.history.device)
-        return largest / (HEADROOM * self.history.amax(0).clamp(min=1e-30))
+        return self._largest / (HEADROOM * self.history.amax(0).clamp(min=1e-30))
 
     def of(self, layer: int) -> tuple[Tensor, Tensor]:
         return self.scale[layer], self.probe[layer]

@@ -95,7 +95,7 @@ class Objective(pl.LightningModule):
         gc.collect()
         gc.freeze()  # the model and the modules are not garbage: looking at them again and again costs time
         self.recorder.start()
-        asked = torch.tensor(float(self.interrupt.requested), device=self.device)
+        asked = self._scalar(self.interrupt.requested)
         self._stopping = bool(parallel.sum_ranks(asked) > 0)
         if self._stopping:
             self._save()
@@ -148,15 +148,18 @@ class Objective(pl.LightningModule):
     def _accumulate(self, window: Window) -> tuple[Tensor, Tensor]:
         """Leaves the gradient of the window's mean loss in the parameters; gives that loss and whether any rank was
         asked to stop (float32 scalars)."""
-        valid = parallel.sum_ranks(torch.tensor(float(window.valid), device=self.device)).clamp(min=1)
+        valid = parallel.sum_ranks(self._scalar(window.valid)).clamp(min=1)
         total = torch.zeros((), device=self.device)
         for index, batch in enumerate(window.batches, start=1):
             last = index == len(window.batches)
             with parallel.without_sync(self.trainer.strategy, self.decoder, last=last):
                 total += self._backward(batch, valid)
-        asked = torch.tensor(float(self.interrupt.requested), device=self.device)
-        loss, stop = parallel.sum_ranks(torch.stack((total, asked)))
+        loss, stop = parallel.sum_ranks(torch.stack((total, self._scalar(self.interrupt.requested))))
         return loss, stop
+
+    def _scalar(self, value: float) -> Tensor:
+        """``value`` on the device (float32). torch.tensor would wait for all that the device still has to do."""
+        return torch.full((), float(value), device=self.device)
 
     def _backward(self, batch: tuple[Tensor, ...], valid: Tensor) -> Tensor:
         with attention(self.device, self.job.trainer):
@@ -170,7 +173,7 @@ class Objective(pl.LightningModule):
     def _calibrate(self, scales: Scales, window: Window) -> None:
         """Sets fp8's scales by passes over the first micro-batch that leave nothing else behind."""
         before = rng.capture(self.device)
-        valid = parallel.sum_ranks(torch.tensor(float(window.valid), device=self.device)).clamp(min=1)
+        valid = parallel.sum_ranks(self._scalar(window.valid)).clamp(min=1)
         for _ in range(CALIBRATIONS):
             with parallel.without_sync(self.trainer.strategy, self.decoder, last=False):
                 self._backward(window.batches[0], valid)
