@@ -9,30 +9,33 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+Layout = dict[str, Any]
+"""A ``tokenizer.json``."""
 
-def text_only(tokenizer: Tokenizer) -> Tokenizer:
-    """A copy that reads control tokens in text as text, and neither adds, pads nor cuts anything.
+
+def text_only(layout: Layout) -> tuple[Tokenizer, Layout]:
+    """The tokenizer of ``layout`` as it reads control tokens in text as text, and neither adds, pads nor cuts anything;
+    and its own layout.
 
     ``encode_special_tokens`` spares only added tokens marked special, and some tokenizers leave their sentinels
     unmarked. So all are marked, but for runs of whitespace, which are ordinary text in the tokenizers that add them.
     """
-    layout = json.loads(tokenizer.to_str())
-    for token in layout["added_tokens"]:
-        token["special"] = token["special"] or not token["content"].isspace()
+    added = [
+        {**token, "special": token["special"] or not token["content"].isspace()} for token in layout["added_tokens"]
+    ]
     # A post-processor would move the offsets off the whitespace before a word.
-    layout |= {"post_processor": None, "padding": None, "truncation": None}
-    copy = Tokenizer.from_str(json.dumps(layout))
-    copy.encode_special_tokens = True
-    return copy
+    layout = {**layout, "added_tokens": added, "post_processor": None, "padding": None, "truncation": None}
+    tokenizer = Tokenizer.from_str(json.dumps(layout))
+    tokenizer.encode_special_tokens = True
+    return tokenizer, layout
 
 
-def token_bytes(tokenizer: Tokenizer, vocab_size: int) -> NDArray[np.int64] | None:
+def token_bytes(tokenizer: Tokenizer, layout: Layout, vocab_size: int) -> NDArray[np.int64] | None:
     """The number of bytes each id stands for [vocab_size]; None when tokens are not the text's own bytes.
 
     A byte-level vocabulary spells every byte as one character, and the tokens of a text are its bytes without gap.
     """
-    layout = json.loads(tokenizer.to_str())
-    byte_level = [step for step in _pre_tokenizers(tokenizer) if step["type"] == "ByteLevel"]
+    byte_level = [step for step in _pre_tokenizers(layout) if step["type"] == "ByteLevel"]
     if layout["normalizer"] is not None or not byte_level or any(step["add_prefix_space"] for step in byte_level):
         return None
     sizes = np.zeros(vocab_size, dtype=np.int64)
@@ -43,10 +46,9 @@ def token_bytes(tokenizer: Tokenizer, vocab_size: int) -> NDArray[np.int64] | No
     return sizes
 
 
-def splits_by_words(tokenizer: Tokenizer) -> bool:
+def splits_by_words(layout: Layout) -> bool:
     """Whether a text's ids are those of its words, split as ``train_bpe`` lays it out."""
-    layout = json.loads(tokenizer.to_str())
-    steps = _pre_tokenizers(tokenizer)
+    steps = _pre_tokenizers(layout)
     return (
         layout["normalizer"] is None
         and layout["model"]["type"] == "BPE"
@@ -59,9 +61,9 @@ def splits_by_words(tokenizer: Tokenizer) -> bool:
     )
 
 
-def _pre_tokenizers(tokenizer: Tokenizer) -> list[dict[str, Any]]:
-    """The steps that split a text into words, as the tokenizer's file spells them."""
-    outer = json.loads(tokenizer.to_str())["pre_tokenizer"]
+def _pre_tokenizers(layout: Layout) -> list[dict[str, Any]]:
+    """The steps that split a text into words."""
+    outer = layout["pre_tokenizer"]
     if outer is None:
         return []
     return list(outer["pretokenizers"]) if outer["type"] == "Sequence" else [outer]

@@ -91,10 +91,10 @@ class Codec:
         """None when the tokenizer has no fill-in-the-middle tokens."""
         self._saved = tokenizer.to_str(pretty=True)
         self._roles = {"eos": eos, "pad": pad, "fim": list(fim) if fim else None}
-        self._tokenizer = text_only(tokenizer)
+        self._tokenizer, layout = text_only(json.loads(self._saved))
         self._refuse_readable_controls(vocabulary, (eos, pad, *(fim or ())))
-        self._token_bytes = token_bytes(self._tokenizer, self.vocab_size)
-        self._by_words = WordCache(self._encode_fast) if splits_by_words(self._tokenizer) else None
+        self._token_bytes = token_bytes(self._tokenizer, layout, self.vocab_size)
+        self._by_words = WordCache(self._encode_fast) if splits_by_words(layout) else None
 
     def _refuse_readable_controls(self, vocabulary: Mapping[str, int], names: Sequence[str]) -> None:
         """Some models (Unigram's) hold their control tokens among the words, where nothing keeps text from them."""

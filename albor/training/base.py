@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -23,6 +22,7 @@ from albor.training.checkpoint import Checkpoint, Writer
 from albor.training.errors import TrainingError
 from albor.training.interrupt import Interrupt
 from albor.training.job import Job
+from albor.training.lightning import pl
 from albor.training.progress import Progress
 from albor.training.readback import Readback
 from albor.training.recorder import Recorder

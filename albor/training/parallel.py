@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
 import torch.distributed as dist
-from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, ParallelStrategy, Strategy
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
@@ -17,6 +15,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from albor.config.schema.trainer import Trainer
 from albor.models.decoder import Decoder
+from albor.training.lightning import DDPStrategy, ModelParallelStrategy, ParallelStrategy, Strategy, pl
 
 SIGTERM_BROADCAST = "_broadcast_sigterm_tensor"
 """Method of Lightning's training loop that sends a flag from rank 0 before every batch, and waits for it."""

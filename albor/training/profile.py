@@ -6,8 +6,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 from torch.profiler import ProfilerActivity, profile
+
+from albor.training.lightning import pl
 
 FIRST, STEPS = 5, 3
 """Compilation and allocation are over by the fifth step."""

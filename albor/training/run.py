@@ -10,9 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
-from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from torch import Tensor
 
 from albor.training import parallel, rng
@@ -21,6 +19,7 @@ from albor.training.batches import Windows
 from albor.training.checkpoint import load_latest
 from albor.training.interrupt import Interrupt
 from albor.training.job import Job
+from albor.training.lightning import LightningEnvironment, TorchElasticEnvironment, pl
 from albor.training.parallel import lightning_strategy
 from albor.training.profile import KernelTable
 from albor.training.progress import Progress

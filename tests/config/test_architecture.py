@@ -115,6 +115,8 @@ def test_who_knows_hydra_and_wandb(path: Path) -> None:
             assert name in HYDRA or name.startswith(("albor/plan/", "albor/cli/")), f"{name} imports {module}"
         if known == "wandb":
             assert name == "albor/runs/tracking.py"
+        if known == "lightning":
+            assert name == "albor/training/lightning.py", f"{name}: it brings transformers along"
         assert known not in ("ray", "submitit"), "optional: executors import them by name"
 
 
@@ -160,3 +162,12 @@ def test_looking_at_a_plan_imports_nothing_heavy(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_training_imports_no_library_for_metrics_that_nobody_computes() -> None:
+    """torchmetrics imports them when Lightning imports it: seconds before the first step."""
+    probe = (
+        "import sys, albor.training.pretrain; sys.exit(' '.join({'transformers', 'scipy', 'pandas'} & {*sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr

@@ -8,8 +8,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from albor.config.schema.optim import AdamW, Muon
+from albor.training.batches import Window
 from albor.training.job import Metrics
-from albor.training.pretrain import fit
+from albor.training.pretrain import Pretrain, fit
 from albor.training.readback import Readback
 from tests.models.triton_device import DEVICE, NEEDS_CUDA, NEEDS_FP8
 
@@ -73,3 +75,24 @@ def test_values_outlive_what_the_device_does_next() -> None:
         found += list(pending.pop())
     found += list(pending.pop(everything=True))
     assert [(each.step, each.loss, each.grad_norm) for each in found] == [(n, n, n) for n in range(1, 6)]
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("optim", [AdamW(lr=1e-3, zclip=2.5), Muon(lr=1e-3, matrix_lr=1e-3)], ids=lambda o: o.kind)
+def test_a_step_never_waits_for_the_device(job, monkeypatch: pytest.MonkeyPatch, precision, optim) -> None:
+    """Else the device is idle while the host says what comes next: 18% of a 50m model's time, when it was so."""
+    step, steps = Pretrain.training_step, []
+
+    def strict(self: Pretrain, window: Window, index: int) -> None:
+        if self.state.step == 0:  # compiles and calibrates
+            return step(self, window, index)
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            step(self, window, index)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        return steps.append(self.state.step)
+
+    monkeypatch.setattr(Pretrain, "training_step", strict)
+    fit(MODEL, job(accelerator="cuda", precision=precision, optim=optim, log_every=1))
+    assert steps == list(range(2, 13))
