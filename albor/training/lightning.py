@@ -11,21 +11,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest import mock
 
+from lightning_utilities.core import imports
 from lightning_utilities.core.imports import RequirementCache
 
-NEEDED = ("torch", "torchmetrics")
+NEEDED = ("torch", "torchmetrics", "numpy")
 
 
 @contextmanager
 def without_extras() -> Iterator[None]:
     """While entered, optional libraries seem not to be installed to those who ask as Lightning's libraries do."""
-    installed = RequirementCache.__bool__
+    fulfilled, available = RequirementCache.__bool__, imports.package_available
 
     def needed(asked: RequirementCache) -> bool:
         name = re.match(r"[\w-]*", asked.requirement or "")
-        return name is not None and name[0] in NEEDED and installed(asked)
+        return name is not None and name[0] in NEEDED and fulfilled(asked)
 
-    with mock.patch.object(RequirementCache, "__bool__", needed):
+    with (
+        mock.patch.object(RequirementCache, "__bool__", needed),
+        mock.patch.object(imports, "package_available", lambda name: name in NEEDED and available(name)),
+    ):
         yield
 
 
