@@ -31,13 +31,13 @@ from albor.data.loader import Batches
 from albor.data.parquet import shards
 from albor.data.rows import Rows
 from albor.models.decoder import Decoder
-from albor.models.fp8 import Scales
 from albor.plan.nodes import Node, Planner
 from albor.plan.resolver import Resolver
 from albor.runs.store import ARTIFACT
 from albor.training import optimizers
 from albor.training.base import attention
 from albor.training.run import DTYPES
+from albor.training.stepper import Stepper
 
 IGNORED = -100
 Batch = tuple[Tensor, Tensor]
@@ -82,23 +82,20 @@ def albor(config: Config, device: torch.device) -> Subject:
     decoder = Decoder(config.model, DTYPES[trainer.precision]).to(device)
     if trainer.compile:
         decoder.compile_regions()
-    if trainer.precision == "fp8":
-        tokens = trainer.micro_batch_size * config.data.seq_len
-        decoder.fp8 = Scales(config.model.num_hidden_layers, device, tokens)
-    steppers = optimizers.build(decoder, config.optim, compile=trainer.compile)
-    clip = optimizers.Clip(config.optim, device)
+    stepper = Stepper(
+        decoder,
+        config.optim,
+        optimizers.build(decoder, config.optim, compile=trainer.compile),
+        device,
+        fp8_tokens=trainer.micro_batch_size * config.data.seq_len if trainer.precision == "fp8" else None,
+    )
 
     def step(tokens: Tensor, labels: Tensor) -> Tensor:
         with attention(device, trainer):
             loss = decoder.loss_sum(tokens, labels) / (labels != IGNORED).sum()
             loss.backward()
-        norm, _ = clip(decoder.parameters())
-        optimizers.step_if(steppers, loss.isfinite() & norm.isfinite())
-        for optimizer in steppers:
-            optimizer.zero_grad(set_to_none=True)
-        if decoder.fp8 is not None:
-            decoder.fp8.observe()
-            decoder.fp8.advance()
+        stepper.observe()
+        stepper.step(loss, 1.0)
         return loss.detach()
 
     return Subject(step, count(decoder))

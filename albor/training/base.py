@@ -15,7 +15,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from albor.config.schema.trainer import Trainer
 from albor.models.decoder import Decoder
-from albor.models.fp8 import Scales
 from albor.training import optimizers, parallel, rng
 from albor.training.batches import Batch, Window
 from albor.training.checkpoint import Checkpoint, Writer
@@ -26,11 +25,9 @@ from albor.training.lightning import pl
 from albor.training.progress import Progress
 from albor.training.readback import Readback
 from albor.training.recorder import Recorder
+from albor.training.stepper import Stepper
 from albor.training.validation import evaluate
 from albor.training.watchdog import Heartbeat
-
-CALIBRATIONS = 2
-"""Passes over the first batch that set the scales of fp8: the second one sees what the first had to guess."""
 
 
 class Objective(pl.LightningModule):
@@ -71,13 +68,16 @@ class Objective(pl.LightningModule):
     def on_train_start(self) -> None:
         self.interrupt.install()  # Lightning took SIGTERM while it was starting
         parallel.without_sigterm_broadcast(self.trainer)
-        self._optimizers: list[torch.optim.Optimizer] = parallel.bare(self.optimizers(use_pl_optimizer=False))
-        self._clip = optimizers.Clip(self.job.optim, self.device)
+        tokens = self.job.tokens_per_step // self.trainer.world_size
+        self._stepper = Stepper(
+            self.decoder,
+            self.job.optim,
+            parallel.bare(self.optimizers(use_pl_optimizer=False)),
+            self.device,
+            fp8_tokens=tokens if self.job.trainer.precision == "fp8" else None,
+        )
         self._readback = Readback(self.device)
         self.recorder = Recorder(self.job, self.decoder.config, rank=self.global_rank, device=self.device)
-        if self.job.trainer.precision == "fp8":
-            tokens = self.job.tokens_per_step // self.trainer.world_size
-            self.decoder.fp8 = Scales(self.decoder.config.num_hidden_layers, self.device, tokens)
         if self.trainer.is_global_zero:
             trainer = self.job.trainer
             self._writer = Writer(
@@ -112,12 +112,9 @@ class Objective(pl.LightningModule):
             )
 
     def _restore(self, found: Checkpoint) -> None:
-        optimizers.restore(self.decoder, self._optimizers, found.optimizer)
+        self._stepper.restore(found.optimizer, found.state)
         rng.restore(found.state["rng"][self.global_rank], self.device)
-        self._clip.load(found.state["clip"])
         self.recorder.load(found.state["recorder"])
-        if self.decoder.fp8 is not None:
-            self.decoder.fp8.load(found.state["fp8"])
         self.resume_from = None
 
     # --- one step ---
@@ -128,59 +125,39 @@ class Objective(pl.LightningModule):
 
     def training_step(self, window: Window, index: int) -> None:
         self.heartbeat.beat("computing", self.state.step)
-        if self.decoder.fp8 is not None and self.state.step == 0:
-            self._calibrate(self.decoder.fp8, window)
-        optimizers.set_rate(self._optimizers, self._lr_factor(self.state.step + 1))
-        loss, stop = self._accumulate(window)
-        norm, clipped = self._clip(self.decoder.parameters())
-        optimizers.step_if(self._optimizers, loss.isfinite() & norm.isfinite())
-        for optimizer in self._optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        if self.decoder.fp8 is not None:
-            parallel.max_ranks(self.decoder.fp8.seen)
-            self.decoder.fp8.advance()
+        valid = parallel.sum_ranks(self._scalar(window.valid)).clamp(min=1)
+        if self.state.step == 0:
+            self._stepper.calibrate(lambda: self._backward(window.batches[0], valid, last=False))
+        loss, stop = self._accumulate(window, valid)
+        norm, clipped = self._stepper.step(loss, self._lr_factor(self.state.step + 1))
         self.state.advance(self.job.tokens_per_step, window.position)
         self._readback.push(self.state.step, torch.stack((loss, norm, clipped, stop)))
 
     def _lr_factor(self, step: int) -> float:
         return optimizers.lr_factor_at(self.job.optim, step, self.job.trainer.warmup_steps, self.job.total_steps)
 
-    def _accumulate(self, window: Window) -> tuple[Tensor, Tensor]:
-        """Leaves the gradient of the window's mean loss in the parameters; gives that loss and whether any rank was
-        asked to stop (float32 scalars)."""
-        valid = parallel.sum_ranks(self._scalar(window.valid)).clamp(min=1)
+    def _accumulate(self, window: Window, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """Leaves the gradient of the window's mean loss over ``valid`` labels in the parameters; gives that loss and
+        whether any rank was asked to stop (float32 scalars)."""
         total = torch.zeros((), device=self.device)
         for index, batch in enumerate(window.batches, start=1):
-            last = index == len(window.batches)
-            with parallel.without_sync(self.trainer.strategy, self.decoder, last=last):
-                total += self._backward(batch, valid)
+            total += self._backward(batch, valid, last=index == len(window.batches))
         loss, stop = parallel.sum_ranks(torch.stack((total, self._scalar(self.interrupt.requested))))
         return loss, stop
+
+    def _backward(self, batch: tuple[Tensor, ...], valid: Tensor, *, last: bool) -> Tensor:
+        """Adds the gradient of a micro-batch, and after the ``last`` one of a step averages them over the ranks."""
+        sync = parallel.without_sync(self.trainer.strategy, self.decoder, last=last)
+        with sync, attention(self.device, self.job.trainer):
+            loss = self.loss_sum(*batch) / valid
+            # DDP takes the mean of the ranks' gradients; these are shares of one mean and have to be added.
+            self.manual_backward(loss * self.trainer.world_size)
+        self._stepper.observe()
+        return loss.detach()
 
     def _scalar(self, value: float) -> Tensor:
         """``value`` on the device (float32). torch.tensor would wait for all that the device still has to do."""
         return torch.full((), float(value), device=self.device)
-
-    def _backward(self, batch: tuple[Tensor, ...], valid: Tensor) -> Tensor:
-        with attention(self.device, self.job.trainer):
-            loss = self.loss_sum(*batch) / valid
-            # DDP takes the mean of the ranks' gradients; these are shares of one mean and have to be added.
-            self.manual_backward(loss * self.trainer.world_size)
-        if self.decoder.fp8 is not None:
-            self.decoder.fp8.observe()
-        return loss.detach()
-
-    def _calibrate(self, scales: Scales, window: Window) -> None:
-        """Sets fp8's scales by passes over the first micro-batch that leave nothing else behind."""
-        before = rng.capture(self.device)
-        valid = parallel.sum_ranks(self._scalar(window.valid)).clamp(min=1)
-        for _ in range(CALIBRATIONS):
-            with parallel.without_sync(self.trainer.strategy, self.decoder, last=False):
-                self._backward(window.batches[0], valid)
-            parallel.max_ranks(scales.seen)
-            scales.calibrate()
-        self.decoder.zero_grad(set_to_none=True)
-        rng.restore(before, self.device)
 
     # --- what is due after a step ---
 
@@ -258,13 +235,12 @@ class Objective(pl.LightningModule):
             self.state.seconds += now - self._started
             self._started = now
             model = self._whole(self.decoder.state_dict())
-            moments = self._whole(optimizers.state_by_name(self.decoder, self._optimizers))
+            moments = self._whole(self._stepper.moments())
             state = {
                 **self.state.to_json(),
                 "rng": parallel.gather(rng.capture(self.device)),
-                "clip": self._clip.state(),
+                **self._stepper.state(),
                 "recorder": self.recorder.state(),
-                "fp8": None if self.decoder.fp8 is None else self.decoder.fp8.state(),
             }
             if self._writer is not None:
                 self._writer.save(model, moments, state)
