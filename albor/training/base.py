@@ -30,6 +30,10 @@ from albor.training.validation import evaluate
 from albor.training.watchdog import Heartbeat
 
 
+class AskedToStop(Exception):
+    """A signal came, to this rank or another."""
+
+
 class Objective(pl.LightningModule):
     """Trains ``decoder`` on windows. A subclass says what is minimised; steps, checkpoints and metrics are shared.
 
@@ -95,8 +99,7 @@ class Objective(pl.LightningModule):
         gc.collect()
         gc.freeze()  # the model and the modules are not garbage: looking at them again and again costs time
         self.recorder.start()
-        asked = self._scalar(self.interrupt.requested)
-        self._stopping = bool(parallel.sum_ranks(asked) > 0)
+        self._stopping = self._asked_to_stop()
         if self._stopping:
             self._save()
         self.trainer.should_stop = self._stopping or self.state.step >= self.job.last_step
@@ -166,13 +169,15 @@ class Objective(pl.LightningModule):
         save_due = step % self.job.trainer.save_every == 0 or step == self.job.last_step
         self.heartbeat.beat("waiting for the device", step)
         self._take(everything=save_due or self._validation_due())
-        if self._stopping:
-            self._take(everything=True)
-            self.trainer.should_stop = True
-        if save_due or self._stopping:
+        if save_due:
             self._save()  # before the validation: what an evaluation can break must not cost the training
         if self._validation_due():
             self._validate()
+        if self._stopping:
+            self._take(everything=True)
+            self.trainer.should_stop = True
+            if not save_due:
+                self._save()
         if self.job.progress is not None and self.trainer.is_global_zero:
             self.job.progress(step, self.job.total_steps, self.recorder.latest)
         self.heartbeat.beat("reading the next batch", step)
@@ -185,8 +190,12 @@ class Objective(pl.LightningModule):
     def _validation_due(self) -> bool:
         """Also after a resume: a checkpoint is older than its step's validation."""
         step = self.state.step
-        due = step % self.job.trainer.val_every == 0 or step == self.job.total_steps
-        return due and self.state.validated != step and not self._stopping
+        due = step % self.job.trainer.val_every == 0 and self.state.validated != step
+        return (due or self._validation_missing()) and not self._stopping
+
+    def _validation_missing(self) -> bool:
+        """Whether the run's last step is done, and what it came to is not known."""
+        return self.state.step == self.job.total_steps != self.state.validated
 
     @contextmanager
     def _pause(self) -> Iterator[list[float]]:
@@ -197,22 +206,32 @@ class Objective(pl.LightningModule):
         seconds.append(time.perf_counter() - started)
         self.recorder.go_on(seconds[0])
 
+    def _asked_to_stop(self) -> bool:
+        """Whether any rank was. Every rank asks at the same places, and waits for the others."""
+        return bool(parallel.sum_ranks(self._scalar(self.interrupt.requested)) > 0)
+
     def _validate(self) -> None:
+        """One that is interrupted leaves no trace: it is made whole after a resume."""
         # Documents are kept apart by a kernel that has to be compiled: eager, it holds every score of every head.
         compiling = self.job.trainer.document_mask and self.job.trainer.compile
         with self._pause(), attention(self.device, self.job.trainer), nullcontext() if compiling else eager():
             self.decoder.eval()
-            metrics = evaluate(
-                self.decoder,
-                self._beating(self.job.validation()),
-                rows=self.job.trainer.val_rows,
-                rank=self.global_rank,
-                world_size=self.trainer.world_size,
-                sum_ranks=parallel.sum_ranks,
-                bytes_per_token=self.job.val_bytes_per_token,
-                mask=self.mask,
-            )
-            self.decoder.train()
+            try:
+                metrics = evaluate(
+                    self.decoder,
+                    self._until_asked_to_stop(self.job.validation()),
+                    rows=self.job.trainer.val_rows,
+                    rank=self.global_rank,
+                    world_size=self.trainer.world_size,
+                    sum_ranks=parallel.sum_ranks,
+                    bytes_per_token=self.job.val_bytes_per_token,
+                    mask=self.mask,
+                )
+            except AskedToStop:
+                self._stopping = True
+                return
+            finally:
+                self.decoder.train()
         self.state.final, self.state.validated = metrics, self.state.step
         self.state.initial = self.state.initial or metrics
         self.recorder.validated(self.state.step, metrics)
@@ -223,9 +242,11 @@ class Objective(pl.LightningModule):
         """What the tokens see besides what lies before them; None for all of it."""
         return None
 
-    def _beating(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+    def _until_asked_to_stop(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         for batch in batches:
             self.heartbeat.beat("validating", self.state.step)
+            if self._asked_to_stop():
+                raise AskedToStop
             yield batch
 
     def _save(self) -> None:
@@ -274,7 +295,7 @@ class Objective(pl.LightningModule):
             "tokens": self.state.tokens,
             "seconds": self.state.seconds,
             "tokens_per_second": self.recorder.meter.median_tokens_per_second(),
-            "interrupted": self.state.step < self.job.last_step,
+            "interrupted": self.state.step < self.job.last_step or self._validation_missing(),
         }
 
 

@@ -115,13 +115,13 @@ class Recorder:
             "grad_norm_clipped": values.grad_norm_clipped,
             **self.meter.step(values.step, seconds),
         }
-        if not math.isfinite(values.loss + values.grad_norm):
-            self._skipped(values)
-            metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}
-        metrics |= memory(self.device)
-        self._watch(values.step, metrics)
-        if values.step % self.job.trainer.log_every == 0 or values.step == self.job.total_steps:
+        finite = math.isfinite(values.loss + values.grad_norm)
+        metrics = {name: value for name, value in metrics.items() if math.isfinite(value)} | memory(self.device)
+        if values.step % self.job.trainer.log_every == 0 or values.step == self.job.total_steps or not finite:
             self.log(values.step, metrics)
+        if not finite:
+            self._skipped(values)
+        self._watch(values.step, metrics)
         diagnosis = self.plateau(values.step, values.loss, values.grad_norm) if self.rank == 0 else None
         if diagnosis is not None:
             self._notifier.tell(values.step, "plateau", diagnosis)
@@ -148,8 +148,11 @@ class Recorder:
         place = self._dump(values)
         message = f"the loss was {values.loss:g}, its gradient's norm {values.grad_norm:g}; the batch is in {place}"
         if self.non_finite > ALLOWED_NON_FINITE:
+            cause = f"step {values.step} is the second whose loss or gradient was not finite: {message}"
+            if self.rank == 0:
+                self._notifier.tell(values.step, "non-finite", cause, quiet=True)
             raise TrainingError(
-                f"step {values.step} is the second whose loss or gradient was not finite: {message}",
+                cause,
                 help="look at these batches, or lower optim.lr; weights and checkpoints are those of finite steps",
             )
         if self.rank == 0:

@@ -3,6 +3,7 @@ import json
 import math
 import os
 import signal
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -73,8 +74,37 @@ def test_a_signal_before_the_first_step_saves_the_initial_weights(job, tmp_path)
         return validation()
 
     result = fit(MODEL, job(validation=interrupted)).result
-    assert (result["steps"], result["interrupted"]) == (0, True) and result["val_loss"] > 0
+    assert (result["steps"], result["interrupted"]) == (0, True) and "val_loss" not in result
     assert equal(weights(fit(MODEL, job())), weights(fit(MODEL, job(directory=tmp_path / "uninterrupted"))))
+
+
+@pytest.mark.parametrize(
+    ("moment", "stopped"), [("step 7", 8), ("step 11", 12), ("validation 5", 5), ("validation 12", 12)]
+)
+def test_a_run_is_not_done_before_its_last_validation(job, tmp_path, moment, stopped) -> None:
+    """A signal in the last step, or in a validation: that one is made whole when the run goes on."""
+    what, number = moment.split()
+    done = [0]
+
+    def progress(step: int, total: int, metrics: object) -> None:
+        done.append(step)
+        if moment == f"step {step}":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def validations() -> Iterator[Batch]:
+        batches = iter(validation())
+        yield next(batches)
+        if what == "validation" and done[-1] == int(number) - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        yield from batches
+
+    lines: list[Metrics] = []
+    result = fit(MODEL, job(validation=validations, progress=progress, log=lines.append)).result
+    assert (result["steps"], result["interrupted"]) == (stopped, True)
+    again = fit(MODEL, job(log=lines.append))
+    whole = fit(MODEL, job(directory=tmp_path / "whole")).result
+    assert not again.result["interrupted"] and again.result["val_loss"] == whole["val_loss"]
+    assert [line["step"] for line in lines if "val_loss" in line] == [0, 5, 10, 12]
 
 
 @pytest.mark.slow
