@@ -22,9 +22,9 @@ from albor.config.sections import Structurer
 from albor.contracts import Case, check_all
 from albor.errors import INTERRUPTED, AlborError
 from albor.runs import environment, manifest, tracking
-from albor.runs.files import fsync_directory, sha256_file, write_text
+from albor.runs.files import fsync_directory, write_text
 from albor.runs.lineage import input_path
-from albor.runs.manifest import BASIS, FileRef, Manifest
+from albor.runs.manifest import BASIS, Manifest
 from albor.runs.metrics import NAME as METRICS
 from albor.runs.metrics import MetricsLog
 from albor.runs.progress import Progress
@@ -72,14 +72,8 @@ def load_input(directory: Path, name: str, ref: manifest.InputRef) -> stages.Inp
     if made.status != "done":
         raise AlborError(f"its input {name} is {made.status}, not done", "build that first", place=str(path.parent))
     for file, known in made.files.items():
-        verify(path / file, known)
+        manifest.verify(path / file, known)
     return stages.Input(name, ref.id, path, made.facts, made.config, made.digest)
-
-
-def verify(path: Path, known: FileRef) -> None:
-    if not path.exists() or sha256_file(path) != known.sha256:
-        cause = "the file is missing" if not path.exists() else "its bytes are not those that were written"
-        raise AlborError(cause, "remove that run's directory to build it again", place=str(path))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -180,11 +174,7 @@ def lead(directory: Path, stage: stages.Stage, config: Config) -> int:
             outcome.append(publish(directory, running, facts))
         finally:
             tracker.finish(outcome[0] if outcome else running, exit_code=0 if outcome else 1)
-    if outcome[0].status == "interrupted":
-        if run.stop_at is None:
-            print("interrupted, and saved; the same command goes on from here", file=sys.stderr)
-        return INTERRUPTED
-    return 0
+    return INTERRUPTED if outcome[0].status == "interrupted" else 0
 
 
 def clear(directory: Path, stage: stages.Stage, basis: Mapping[str, str]) -> None:
@@ -205,9 +195,11 @@ def recorded(directory: Path, running: Manifest) -> Iterator[list[Manifest]]:
     outcome: list[Manifest] = []
     try:
         yield outcome
-    except stages.Interrupted:
+    except stages.Interrupted as stopped:
         outcome.append(running.to("interrupted", finished=time.time()))
         manifest.save(directory, outcome[0])
+        if running.stop_at is None:
+            print(f"interrupted, and saved {stopped}; the same command goes on from here", file=sys.stderr)
     except BaseException as error:
         wrapped = disk_error(error, directory) if isinstance(error, OSError) and error.errno else error
         cause = wrapped.cause if isinstance(wrapped, AlborError) else f"{type(error).__name__}: {error}"
@@ -262,5 +254,8 @@ def follow(directory: Path, run: Manifest, stage: stages.Stage, config: Config) 
 def report(error: AlborError, world: World) -> int:
     from albor.cli.render import message
 
-    world.report(message("error", error.code, error.cause, error.place, error.help, sys.stderr), error.cause)
+    text = message("error", error.code, error.cause, error.place, error.help, sys.stderr)
+    if error.exit_code == INTERRUPTED:  # what the user asked for is no error
+        text = f"{error.cause}; {error.help}"
+    world.report(text, error.cause)
     return error.exit_code

@@ -118,9 +118,11 @@ def alerts(watch: Watch, width: int) -> Iterator[str]:
 
 
 def flow(parts: Iterable[str], width: int) -> Iterator[str]:
-    """The parts beside each other, two blanks between, as many on a line as fit."""
+    """The parts beside each other, two blanks between, as many on a line as fit; longer ones broken between words."""
     line = ""
-    for part in parts:
+    for part in (
+        p for given in parts for p in (textwrap.wrap(given, max(1, width)) if len(given) > width else [given])
+    ):
         if line and len(line) + 2 + len(part) > width:
             yield line
             line = part

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import platform
 import statistics
 import time
 from bisect import bisect_right
@@ -20,7 +18,7 @@ from albor.errors import AlborError
 from albor.runs import manifest
 from albor.runs.lineage import input_path
 from albor.runs.manifest import Manifest
-from albor.runs.store import holder
+from albor.runs.store import holder, lives
 from albor.runs.tail import Tail
 from albor.stages import base as stages
 
@@ -141,7 +139,7 @@ class Watch:
         """Seconds until the last step, by the latest throughput; None where it cannot be told."""
         rates = self.metrics.curves["tokens_per_second"].values[-RECENT:]
         step, tokens = self.metrics.step, self.metrics.latest.get("tokens")
-        if self.ended or self.lives() is False or not (self.total and rates and step and tokens):
+        if self.ended or lives(self.directory, self.run) is False or not (self.total and rates and step and tokens):
             return None
         return max(0, self.total - step) * (tokens / step) / statistics.median(rates)
 
@@ -151,27 +149,14 @@ class Watch:
             return f"failed: {str(self.run.error).splitlines()[0]}"
         if self.run.status != "running":
             return {"planned": "planned, not started"}.get(self.run.status, self.run.status)
-        lives = self.lives()
-        if lives is False:
+        alive = lives(self.directory, self.run)
+        if alive is False:
             return f"dead: its process {holder(self.directory)} is gone; the same command resumes"
         silent = self.silent(time.time() if now is None else now) or 0.0
-        if silent >= SILENCE and (self.run.stage in TRAINING or lives is None):
-            hung = "dead or hung" if lives is None else "hung"
+        if silent >= SILENCE and (self.run.stage in TRAINING or alive is None):
+            hung = "dead or hung" if alive is None else "hung"
             return f"no heartbeat for {int(silent // 60)} min: {hung}"
         return "running"
-
-    def lives(self) -> bool | None:
-        """Whether the process that holds the run is alive; None when it is, or was, on another machine."""
-        pid = holder(self.directory)
-        if pid is None or self.run.environment.get("host") != platform.node():
-            return None
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            pass  # alive, and somebody else's
-        return True
 
 
 def total_steps(directory: Path, run: Manifest) -> int | None:

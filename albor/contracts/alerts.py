@@ -64,7 +64,7 @@ def untrained(cfg: Config, case: Case) -> dict[str, Start]:
     vocabulary = cfg.model.vocab_size
     nats = math.log(vocabulary)
     low, high = (1 - LOSS_SPREAD) * nats, (1 + LOSS_SPREAD) * nats
-    why = f"is {nats:.3f} at step 1 (ln {vocabulary:,}: every token equally likely)"
+    why = f"is within {LOSS_SPREAD:.0%} of {nats:.3f} at step 1 (ln {vocabulary:,}: every token equally likely)"
     found = {
         "loss": Start(low, high, why),
         "val_loss": Start(low, high, why),
@@ -78,7 +78,7 @@ def untrained(cfg: Config, case: Case) -> dict[str, Start]:
     if rows.get("val_bytes") and rows.get("val_tokens"):
         bits = nats / math.log(2) * rows["val_tokens"] / rows["val_bytes"]
         low, high = (1 - LOSS_SPREAD) * bits, (1 + LOSS_SPREAD) * bits
-        found["val_bits_per_byte"] = Start(low, high, f"is {bits:.3f} before step 1")
+        found["val_bits_per_byte"] = Start(low, high, f"is within {LOSS_SPREAD:.0%} of {bits:.3f} before step 1")
     return found
 
 
@@ -126,10 +126,10 @@ def fires_at_once(path: str, alert: Alert, start: Start | None) -> Iterator[Foun
     # A first step that compiles is slow; the ones after it are not. A loss stays near ln V for longer.
     slow_only = start.most is None and (alert.for_steps > 1 or alert.for_seconds > 0)
     if alert.above is not None and start.most is not None and start.most > alert.above:
-        message = f"{alert.metric} {start.why}: above {alert.above:g}{of} fires at once"
+        message = f"{alert.metric} {start.why}: above {alert.above:g}{of} may fire at once"
         yield severity, f"{path}.above", message, f"{path}.above={rounded(1.1 * start.most)}, or {later}"
     if alert.below is not None and start.least is not None and start.least < alert.below and not slow_only:
-        message = f"{alert.metric} {start.why}: below {alert.below:g}{of} fires at once"
+        message = f"{alert.metric} {start.why}: below {alert.below:g}{of} may fire at once"
         lower = f"{path}.below={rounded(0.9 * start.least, math.floor)}, or " if start.least else ""
         yield severity, f"{path}.below", message, f"{lower}{later}"
 

@@ -39,10 +39,10 @@ def step_budget(case: Case) -> Iterator[Found]:
         yield "error", "trainer.max_steps", message, fix
     if b.warmup >= b.actual:
         message = f"a warmup of {b.warmup:,} steps does not end within the {b.actual:,} steps that run"
-        yield "error", "trainer.warmup_steps", message, f"trainer.warmup_steps={b.actual // 20}"
+        yield "error", "trainer.warmup_steps", message, f"trainer.warmup_steps={b.actual // 10}"
     elif b.warmup > 0.10 * b.actual:
         message = f"the warmup takes {b.warmup / b.actual:.0%} of the {b.actual:,} steps that run; 10% are plenty"
-        yield "warning", "trainer.warmup_steps", message, f"trainer.warmup_steps={b.actual // 20}"
+        yield "warning", "trainer.warmup_steps", message, f"trainer.warmup_steps={b.actual // 10}"
     parameters = case.cfg.model.num_parameters
     if b.total_tokens < 10 * parameters:
         message = (

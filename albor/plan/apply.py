@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from albor.config.structure import plain
-from albor.errors import AlborError
+from albor.errors import INTERRUPTED, AlborError
 from albor.plan.missing import missing
 from albor.plan.nodes import External, Node, Plan
 from albor.plan.processes import FORWARDED, End, Processes
@@ -137,6 +137,8 @@ def execute(directory: Path, run: Manifest) -> int:
     unsaid = now.status == "running" or (now.status == "failed" and bool(end.text))
     if end.code in (1, 2) and unsaid and end.cause:
         manifest.save(directory, now.to("failed", finished=now.finished or time.time(), error=end.cause))
+    if end.code == INTERRUPTED and now.status == "running":  # by a signal that came before it could be answered
+        manifest.save(directory, now.to("interrupted", finished=time.time()))
     return end.code
 
 

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -150,6 +151,8 @@ class Processes:
     def _tell(self, running: Iterable[Process]) -> None:
         while self._asked:
             number = self._asked.popleft()
+            if self._lifeline and not self._told_to_stop:
+                print("stopping: what is in hand is saved first (Ctrl-C again: at once)", file=sys.stderr, flush=True)
             self._told_to_stop += 1
             self._interrupts += number == signal.SIGINT
             for process in running:

@@ -140,3 +140,10 @@ def run_id(stage: str, version: int, fields: str, identity: dict[str, str], inpu
     """
     text = json.dumps([stage, version, fields, identity, inputs], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def verify(path: Path, known: FileRef) -> None:
+    """Raises AlborError when a file is not the one that a run made."""
+    if not path.exists() or sha256_file(path) != known.sha256:
+        cause = "the file is missing" if not path.exists() else "its bytes are not those that were written"
+        raise AlborError(cause, "remove that run's directory to build it again", place=str(path))

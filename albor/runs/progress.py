@@ -19,7 +19,7 @@ class Progress:
         self._bar: Any = None
         self._task: Any = None
         self._next = time.monotonic() + 2.0
-        self._last = ""
+        self._last = self._latest = ""
         if sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -46,6 +46,7 @@ class Progress:
             return
         now = time.monotonic()
         line = f"  {self.title} {done:,.0f}" + (f"/{total:,.0f}" if total else "") + (f"  {text}" if text else "")
+        self._latest = line
         if now >= self._next and line != self._last:
             print(line, file=sys.stderr, flush=True)
             self._next, self._last = now + PLAIN_INTERVAL, line
@@ -58,3 +59,5 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if self._bar is not None:
             self._bar.stop()
+        elif self._last and self._latest != self._last:  # who saw how far it was is to see how far it came
+            print(self._latest, file=sys.stderr, flush=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import platform
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -91,10 +92,14 @@ class Store:
         if hits:
             listed = ", ".join(f"{p.parent.name}/{p.name}" for p in hits)
             raise AlborError(f"'{name}' names {len(hits)} runs: {listed}", "give more of the id", place=str(self.root))
+        if given.is_dir():
+            cause = f"{name} is no run: it holds no {NAME}"
+            raise AlborError(cause, "give a run's directory, as outputs/pretrain/…, or its name", place=str(given))
         from albor.config.suggest import nearest
 
         guess = nearest(name, [p.name for p in paths])
-        fix = f"did you mean {guess}? `albor runs` lists them" if guess else "`albor runs` lists them"
+        listed = "`albor runs` lists them"
+        fix = f"did you mean {guess}? {listed}" if guess else f"{listed}; outputs=DIR names another store"
         what = "run or directory" if "/" in name else "run"
         raise AlborError(f"there is no {what} '{name}'", fix, place=str(self.root))
 
@@ -159,3 +164,17 @@ def holder(directory: Path) -> int | None:
         return int((directory / ".lock").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
+
+
+def lives(directory: Path, run: Manifest) -> bool | None:
+    """Whether the process that holds the run is alive; None when it is, or was, on another machine."""
+    pid = holder(directory)
+    if pid is None or run.environment.get("host") != platform.node():
+        return None
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # alive, and somebody else's
+    return True

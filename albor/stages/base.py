@@ -105,7 +105,7 @@ def check_addresses(config: Config) -> None:
 
 
 class Interrupted(Exception):
-    """A stage stopped on request with its work saved; the process exits with 75."""
+    """A stage stopped on request with its work saved; says where. The process exits with 75."""
 
 
 @dataclass(frozen=True, kw_only=True)

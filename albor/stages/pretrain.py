@@ -54,7 +54,7 @@ def run(cfg: Whole, context: Context) -> Facts:
     job, start, codec = prepare_training(cfg, context)
     trained = pretrain.fit(cfg.model, job, start)
     if trained.result["interrupted"] or job.stop_at is not None:
-        raise Interrupted
+        raise Interrupted(f"after step {trained.result['steps']:,}")
     if trained.rank:
         return {}
     save_model(cfg.model, trained.weights, context.out, eos_token_id=codec.eos_id, pad_token_id=codec.pad_id)

@@ -33,8 +33,9 @@ class Fired:
         """How a stop alert ends the run."""
         return TrainingError(
             f"the alert '{self.name}' stopped the run at step {self.step}: {self.message}",
-            help="the same command resumes from the last checkpoint; it stops here again unless something is changed: "
-            f"lower optim.lr, or move the threshold (alerts.{self.name}={{…}}), or alerts.{self.name}=null",
+            help="the same command resumes from the last checkpoint, if there is one; it stops here again unless "
+            f"something is changed: lower optim.lr, move the threshold (alerts.{self.name}={{…}}), or leave the alert "
+            f"out (alerts.{self.name}=null if a config file has it)",
         )
 
 

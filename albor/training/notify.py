@@ -61,7 +61,7 @@ class Notifier:
 def address(name: str, variable: str) -> str:
     """The address that an environment variable holds. Raises AlborError, which never shows it."""
     url = os.environ.get(variable)
-    place, fix = f"alerts.{name}.url_env", f"export {variable}=https://…, or alerts.{name}=null"
+    place, fix = f"alerts.{name}.url_env", f"export {variable}=https://…, or leave the alert out"
     if not url:
         raise AlborError(f"the environment variable {variable} is not set", fix, place=place, code="E-VALUE")
     if not url.startswith(("https://", "http://")):

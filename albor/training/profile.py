@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -54,3 +55,4 @@ class KernelTable(pl.Callback):
         table = self.profiler.key_averages().table(sort_by=self.order, row_limit=ROWS)
         text = f"{steps} steps, from step {FIRST + 1} of this process\n{table}\n"
         self.path.write_text(text, encoding="utf-8")
+        print(f"  the kernel table: {self.path}", file=sys.stderr, flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -62,6 +63,8 @@ def train(job: Job, make: Callable[[Interrupt, Heartbeat], Objective]) -> Traine
             objective.state, objective.resume_from = Progress.from_json(found.state), found
             if objective.state.loader is not None:  # interrupted before step 1
                 batches.load_state_dict(objective.state.loader)
+            if rank == 0:
+                print(f"  goes on from the checkpoint of step {objective.state.step:,}", file=sys.stderr, flush=True)
         # A run whose steps are all done may lack its last validation: one window lets Lightning begin.
         steps = max(1, job.last_step - objective.state.step)
         try:

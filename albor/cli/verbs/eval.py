@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 from albor.cli.arguments import Arguments, bad
 from albor.cli.session import planner
 from albor.cli.verbs import run as target
+from albor.cli.verbs.verify import no_checkpoint
+from albor.config.location import short
 from albor.config.overrides import parse, plain_value
 from albor.config.structure import MISSING
 from albor.config.tree import leaves
+from albor.contracts.base import TRAINING
 from albor.errors import AlborError
 from albor.plan.resolver import value_at
 from albor.plan.target import CHAIN
@@ -29,6 +33,7 @@ def run(arguments: Arguments) -> int:
     path = Path(arguments.words[0])
     if not is_checkpoint(path):
         path = newest(Store(Path(outputs or "outputs")).find(arguments.words[0]))
+        print(f"evaluates {short(path)}", file=sys.stderr)
     trained, around = run_of(path), run_around(path)
     if outputs is None:  # the store that the checkpoint lies in
         outputs = str(around.directory.parents[1] if around else trained.config["outputs"])
@@ -51,7 +56,11 @@ def run(arguments: Arguments) -> int:
 def newest(found: Run) -> Path:
     found_steps = steps(found.directory / DIRECTORY)
     if not found_steps:
-        raise AlborError("this run has no checkpoint", "choose a pretrain run", place=str(found.directory))
+        if found.manifest.stage in TRAINING:
+            raise no_checkpoint(found)
+        raise AlborError(
+            "this run does not train, and has no checkpoint", "choose one that does", place=str(found.directory)
+        )
     return found_steps[0]
 
 

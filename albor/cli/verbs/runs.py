@@ -11,8 +11,7 @@ from albor.cli.render import table
 from albor.config.problems import ConfigRefused, Problem
 from albor.config.suggest import nearest
 from albor.config.units import human_bytes, human_seconds
-from albor.runs.manifest import Manifest
-from albor.runs.store import Run, Store, outputs_of
+from albor.runs.store import Run, Store, lives, outputs_of
 from albor.stages.base import names
 
 NOTABLE = ("val_ppl", "val_bits_per_byte", "num_sequences", "vocab_size", "steps")
@@ -42,17 +41,31 @@ def row(found: Run) -> list[str]:
     size = sum(f.bytes for f in run.files.values())
     made = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.created))
     took = human_seconds(run.seconds) if run.seconds is not None else ""
-    return [run.stage, found.directory.name, run.status, made, took, human_bytes(size) if size else "", notable(run)]
+    return [
+        run.stage,
+        found.directory.name,
+        status(found),
+        made,
+        took,
+        human_bytes(size) if size else "",
+        notable(found),
+    ]
 
 
-def notable(run: Manifest) -> str:
+def status(found: Run) -> str:
+    dead = found.manifest.status == "running" and lives(found.directory, found.manifest) is False
+    return "dead" if dead else found.manifest.status
+
+
+def notable(found: Run) -> str:
+    run = found.manifest
     if run.error:
-        return run.error.split("\n")[0][:80]
+        return run.error.split("\n")[0].replace(f"{found.directory.absolute()}/", "")[:80]
     facts = [f"{k} {v:,.4g}" if isinstance(v, float) else f"{k} {v:,}" for k in NOTABLE if (v := run.facts.get(k))]
     return "  ".join(facts[:3])
 
 
 def as_json(found: Run) -> dict[str, object]:
     run = found.manifest
-    fields = ("stage", "id", "label", "status", "created", "started", "finished", "digest", "facts", "error", "command")
-    return {"directory": str(Path(found.directory)), **{k: getattr(run, k) for k in fields}}
+    fields = ("stage", "id", "label", "created", "started", "finished", "digest", "facts", "error", "command")
+    return {"directory": str(Path(found.directory)), "status": status(found), **{k: getattr(run, k) for k in fields}}

@@ -10,6 +10,7 @@ from albor.cli.render import paint
 from albor.errors import AlborError
 from albor.runs.checkpoints import MODEL
 from albor.runs.lineage import chain
+from albor.runs.manifest import verify
 from albor.runs.store import ARTIFACT, Run, Store, outputs_of
 
 
@@ -49,7 +50,10 @@ def model_directory(arguments: Arguments) -> Path:
     given = Path(arguments.words[0])
     if (given / MODEL).is_file():
         return given
-    return with_model(Store(outputs_of(arguments.overrides)).find(arguments.words[0])).artifact
+    made = with_model(Store(outputs_of(arguments.overrides)).find(arguments.words[0]))
+    for name, known in made.manifest.files.items():
+        verify(made.artifact / name, known)
+    return made.artifact
 
 
 def with_model(found: Run) -> Run:

@@ -12,7 +12,7 @@ from albor.config.location import short
 from albor.errors import AlborError
 from albor.runs.checkpoints import DIRECTORY, MODEL, RUN, is_checkpoint, run_around, run_of, steps
 from albor.runs.metrics import NAME as METRICS
-from albor.runs.store import Run, Store, outputs_of
+from albor.runs.store import Run, Store, lives, outputs_of
 
 if TYPE_CHECKING:
     from albor.training.checkpoint.verify import Check
@@ -55,13 +55,20 @@ def of_run(found: Run) -> Iterator[Part]:
 
     newest, done = steps(found.directory / DIRECTORY)[:1], found.manifest.status == "done"
     if not newest and not done:
-        cause = f"this run is {found.manifest.status}, and has no checkpoint yet"
-        raise AlborError(cause, "wait for its first one; `albor runs` shows how far it is", place=str(found.directory))
+        raise no_checkpoint(found)
     for path in newest:
         yield path, verify_checkpoint(path, found.manifest.config)
     if done:
         yield found.artifact, of_artifact(found)
     yield from of_metrics(found)
+
+
+def no_checkpoint(found: Run) -> AlborError:
+    """Of a run of a stage that trains."""
+    running = found.manifest.status == "running" and lives(found.directory, found.manifest) is not False
+    cause = f"this run {'is running' if running else 'has ended'}, and has no checkpoint{' yet' if running else ''}"
+    fix = f"wait for its first one: `albor monitor {found.directory.name}`" if running else "give its command again"
+    return AlborError(cause, fix, place=str(found.directory))
 
 
 def of_artifact(found: Run) -> Iterator[Check]:
