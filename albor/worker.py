@@ -203,10 +203,12 @@ def recorded(directory: Path, running: Manifest) -> Iterator[list[Manifest]]:
     except BaseException as error:
         wrapped = disk_error(error, directory) if isinstance(error, OSError) and error.errno else error
         cause = wrapped.cause if isinstance(wrapped, AlborError) else f"{type(error).__name__}: {error}"
-        status: manifest.Status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        by_hand = isinstance(error, KeyboardInterrupt)
+        status: manifest.Status = "interrupted" if by_hand else "failed"
         with suppress(OSError):  # a full disk keeps the old manifest, whose status says that the run did not end
-            manifest.save(directory, running.to(status, finished=time.time(), error=cause))
-        if isinstance(error, KeyboardInterrupt):
+            ended = running.to(status, finished=time.time(), error=None if by_hand else cause)
+            manifest.save(directory, ended)
+        if by_hand:
             raise interrupted() from None
         if isinstance(wrapped, AlborError):
             raise wrapped from None

@@ -116,6 +116,19 @@ def test_a_damaged_checkpoint_is_neither_measured_nor_sampled_from(built: Path, 
         assert "Traceback" not in done.stderr
 
 
+def test_a_damaged_artifact_is_not_sampled_from(built: Path, tmp_path: Path) -> None:
+    shutil.copytree(built / "outputs", tmp_path / "outputs")
+    run = checkpoints(tmp_path)[0].parents[1]
+    shutil.copytree(checkpoints(tmp_path)[0], run / "artifact")
+    made = manifest.load(run)
+    manifest.save(run, made.to("done", files=manifest.artifact_files(run / "artifact"), finished=1.0))
+    assert albor("sample", run.name, "--prompt", "def ", cwd=tmp_path).returncode == 0
+    weights = run / "artifact/model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    done = albor("sample", run.name, "--prompt", "def ", cwd=tmp_path)
+    assert done.returncode == 2 and "its bytes are not those that were written" in done.stderr
+
+
 def test_verify_of_a_run_that_is_done_checks_its_artifact(built: Path) -> None:
     packed = next((built / "outputs/pack").iterdir())
     done = albor("verify", packed.name, cwd=built)

@@ -127,7 +127,7 @@ def test_a_run_from_plan_to_end(directory: Path, runner) -> None:
     assert out.splitlines()[0].endswith("  done") and "left" not in out and "took" in out
 
 
-def test_a_killed_run_is_dead_and_a_resumed_one_runs_again(directory: Path, runner) -> None:
+def test_a_killed_run_is_dead_and_a_resumed_one_runs_again(directory: Path, runner, albor) -> None:
     process = runner()
     tell(process, 1, 2, 3)
     watch = Watch(directory)
@@ -138,7 +138,9 @@ def test_a_killed_run_is_dead_and_a_resumed_one_runs_again(directory: Path, runn
     watch.poll()
     assert watch.left() is None
     assert watch.verdict() == f"dead: its process {process.pid} is gone; the same command resumes"
+    assert "  dead  " in albor("runs").out and "give its command again" in albor("verify", directory.name).err
     tell(runner(), 2)
+    assert "  running  " in albor("runs").out and "wait for its first one" in albor("eval", directory.name).err
     watch.poll()
     assert watch.verdict() == "running" and watch.metrics.step == 2
 
@@ -158,6 +160,9 @@ def test_a_silent_run_is_hung_here_and_dead_or_hung_elsewhere(directory: Path, r
 def test_failed_and_interrupted(directory: Path) -> None:
     to(directory, "failed", error="the loss was not finite\nmore", finished=time.time())
     assert shown(directory).splitlines()[0].endswith("failed: the loss was not finite")
+    reason = f"no checkpoint in {directory}/checkpoints is intact; the newest one lacks {'x' * 30}"
+    to(directory, "failed", error=reason, finished=time.time())
+    assert " ".join(shown(directory, 60).split()).replace(" ", "").count(reason.replace(" ", "")) == 1
     to(directory, "interrupted", finished=time.time())
     assert shown(directory).splitlines()[0].endswith("  interrupted")
 
@@ -299,6 +304,7 @@ def test_the_verb(albor, directory: Path) -> None:
     assert albor("monitor").code == 2
     wrong = albor("monitor", "nothing")
     assert wrong.code == 2 and "there is no run 'nothing'" in wrong.err
+    assert "is no run: it holds no manifest.yaml" in albor("monitor", str(directory.parent)).err
     assert directory.name in answers("albor monitor ")
     assert answers("albor mon") == ["monitor"] and answers("albor monitor --o") == ["--once"]
 

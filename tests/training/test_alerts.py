@@ -301,3 +301,12 @@ def test_every_metric_of_a_step_or_a_validation_can_be_watched(job) -> None:
     made = job(alerts={m: Alert(metric=m, above=-1.0) for m in metrics}, log=told.append, log_every=12)
     fit(MODEL, made)
     assert {line["alert"] for line in told if "alert" in line} == metrics
+
+
+def test_the_step_that_stopped_a_run_is_in_its_log(job) -> None:
+    lines: list[dict[str, Any]] = []
+    alert = Alert(metric="loss", above=1, action="stop", from_step=3)
+    with pytest.raises(AlborError, match="stopped the run at step 3"):
+        fit(MODEL, job(alerts={"boom": alert}, log=lines.append, log_every=1))
+    assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3]
+    assert [line["step"] for line in lines if "alert" in line] == [3]

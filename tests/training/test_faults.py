@@ -183,12 +183,31 @@ def test_the_command_told_to_stop_exits_with_75_and_goes_on(store: Path, name: s
     process.send_signal(signal.Signals[name])
     _, told = process.communicate(timeout=60)
     assert process.returncode == 75, told
-    assert "interrupted, and saved" in told and manifest.load(directory).status == "interrupted"
+    assert (
+        "interrupted, and saved after step" in told
+        and "stopping: " in told
+        and manifest.load(directory).status == "interrupted"
+    )
+    assert manifest.load(directory).error is None
     found = load_latest(directory / "checkpoints")
     assert found is not None and found.state["step"] == max(replay.metrics(directory)) < 1000
     done = albor(*whole, cwd=store, **ENVIRONMENT)
     assert done.returncode == 0, done.stderr
+    assert f"goes on from the checkpoint of step {found.state['step']}" in done.stderr
     assert_same(directory, peaceful)
+
+
+@pytest.mark.slow
+def test_a_command_interrupted_before_it_trains_is_no_running_run(store: Path) -> None:
+    directory = planned(store, "trainer.max_steps=900")
+    command = [*COMMAND, *SMALL, *inputs(store), "trainer.max_steps=900"]
+    process = subprocess.Popen(command, cwd=store, env=os.environ | ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+    while manifest.load(directory).status != "running":
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 75 and "error" not in told and told.count("interrupted") == 1
+    assert manifest.load(directory).status == "interrupted"
 
 
 # --- several ranks ---
