@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from albor.cli.arguments import Arguments
-from albor.cli.render import paint, plural, show_findings_of, show_problems
+from albor.cli.render import paint, plural, show_findings_of, show_problems, table
+from albor.cli.verbs.runs import notable, status
 from albor.config.location import conf_directory
 from albor.config.overrides import is_hydra
 from albor.config.problems import ConfigRefused, Problem
@@ -23,6 +24,7 @@ from albor.plan.apply import build, check_machine, prepare
 from albor.plan.nodes import Node, Plan, Planner
 from albor.runs import manifest
 from albor.runs.manifest import Manifest
+from albor.runs.store import Run
 
 
 def call_hydra(job: Callable[[Any], Any], config_name: str, argv: Sequence[str]) -> None:
@@ -89,7 +91,7 @@ def run_sweep(planner: Planner, arguments: Arguments) -> int:
     todo = [p for p in planned.plans if p.target.state != "done"]
     print(f"{plural(len(expanded), 'point')}: {len(todo)} to run, {len(expanded) - len(todo)} done", file=sys.stderr)
     if not todo:
-        return 0
+        return summarize(planned.plans)
     own = [o for o in arguments.overrides if is_hydra(o) and "searchpath" not in o]
     own = [o for o in own if not o.lstrip("+").startswith("hydra.mode=")]
     check_launcher(own)
@@ -105,7 +107,7 @@ def run_sweep(planner: Planner, arguments: Arguments) -> int:
     values = ",".join("'" + d.replace("'", "\\'") + "'" for d in directories)
     logs = Path(todo[0].target.config.outputs).absolute() / ".sweeps"
     call_hydra(job, "_run", ["-m", f"run_dir={values}", f"hydra.sweep.dir='{logs}'", *own])
-    return summarize([Path(d) for d in directories])
+    return summarize(planned.plans)
 
 
 def refuse(planned: sweep.Sweep, total: int, *, strict: bool) -> int:
@@ -173,10 +175,15 @@ def silence_second_validation() -> None:
     BasicSweeper.validate_batch_is_legal = lambda self, batch: None  # type: ignore[method-assign]
 
 
-def summarize(directories: Sequence[Path]) -> int:
-    statuses = {d: manifest.load(d).status for d in directories}
-    bad = [d for d, s in statuses.items() if s != "done"]
-    print(f"{len(directories) - len(bad)} of {plural(len(directories), 'point')} done", file=sys.stderr)
-    for directory in bad:
-        print(f"  {statuses[directory]}: {directory}", file=sys.stderr)
+def summarize(plans: Sequence[Plan]) -> int:
+    """What every point came to, by what tells it from the others. 1 when one is not done."""
+    common = set.intersection(*(set(plan.texts) for plan in plans))
+    found = [Run(plan.target.directory, manifest.load(plan.target.directory)) for plan in plans]
+    bad = sum(run.manifest.status != "done" for run in found)
+    rows = [
+        [" ".join(text for text in plan.texts if text not in common), run.directory.name, status(run), notable(run)]
+        for plan, run in zip(plans, found, strict=True)
+    ]
+    print(table([["point", "run", "status", "facts"], *rows]))
+    print(f"{len(plans) - bad} of {plural(len(plans), 'point')} done", file=sys.stderr)
     return 1 if bad else 0

@@ -137,6 +137,11 @@ def test_a_small_sweep_runs_and_then_has_nothing_to_do(tmp_path: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in runs}
     again = call("seed=1,2")
     assert again.returncode == 0 and "2 points: 0 to run, 2 done" in again.stderr
+    for done in (first, again):
+        table = [line.split() for line in done.stdout.splitlines()[-2:]]
+        assert [(words[0], words[2], words[3]) for words in table] == [
+            (f"seed={n}", "done", "vocab_size") for n in (1, 2)
+        ]
     assert {p: p.stat().st_mtime_ns for p in runs} == before
     more = call("seed=2,3")
     assert more.returncode == 0 and "2 points: 1 to run, 1 done" in more.stderr
