@@ -22,6 +22,7 @@ from albor.models.decoder import Decoder
 from albor.training import optimizers, parallel
 from albor.training.errors import TrainingError
 from albor.training.optimizers import muon
+from albor.training.stepper import Stepper
 
 from .toy import MODEL
 
@@ -267,7 +268,8 @@ def test_compiled_muon_is_the_eager_one() -> None:
 @pytest.mark.slow
 def test_sharded_is_whole(tmp_path: Path) -> None:
     """Two ranks under FSDP clip, skip, step, save and resume as one process does."""
-    spawn(compare_sharded, (tmp_path,), nprocs=2)
+    spawn(compare_sharded, (tmp_path,), nprocs=2)  # raises what a rank raises
+    assert {path.name for path in tmp_path.glob("compared-*")} == {"compared-0", "compared-1"}, "a rank ended early"
 
 
 def compare_sharded(rank: int, directory: Path) -> None:
@@ -280,35 +282,38 @@ def compare_sharded(rank: int, directory: Path) -> None:
         module = Decoder(MODEL)
         if sharded:
             parallel.shard(module, trainer, init_device_mesh("cpu", (2,)))
-        made, clip = optimizers.build(module, optim, compile=False), optimizers.Clip(optim, torch.device("cpu"))
-        norms = []
+        stepper, norms = stepper_of(module, optim), []
         for step in range(28):
             tokens = torch.randint(61, (2, 9), generator=torch.Generator().manual_seed(step))
             loss = module.loss_sum(tokens[:, :-1], tokens[:, 1:]) / 16
             (loss * (float("nan") if step == 3 else 1.0)).backward()
-            raw, after = clip(module.parameters())
-            norms.append((raw.item(), after.item()))
-            optimizers.step_if(made, raw.isfinite())
-            module.zero_grad()
-        runs.append((module, made, clip, norms))
-    (one, one_made, one_clip, one_norms), (many, made, clip, norms) = runs
+            norms.append([norm.item() for norm in stepper.step(loss.detach(), 1.0)])
+        runs.append((module, stepper, norms))
+    (one, alone, one_norms), (many, stepper, norms) = runs
     torch.testing.assert_close(torch.tensor(norms), torch.tensor(one_norms), rtol=1e-3, atol=0, equal_nan=True)
-    assert clip.state() == pytest.approx(one_clip.state(), rel=1e-2)
-    moments = parallel.full(optimizers.state_by_name(many, made))
+    assert stepper.state()["clip"] == pytest.approx(alone.state()["clip"], rel=1e-2)
+    moments = parallel.full(stepper.moments())
     weights = parallel.full(dict(many.named_parameters()))
     if rank == 0:
         torch.testing.assert_close(weights, dict(one.state_dict()), rtol=1e-3, atol=1e-4)
-        torch.testing.assert_close(moments, optimizers.state_by_name(one, one_made), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(moments, alone.moments(), rtol=1e-3, atol=1e-4)
         assert {value.item() for name, value in moments.items() if name.endswith(".step")} == {27.0}
     given = [moments]
     torch.distributed.broadcast_object_list(given)
-    again = optimizers.build(many, optim, compile=False)
-    optimizers.restore(many, again, given[0])
-    restored = optimizers.state_by_name(many, again)
-    for name, tensor in optimizers.state_by_name(many, made).items():
+    again = stepper_of(many, optim)
+    again.restore(given[0], stepper.state())
+    assert again.state() == stepper.state()
+    restored = again.moments()
+    for name, tensor in stepper.moments().items():
         assert type(restored[name]) is type(tensor)
         local, other = (getattr(t, "_local_tensor", t) for t in (tensor, restored[name]))
         assert torch.equal(local, other)
     with pytest.raises(TrainingError, match="whole matrices"):
         optimizers.build(many, MUON, compile=False)
     torch.distributed.destroy_process_group()
+    (directory / f"compared-{rank}").touch()
+
+
+def stepper_of(module: Decoder, optim: AdamW) -> Stepper:
+    built = optimizers.build(module, optim, compile=False)
+    return Stepper(module, optim, built, torch.device("cpu"), fp8_tokens=None)
