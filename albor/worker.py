@@ -210,9 +210,10 @@ def recorded(directory: Path, running: Manifest) -> Iterator[list[Manifest]]:
             manifest.save(directory, ended)
         if by_hand:
             raise interrupted() from None
+        if not isinstance(wrapped, AlborError) or error.__cause__ is not None:
+            (directory / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
         if isinstance(wrapped, AlborError):
             raise wrapped from None
-        (directory / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
         raise
 
 

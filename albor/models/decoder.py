@@ -14,6 +14,7 @@ from itertools import count
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch._functorch import config as functorch_config
 from torch.utils.checkpoint import checkpoint
 
 from albor.config.schema.model import Model
@@ -116,6 +117,9 @@ class Decoder(nn.Module):
     def compile_regions(self) -> None:
         """Compiles a block, once for all of them, and the loss: a whole graph takes three times as long to compile and
         is no faster."""
+        # Their graphs hold both passes of our autograd functions, so a cached one is as good as a new one, and a third
+        # of the time to the first step.
+        functorch_config.autograd_cache_allow_custom_autograd_functions = True
         for layer in self.model.layers:
             layer.compile(dynamic=False, fullgraph=True)
         self._loss = torch.compile(self._loss, dynamic=False, fullgraph=True)  # type: ignore[method-assign]

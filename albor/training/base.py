@@ -99,6 +99,7 @@ class Objective(pl.LightningModule):
         gc.collect()
         gc.freeze()  # the model and the modules are not garbage: looking at them again and again costs time
         self.recorder.start()
+        self._readback.restart()
         self._stopping = self._asked_to_stop()
         if self._stopping:
             self._save()
@@ -199,12 +200,13 @@ class Objective(pl.LightningModule):
 
     @contextmanager
     def _pause(self) -> Iterator[list[float]]:
-        """Time that is not a step's; gives its seconds in a list at the end."""
+        """Time that is not a step's, when the numbers of all steps are read; gives its seconds in a list at the end."""
         started, seconds = time.perf_counter(), list[float]()
         self.recorder.pause()
         yield seconds
         seconds.append(time.perf_counter() - started)
-        self.recorder.go_on(seconds[0])
+        self.recorder.go_on()
+        self._readback.restart()
 
     def _asked_to_stop(self) -> bool:
         """Whether any rank was. Every rank asks at the same places, and waits for the others."""

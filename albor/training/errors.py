@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
 from albor.errors import AlborError
 
 
@@ -13,3 +18,26 @@ class TrainingError(AlborError):
 
     def __init__(self, message: str, *, help: str) -> None:  # noqa: A002 - the house's word for it
         super().__init__(message, help)
+
+
+@contextmanager
+def device_errors() -> Iterator[None]:
+    """Turns what a device raises, a full memory or a kernel that failed, into a TrainingError with what to do."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            f"the device's memory is full: {first_line(error)}",
+            help="a smaller trainer.micro_batch_size with as much more trainer.grad_accum: albor fit counts what fits; "
+            "or trainer.activation_checkpointing=true",
+        ) from error
+    except torch.AcceleratorError as error:
+        raise TrainingError(
+            f"the device failed: {first_line(error)}",
+            help="the same command goes on from the last checkpoint; if it fails again, CUDA_LAUNCH_BLOCKING=1 makes "
+            "the run's traceback.txt show where, and the kernel's log (dmesg) what the driver saw",
+        ) from error
+
+
+def first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(".")

@@ -45,7 +45,7 @@ class Meter:
         self._steps = 0
 
     def step(self, step: int, seconds: float) -> dict[str, float]:
-        """Takes the wall-clock time of step ``step``, validations and checkpoints left out. Gives tokens_per_second,
+        """Takes how long step ``step`` took, validations and checkpoints left out. Gives tokens_per_second,
         mfu and mfu_6p (shares of the peak), and eta_seconds, from the median of the latest steps."""
         rate = self.tokens_per_step / seconds
         self._steps += 1

@@ -24,26 +24,39 @@ class Values:
     grad_norm_clipped: float
     stop: bool
     """Whether a rank was asked to stop: all of them read it at the same place."""
-    at: float
-    """When they were known (time.perf_counter)."""
+    seconds: float
+    """From the end of the step before to the end of this one, by the clock of what computes them."""
 
 
 class Readback:
-    """Takes the numbers of one step after the other, on the device, and gives them back as floats, in order."""
+    """Takes the numbers of one step after the other, on the device, and gives them back as floats, in order.
+
+    The host knows of a step when it comes to look, which may be long after a GPU was done: that has a clock of its own.
+    """
 
     def __init__(self, device: torch.device) -> None:
-        self._late = LATE[device.type]
+        self._device, self._late = device, LATE[device.type]
         self._pending: deque[tuple[int, Tensor, torch.cuda.Event | None]] = deque()
+        self.restart()
+
+    def restart(self) -> None:
+        """A step begins here: what came before is no step's time. Nothing may be pending."""
+        self._known = time.perf_counter()
+        self._ended = self._event() if self._device.type == "cuda" else None
+
+    def _event(self) -> torch.cuda.Event:
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self._device))
+        return event
 
     def push(self, step: int, values: Tensor) -> None:
         """``values`` (float32): loss, gradient norm raw and clipped, and whether to stop."""
         if not values.is_cuda:
             self._pending.append((step, values, None))
             return
-        host, done = torch.empty(values.shape, pin_memory=True), torch.cuda.Event()
+        host = torch.empty(values.shape, pin_memory=True)
         host.copy_(values, non_blocking=True)
-        done.record(torch.cuda.current_stream())
-        self._pending.append((step, host, done))
+        self._pending.append((step, host, self._event()))
 
     def pop(self, *, everything: bool = False) -> Iterator[Values]:
         """The steps that are done; ``everything`` waits for those that are not."""
@@ -52,4 +65,12 @@ class Readback:
             if done is not None:
                 done.synchronize()
             loss, norm, clipped, stop = values.tolist()
-            yield Values(step, loss, norm, clipped, stop > 0, time.perf_counter())
+            yield Values(step, loss, norm, clipped, stop > 0, self._seconds(done))
+
+    def _seconds(self, done: torch.cuda.Event | None) -> float:
+        known, self._known = self._known, time.perf_counter()
+        if done is None or self._ended is None:
+            return self._known - known
+        ended, self._ended = self._ended, done
+        milliseconds: float = ended.elapsed_time(done)
+        return milliseconds / 1000

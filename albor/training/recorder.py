@@ -67,7 +67,7 @@ class Recorder:
     # --- its life ---
 
     def start(self) -> None:
-        """Begins to watch by the clock; what came before is not a step's time."""
+        """Begins to watch by the clock."""
         self._clock = time.perf_counter()
         found = probes(self.alerts.alerts, self.device, self._seconds_late)
         self._stack.enter_context(Sampler(self.alerts, found))
@@ -91,12 +91,11 @@ class Recorder:
         self._windows.append((step, window))
 
     def pause(self) -> None:
-        """What follows is no step's time."""
+        """No step is waited for from here."""
         self._paused = True
 
-    def go_on(self, seconds: float) -> None:
-        """So long it was."""
-        self._clock += seconds
+    def go_on(self) -> None:
+        self._clock = time.perf_counter()
         self._paused = False
 
     def _seconds_late(self) -> float:
@@ -106,14 +105,13 @@ class Recorder:
 
     def take(self, values: Values) -> None:
         """The numbers of a step. Raises TrainingError when training cannot go on."""
-        # A Sampler's probe reads the clock from its own thread: it is set once.
-        seconds, self._clock = values.at - self._clock, values.at
+        self._clock = time.perf_counter()
         metrics = {
             "loss": values.loss,
             "lr": self.job.optim.lr * self._lr_factor(values.step),
             "grad_norm": values.grad_norm,
             "grad_norm_clipped": values.grad_norm_clipped,
-            **self.meter.step(values.step, seconds),
+            **self.meter.step(values.step, values.seconds),
         }
         finite = math.isfinite(values.loss + values.grad_norm)
         metrics = {name: value for name, value in metrics.items() if math.isfinite(value)} | memory(self.device)

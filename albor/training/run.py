@@ -18,6 +18,7 @@ from albor.training import parallel, rng
 from albor.training.base import Objective
 from albor.training.batches import Windows
 from albor.training.checkpoint import load_latest
+from albor.training.errors import device_errors
 from albor.training.interrupt import Interrupt
 from albor.training.job import Job
 from albor.training.lightning import LightningEnvironment, TorchElasticEnvironment, pl
@@ -53,7 +54,7 @@ def train(job: Job, make: Callable[[Interrupt, Heartbeat], Objective]) -> Traine
     heartbeat = Heartbeat(
         job.directory.parent / "heartbeat", rank, world, timeout=timeout, start_timeout=START * timeout
     )
-    with heartbeat, Interrupt() as interrupt:
+    with device_errors(), heartbeat, Interrupt() as interrupt:
         objective = make(interrupt, heartbeat)
         rng.seed_all(job.seed + rank)  # weights are the same on every rank, dropout is not
         batches = job.train(rank, world)

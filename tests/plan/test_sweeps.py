@@ -56,7 +56,7 @@ def test_a_glob_reaches_nested_choices(planner: Planner) -> None:
     """Hydra's own matches nothing here, and would run nothing."""
     versions = [f"experiment=original/{v}" for v in ("v1", "v1_fixed", "v2", "v3", "v4")]
     assert [p for (p,) in sweep.points(planner, ["experiment=glob(original/*)"])] == versions
-    everything = ["experiment=best", *versions, "experiment=speedrun"]
+    everything = ["experiment=best", *versions, "experiment=speedrun", "experiment=speedrun_50m"]
     assert [p for (p,) in sweep.points(planner, ["experiment=glob(*)"])] == everything
     assert [p for (p,) in sweep.points(planner, ["experiment=glob(original/*,exclude=*v1*)"])] == versions[2:]
 

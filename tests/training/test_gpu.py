@@ -10,6 +10,7 @@ import torch
 
 from albor.config.schema.optim import AdamW, Muon
 from albor.training.batches import Window
+from albor.training.errors import TrainingError
 from albor.training.job import Metrics
 from albor.training.pretrain import Pretrain, fit
 from albor.training.readback import Readback
@@ -75,6 +76,27 @@ def test_values_outlive_what_the_device_does_next() -> None:
         found += list(pending.pop())
     found += list(pending.pop(everything=True))
     assert [(each.step, each.loss, each.grad_norm) for each in found] == [(n, n, n) for n in range(1, 6)]
+
+
+def test_a_step_lasts_as_long_as_the_device_takes() -> None:
+    """However late the host looks: here it does when all is done."""
+    pending = Readback(DEVICE)
+    for step in range(1, 5):
+        torch.cuda._sleep(50_000_000)
+        pending.push(step, torch.zeros(4, device=DEVICE))
+    torch.cuda.synchronize()
+    seconds = [values.seconds for values in pending.pop(everything=True)]
+    assert len(seconds) == 4 and 0 < max(seconds) < 2 * min(seconds)
+
+
+def test_a_full_memory_is_no_traceback(job) -> None:
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(1e-6)
+    try:
+        with pytest.raises(TrainingError, match="memory is full"):
+            fit(MODEL, job(accelerator="cuda"))
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ from safetensors.torch import load_file
 
 from albor.config.schema.alerts import Alert
 from albor.training import readback
+from albor.training.batches import Batch
 from albor.training.errors import TrainingError
 from albor.training.job import Job, Metrics
 from albor.training.pretrain import fit
@@ -49,13 +53,23 @@ def test_steps_come_in_order_and_as_late_as_said(steps, late) -> None:
     assert list(pending.pop(everything=True)) == []
 
 
-def test_a_step_is_known_no_earlier_than_the_one_before(late) -> None:
-    late(2)
-    pending = Readback(torch.device("cpu"))
-    for step in range(1, 6):
-        pending.push(step, torch.zeros(4))
-    times = [values.at for values in pending.pop(everything=True)]
-    assert times == sorted(times) and len(times) == 5
+def test_a_step_lasts_from_the_end_of_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or from a restart, which leaves out what came before it."""
+    now = [100.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    pending, found = Readback(torch.device("cpu")), list[float]()
+
+    def step(number: int, seconds: float) -> None:
+        now[0] += seconds
+        pending.push(number, torch.zeros(4))
+        found.extend(values.seconds for values in pending.pop())
+
+    step(1, 2.0)
+    step(2, 3.0)
+    now[0] += 50.0
+    pending.restart()
+    step(3, 4.0)
+    assert found == [2.0, 3.0, 4.0]
 
 
 @pytest.mark.parametrize("steps", [1, 3])
@@ -147,24 +161,39 @@ def test_the_batch_of_the_step_is_kept_and_the_second_stops(job, poison, late, a
 # --- the clock ---
 
 
-def test_a_rate_is_of_the_step_alone(job) -> None:
-    """Between two steps' numbers, less what went into something else."""
+def test_a_rate_is_of_its_step(job) -> None:
     lines: list[Metrics] = []
     made: Job = job(log_every=1, log=lines.append)
     recorder = Recorder(made, MODEL, rank=0, device=torch.device("cpu"))
-    recorder.take(Values(1, 4.0, 1.0, 1.0, False, at=1e9))
-    recorder.take(Values(2, 4.0, 1.0, 1.0, False, at=1e9 + 2.0))
-    recorder.pause()
-    recorder.go_on(3.0)
-    recorder.take(Values(3, 4.0, 1.0, 1.0, False, at=1e9 + 9.0))
+    for step, seconds in ((1, 8.0), (2, 2.0), (3, 4.0)):
+        recorder.take(Values(step, 4.0, 1.0, 1.0, False, seconds))
     recorder.close()
-    assert [line["tokens_per_second"] for line in lines[1:]] == [128 / 2.0, 128 / 4.0]
+    assert [line["tokens_per_second"] for line in lines] == [128 / 8.0, 128 / 2.0, 128 / 4.0]
     assert [line["tokens"] for line in lines] == [128, 256, 384]
+
+
+def test_no_step_has_a_validation_in_its_time(job, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, lines = [100.0], list[Metrics]()
+
+    def clock(seconds: float = 1e-3) -> float:
+        now[0] += seconds
+        return now[0]
+
+    monkeypatch.setattr(time, "perf_counter", clock)
+    made: Job = job(log_every=1, log=lines.append, val_every=3)
+
+    def validation() -> Iterable[Batch]:
+        clock(1000.0)
+        return made.validation()
+
+    fit(MODEL, replace(made, validation=validation))
+    seconds = [128 / line["tokens_per_second"] for line in lines if "tokens_per_second" in line]
+    assert len(seconds) == 12 and max(seconds) < 1.0
 
 
 def test_ranks_other_than_the_first_log_nothing_and_keep_their_batches(job) -> None:
     lines: list[Metrics] = []
     recorder = Recorder(job(log_every=1, log=lines.append), MODEL, rank=1, device=torch.device("cpu"))
-    recorder.take(Values(1, 4.0, 1.0, 1.0, False, at=1e9))
+    recorder.take(Values(1, 4.0, 1.0, 1.0, False, seconds=1.0))
     recorder.close()
     assert lines == [] and recorder.latest["loss"] == 4.0
