@@ -59,7 +59,7 @@ def run(cfg: Whole, context: Context) -> Facts:
 
 STAGE = Stage(
     name="eval",
-    version=1,
+    version=2,
     makes="evaluation",
     config=Config,
     reads=("eval", "seed"),

@@ -171,7 +171,7 @@ def summary(metrics: Mapping[str, float | int]) -> str:
 
 STAGE = Stage(
     name="pretrain",
-    version=3,
+    version=4,
     makes="model",
     config=Config,
     reads=("model", "data.seq_len", "optim", "trainer", "seed", "init_from"),
