@@ -9,6 +9,9 @@ import torch
 
 from albor.errors import AlborError
 
+CPU_ALLOCATOR = "DefaultCPUAllocator"
+"""What a CPU's full memory is known by: torch has no type for it."""
+
 
 class TrainingError(AlborError):
     """Training that cannot go on."""
@@ -25,13 +28,15 @@ def device_errors() -> Iterator[None]:
     """Turns what a device raises, a full memory or a kernel that failed, into a TrainingError with what to do."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise TrainingError(
-            f"the device's memory is full: {first_line(error)}",
-            help="a smaller trainer.micro_batch_size with as much more trainer.grad_accum: albor fit counts what fits; "
-            "or trainer.activation_checkpointing=true",
-        ) from error
-    except torch.AcceleratorError as error:
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or CPU_ALLOCATOR in str(error):
+            raise TrainingError(
+                f"the device's memory is full: {first_line(error)}",
+                help="a smaller trainer.micro_batch_size with as much more trainer.grad_accum: albor fit counts what "
+                "fits; or trainer.activation_checkpointing=true",
+            ) from error
+        if not isinstance(error, torch.AcceleratorError):
+            raise
         raise TrainingError(
             f"the device failed: {first_line(error)}",
             help="the same command goes on from the last checkpoint; if it fails again, CUDA_LAUNCH_BLOCKING=1 makes "
@@ -40,4 +45,5 @@ def device_errors() -> Iterator[None]:
 
 
 def first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0].rstrip(".")
+    line = str(error).strip().partition("\n")[0].rstrip(".")
+    return line.partition(f"{CPU_ALLOCATOR}: ")[2] or line
