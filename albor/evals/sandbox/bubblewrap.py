@@ -1,0 +1,104 @@
+"""The outer wall: bubblewrap's command line, and why it cannot be used where it cannot."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import albor
+from albor.errors import AlborError
+
+PACKAGE = Path(albor.__file__).resolve().parent
+INSTALL = "install bubblewrap (apt install bubblewrap, dnf install bubblewrap)"
+DEVICES = ("null", "zero", "full", "random", "urandom")
+
+
+@dataclass(frozen=True)
+class Python:
+    """An interpreter and where its modules lie."""
+
+    executable: str
+    """The interpreter itself and not a shim, which would cost ten times its start."""
+    prefix: str
+    path: tuple[str, ...]
+    """Directories of installed packages."""
+
+
+def this_python() -> Python:
+    """The interpreter that runs albor, with the packages it sees."""
+    packages = tuple(p for p in sys.path if p.endswith(("site-packages", "dist-packages")) and Path(p).is_dir())
+    return Python(os.path.realpath(sys.executable), sys.base_prefix, packages)
+
+
+def command(python: Python, warm: Sequence[str] = ()) -> list[str]:
+    """The command that starts a sandbox's server, with its socket as descriptor 0.
+
+    Raises AlborError when bubblewrap is not there.
+    """
+    bwrap = shutil.which("bwrap")
+    if bwrap is None:
+        where = "it exists on Linux only: run this part there" if sys.platform != "linux" else INSTALL
+        raise AlborError(
+            "programs written by a model run inside bubblewrap only, and it is not installed",
+            f"{where}; or trust them with this machine: eval.sandbox=none",
+            code="E-SANDBOX",
+        )
+    shared = ["/usr", python.prefix, *python.path, str(PACKAGE)]
+    # The root user keeps the right to become nobody: a limit on processes does not bind root. Others are nobody already.
+    rights = (
+        ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+        if os.getuid() == 0
+        else ["--unshare-user", "--uid", "65534", "--gid", "65534"]
+    )
+    return [
+        bwrap,
+        *("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"),
+        *("--cap-drop", "ALL", *rights),
+        *("--as-pid-1", "--die-with-parent", "--new-session", "--clearenv", "--hostname", "sandbox"),
+        *_system(),
+        *(word for place in above(shared) for word in ("--perms", "0755", "--dir", place)),
+        *(word for place in outermost(shared) for word in ("--ro-bind", place, place)),
+        *("--proc", "/proc", "--dir", "/dev"),
+        *(word for name in DEVICES for word in ("--dev-bind", f"/dev/{name}", f"/dev/{name}")),
+        *("--symlink", "/tmp", "/dev/shm", "--dir", "/tmp", "--remount-ro", "/"),
+        *("--setenv", "PYTHONHASHSEED", "0", "--setenv", "HOME", "/tmp", "--setenv", "PATH", "/usr/bin:/bin"),
+        *("--setenv", "OMP_NUM_THREADS", "1", "--setenv", "OPENBLAS_NUM_THREADS", "1", "--setenv", "LC_ALL", "C.UTF-8"),
+        *server(python, "contained", warm),
+    ]
+
+
+def server(python: Python, mode: str, warm: Sequence[str]) -> list[str]:
+    """The server's own command line: no user's directories, no ``site``, no current directory on its path."""
+    path = [*python.path, str(PACKAGE.parent)]
+    start = f"import sys; sys.path += {path!r}; from albor.evals.sandbox.inside.server import main; main()"
+    return [python.executable, "-P", "-s", "-S", "-B", "-c", start, mode, *warm]
+
+
+def _system() -> list[str]:
+    """The system's directories: links into /usr where they are such, else as they are; and what finds libraries."""
+    words = []
+    for name in ("/bin", "/sbin", "/lib", "/lib32", "/lib64"):
+        place = Path(name)
+        if place.is_symlink():
+            words += ["--symlink", os.readlink(place), name]
+        elif place.is_dir():
+            words += ["--ro-bind", name, name]
+    for name in ("/etc/ld.so.cache", "/etc/alternatives"):
+        words += ["--ro-bind-try", name, name]
+    return words
+
+
+def above(places: Sequence[str]) -> list[str]:
+    """Every directory on the way to these; nobody may pass through those that bubblewrap makes like the real ones."""
+    ways = {str(parent) for place in outermost(places) for parent in Path(place).parents}
+    return sorted(ways - {"/"}, key=lambda way: way.count("/"))
+
+
+def outermost(places: Sequence[str]) -> list[str]:
+    """The directories that lie in none of the others."""
+    real = sorted({os.path.abspath(place) for place in places})  # noqa: PTH100
+    return [p for p in real if not any(p != q and p.startswith(f"{q.rstrip('/')}/") for q in real)]

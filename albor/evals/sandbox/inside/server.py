@@ -1,0 +1,139 @@
+"""The first process of a sandbox: warm, trusted, and the parent of every judge.
+
+It reads jobs as lines of JSON from a socket and answers each with a line. It is process 1 of its sandbox, so that
+killing everything else is one system call, and nothing outlives a job.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from albor.evals.sandbox.inside import confine
+from albor.evals.sandbox.inside.judge import Verdict, judge, text_of
+
+WARM = (
+    "abc array bisect collections copy dataclasses datetime decimal enum fractions functools hashlib heapq io itertools "
+    "json math operator os random re statistics string struct time typing"
+).split()
+"""What programs import, loaded once."""
+LOOK = 0.1
+"""Seconds between looks at how much memory a job holds."""
+PAGE = os.sysconf("SC_PAGE_SIZE")
+LONGEST_ANSWER = 1 << 16
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def main() -> None:
+    """``server.py contained|free MODULE…`` with the socket as descriptor 0; modules are imported beforehand."""
+    contained = sys.argv[1] == "contained"
+    line = socket.socket(fileno=os.dup(0))
+    silence()
+    if contained:
+        confine.become_nobody()
+    else:
+        confine.check(confine.libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "subreaper")
+    for name in (*WARM, *sys.argv[2:]):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+    with line.makefile("rwb") as jobs:
+        for text in jobs:
+            jobs.write(json.dumps(answer(json.loads(text), contained=contained)).encode() + b"\n")
+            jobs.flush()
+
+
+def silence() -> None:
+    """Programs read nothing and print to nowhere."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    os.closerange(4, 64)
+
+
+def answer(job: dict[str, Any], *, contained: bool) -> Verdict:
+    """Judges one job; whatever it started is gone when this returns."""
+    began = time.perf_counter()
+    reading, writing = os.pipe()
+    pid = confine.fork()
+    if pid == 0:
+        try:
+            os.close(reading)
+            verdict = judge(job, contained=contained)
+        except BaseException as error:  # the sandbox itself: no namespace, no memory
+            verdict = {"status": "broken", "detail": text_of(error)}
+        with contextlib.suppress(OSError):
+            os.write(writing, json.dumps(verdict).encode())
+        os._exit(0)
+    os.close(writing)
+    try:
+        verdict = wait(reading, began + job["seconds"], job["memory"])
+    finally:
+        os.close(reading)
+        end_all(contained=contained)
+    verdict["seconds"] = time.perf_counter() - began
+    return verdict
+
+
+def wait(reading: int, deadline: float, memory: int) -> Verdict:
+    while (left := deadline - time.perf_counter()) > 0:
+        if select.select([reading], [], [], min(left, LOOK))[0]:
+            data = os.read(reading, LONGEST_ANSWER)
+            return dict(json.loads(data)) if data else {"status": "crashed", "detail": "its judge was killed"}
+        if held() > memory:
+            return {"status": "crashed", "detail": f"its processes hold more than {memory:,} bytes"}
+    return {"status": "timeout", "detail": ""}
+
+
+def held() -> int:
+    """Bytes of memory in use by all processes but this one; 0 where that cannot be seen."""
+    pages = 0
+    for pid in processes():
+        with contextlib.suppress(OSError, ValueError):
+            resident, shared = Path(f"/proc/{pid}/statm").read_text().split()[1:3]
+            pages += int(resident) - int(shared)
+    return pages * PAGE
+
+
+def processes() -> list[int]:
+    """Those below this one."""
+    found, look = [], [os.getpid()]
+    while look:
+        with contextlib.suppress(OSError):
+            pid = look.pop()
+            children = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+            found += children
+            look += children
+    return found
+
+
+def end_all(*, contained: bool) -> None:
+    """Kills and reaps every process below this one. As process 1 it may kill all there are; else it is the one that
+    orphans come to, and kills until none is left."""
+    while True:
+        if contained:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(-1, signal.SIGKILL)
+        else:
+            for pid in processes():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        try:
+            os.wait()
+        except ChildProcessError:
+            return
+
+
+if __name__ == "__main__":
+    main()
