@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import albor
 from albor.errors import AlborError
+from albor.evals.sandbox.program import Limits
 
 PACKAGE = Path(albor.__file__).resolve().parent
 INSTALL = "install bubblewrap (apt install bubblewrap, dnf install bubblewrap)"
@@ -34,7 +36,7 @@ def this_python() -> Python:
     return Python(os.path.realpath(sys.executable), sys.base_prefix, packages)
 
 
-def command(python: Python, warm: Sequence[str] = ()) -> list[str]:
+def command(python: Python, limits: Limits, warm: Sequence[str] = ()) -> list[str]:
     """The command that starts a sandbox's server, with its socket as descriptor 0.
 
     Raises AlborError when bubblewrap is not there.
@@ -67,15 +69,16 @@ def command(python: Python, warm: Sequence[str] = ()) -> list[str]:
         *("--symlink", "/tmp", "/dev/shm", "--dir", "/tmp", "--remount-ro", "/"),
         *("--setenv", "PYTHONHASHSEED", "0", "--setenv", "HOME", "/tmp", "--setenv", "PATH", "/usr/bin:/bin"),
         *("--setenv", "OMP_NUM_THREADS", "1", "--setenv", "OPENBLAS_NUM_THREADS", "1", "--setenv", "LC_ALL", "C.UTF-8"),
-        *server(python, "contained", warm),
+        *server(python, limits, warm, contained=True),
     ]
 
 
-def server(python: Python, mode: str, warm: Sequence[str]) -> list[str]:
+def server(python: Python, limits: Limits, warm: Sequence[str], *, contained: bool) -> list[str]:
     """The server's own command line: no user's directories, no ``site``, no current directory on its path."""
+    mode = "contained" if contained else "free"
     path = [*python.path, str(PACKAGE.parent)]
     start = f"import sys; sys.path += {path!r}; from albor.evals.sandbox.inside.server import main; main()"
-    return [python.executable, "-P", "-s", "-S", "-B", "-c", start, mode, *warm]
+    return [python.executable, "-P", "-s", "-S", "-B", "-c", start, mode, json.dumps(asdict(limits)), *warm]
 
 
 def _system() -> list[str]:
@@ -87,6 +90,7 @@ def _system() -> list[str]:
             words += ["--symlink", os.readlink(place), name]
         elif place.is_dir():
             words += ["--ro-bind", name, name]
+    words += ["--perms", "0755", "--dir", "/etc"]
     for name in ("/etc/ld.so.cache", "/etc/alternatives"):
         words += ["--ro-bind-try", name, name]
     return words

@@ -75,6 +75,6 @@ class Verdict:
         return self.status == "passed"
 
 
-def job(program: Program, limits: Limits) -> dict[str, Any]:
+def job(program: Program) -> dict[str, Any]:
     """What a sandbox is sent."""
-    return {"kind": type(program).__name__.lower(), **asdict(program), **asdict(limits)}
+    return {"kind": type(program).__name__.lower(), **asdict(program)}

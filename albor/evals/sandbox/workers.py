@@ -13,10 +13,13 @@ from dataclasses import dataclass
 
 from albor.errors import AlborError
 from albor.evals.sandbox.bubblewrap import INSTALL, Python, command, server, this_python
+from albor.evals.sandbox.inside.judge import HEAD
 from albor.evals.sandbox.program import Functions, Limits, Program, Verdict, job
 
 GRACE = 10.0
 """Seconds after a program's limit in which its sandbox must have answered."""
+FIRST = 60.0
+"""The same for the first one, until which its modules are imported."""
 ATTEMPTS = 2
 """Sandboxes that a program may break before that is its verdict."""
 NONE = Functions(program="", test="")
@@ -43,27 +46,23 @@ class Worker:
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
-        words = (
-            command(sandbox.python, sandbox.warm)
-            if sandbox.contained
-            else server(sandbox.python, "free", sandbox.warm)
-        )
+        python, limits, warm = sandbox.python, sandbox.limits, sandbox.warm
+        words = command(python, limits, warm) if sandbox.contained else server(python, limits, warm, contained=False)
         self._line, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
                 words, stdin=theirs, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True, env={}
             )
-        self._file = self._line.makefile("rwb")
+        self._answers = self._line.makefile("rb")
 
-    def run(self, program: Program, limits: Limits | None = None) -> Verdict | None:
+    def run(self, program: Program, grace: float = GRACE) -> Verdict | None:
         """The verdict; None when the sandbox did not answer and is gone."""
-        limits = limits or self._sandbox.limits
-        self._line.settimeout(limits.seconds + GRACE)
+        data = json.dumps(job(program)).encode()
+        self._line.settimeout(self._sandbox.limits.seconds + grace)
         try:
-            self._file.write(json.dumps(job(program, limits)).encode() + b"\n")
-            self._file.flush()
-            text = self._file.readline()
-        except (OSError, ValueError):
+            self._line.sendall(HEAD.pack(len(data)) + data)
+            text = self._answers.readline()
+        except OSError:
             text = b""
         if not text:
             self.close()
@@ -95,7 +94,7 @@ def refused(reason: str) -> AlborError:
 def started(sandbox: Sandbox) -> Worker:
     """A worker that has run an empty program. Raises AlborError with what it said when it could not."""
     worker = Worker(sandbox)
-    if worker.run(NONE, Limits(seconds=60)) is None:
+    if worker.run(NONE, FIRST) is None:
         raise refused(worker.close() or f"it does not answer; {INSTALL}")
     return worker
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
@@ -34,13 +35,13 @@ def load(source: str, wanted: frozenset[str]) -> dict[str, Any]:
     return {name: value for name, value in vars(module).items() if name in wanted}
 
 
-def main(line: socket.socket, job: dict[str, Any], *, contained: bool) -> None:
+def main(line: socket.socket, limits: Mapping[str, Any], *, contained: bool) -> None:
     """Serves the judge at the other end of ``line`` until it hangs up; does not return."""
     os.setsid()
     keep = line.fileno()
     os.closerange(3, keep)
     os.closerange(keep + 1, 1 << 16)
-    confine.limit(job)
+    confine.limit(limits)
     confine.give_up_powers(contained=contained)
     Candidate(line, trusting=True).serve()
     os._exit(0)

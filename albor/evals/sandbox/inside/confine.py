@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+from collections.abc import Mapping
 from typing import Any
 
 from albor.evals.sandbox.inside import seccomp
@@ -58,16 +59,16 @@ def enter_namespaces(disk: int) -> None:
     check(libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "dumpable")
 
 
-def limit(job: dict[str, Any]) -> None:
+def limit(limits: Mapping[str, Any]) -> None:
     """Memory, time, files, processes of this process and each that it starts."""
-    seconds = int(job["seconds"]) + 1
+    seconds = int(limits["seconds"]) + 1
     for which, most in (
-        (resource.RLIMIT_AS, job["memory"]),
+        (resource.RLIMIT_AS, limits["memory"]),
         (resource.RLIMIT_CPU, seconds),
-        (resource.RLIMIT_FSIZE, job["disk"]),
+        (resource.RLIMIT_FSIZE, limits["disk"]),
         (resource.RLIMIT_NOFILE, FILES),
         (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NPROC, job["processes"]),
+        (resource.RLIMIT_NPROC, limits["processes"]),
         (resource.RLIMIT_MEMLOCK, 0),
     ):
         hard = resource.getrlimit(which)[1]

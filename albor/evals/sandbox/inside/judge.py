@@ -4,10 +4,12 @@ give answers, and right ones pass."""
 from __future__ import annotations
 
 import builtins
+import json
 import os
 import socket
+import struct
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import CodeType
 from typing import Any
 
@@ -15,23 +17,30 @@ from albor.evals.sandbox.inside import candidate, confine
 from albor.evals.sandbox.inside.wire import Closed, Ended, Foreign, Peer
 
 TEST = "<test>"
+Job = dict[str, Any]
 Verdict = dict[str, Any]
+HEAD = struct.Struct("<Q")
+"""The length of a job, which is JSON."""
 
 
-def judge(job: dict[str, Any], *, contained: bool) -> Verdict:
-    """Starts a job's program in a process of its own and says how it did: status and detail."""
+def judge(jobs: socket.socket, limits: Mapping[str, Any], *, contained: bool) -> Verdict:
+    """Takes a job and says how its program did: status and detail.
+
+    The program's process is forked before the job is read: it has no memory of tests to look for.
+    """
     if contained:
-        confine.enter_namespaces(job["disk"])
+        confine.enter_namespaces(limits["disk"])
     ours, theirs = socket.socketpair()
     pid = confine.fork()
     if pid == 0:
         ours.close()
         try:
-            candidate.main(theirs, job, contained=contained)
+            candidate.main(theirs, limits, contained=contained)
         finally:
             os._exit(1)
     theirs.close()
-    confine.limit({**job, "processes": 1 << 20})
+    confine.limit({**limits, "processes": 1 << 20})
+    job = receive(jobs)
     peer = Peer(ours, trusting=False)
     try:
         return KINDS[job["kind"]](peer, job)
@@ -45,7 +54,12 @@ def judge(job: dict[str, Any], *, contained: bool) -> Verdict:
         return {"status": "error", "detail": text_of(error)}
 
 
-def functions(peer: Peer, job: dict[str, Any]) -> Verdict:
+def receive(jobs: socket.socket) -> Job:
+    (size,) = HEAD.unpack(jobs.recv(HEAD.size, socket.MSG_WAITALL))
+    return dict(json.loads(jobs.recv(size, socket.MSG_WAITALL)))
+
+
+def functions(peer: Peer, job: Job) -> Verdict:
     """A test calls functions of the program. Names that the reference defines are the reference's, but for the entry
     point; without one, all are the program's."""
     code = compile(job["test"], TEST, "exec")
@@ -58,13 +72,13 @@ def functions(peer: Peer, job: dict[str, Any]) -> Verdict:
     return {"status": "passed", "detail": ""}
 
 
-def script(peer: Peer, job: dict[str, Any]) -> Verdict:
+def script(peer: Peer, job: Job) -> Verdict:
     """The program holds its own tests, and has passed when it comes to its end."""
     peer.ask("script", job["program"])
     return {"status": "passed", "detail": ""}
 
 
-def command(peer: Peer, job: dict[str, Any]) -> Verdict:
+def command(peer: Peer, job: Job) -> Verdict:
     """Files, and commands of which each must succeed; the last one must also print the job's secret word."""
     status, detail = peer.ask("command", job["files"], job["steps"], job["word"])
     return {"status": str(status), "detail": str(detail)}

@@ -1,7 +1,7 @@
 """The first process of a sandbox: warm, trusted, and the parent of every judge.
 
-It reads jobs as lines of JSON from a socket and answers each with a line. It is process 1 of its sandbox, so that
-killing everything else is one system call, and nothing outlives a job.
+A job that comes in on the line is left there for a judge to read; the answer is a line of JSON. It is process 1 of its
+sandbox, so that killing everything else is one system call, and nothing outlives a job.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,23 +36,21 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 def main() -> None:
-    """``server.py contained|free MODULE…`` with the socket as descriptor 0; modules are imported beforehand."""
-    contained = sys.argv[1] == "contained"
-    line = socket.socket(fileno=os.dup(0))
+    """Arguments: "contained" or "free", the limits of every job as JSON, modules to import; descriptor 0 is the line."""
+    contained, limits = sys.argv[1] == "contained", json.loads(sys.argv[2])
+    jobs = socket.socket(fileno=os.dup(0))
     silence()
     if contained:
         confine.become_nobody()
     else:
         confine.check(confine.libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "subreaper")
-    for name in (*WARM, *sys.argv[2:]):
+    for name in (*WARM, *sys.argv[3:]):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     gc.collect()
     gc.freeze()
-    with line.makefile("rwb") as jobs:
-        for text in jobs:
-            jobs.write(json.dumps(answer(json.loads(text), contained=contained)).encode() + b"\n")
-            jobs.flush()
+    while jobs.recv(1, socket.MSG_PEEK):
+        jobs.sendall(json.dumps(answer(jobs, limits, contained=contained)).encode() + b"\n")
 
 
 def silence() -> None:
@@ -62,15 +61,15 @@ def silence() -> None:
     os.closerange(4, 64)
 
 
-def answer(job: dict[str, Any], *, contained: bool) -> Verdict:
-    """Judges one job; whatever it started is gone when this returns."""
+def answer(jobs: socket.socket, limits: Mapping[str, Any], *, contained: bool) -> Verdict:
+    """Has the waiting job judged; whatever was started for it is gone when this returns."""
     began = time.perf_counter()
     reading, writing = os.pipe()
     pid = confine.fork()
     if pid == 0:
         try:
             os.close(reading)
-            verdict = judge(job, contained=contained)
+            verdict = judge(jobs, limits, contained=contained)
         except BaseException as error:  # the sandbox itself: no namespace, no memory
             verdict = {"status": "broken", "detail": text_of(error)}
         with contextlib.suppress(OSError):
@@ -78,7 +77,7 @@ def answer(job: dict[str, Any], *, contained: bool) -> Verdict:
         os._exit(0)
     os.close(writing)
     try:
-        verdict = wait(reading, began + job["seconds"], job["memory"])
+        verdict = wait(reading, began + limits["seconds"], limits["memory"])
     finally:
         os.close(reading)
         end_all(contained=contained)

@@ -1,0 +1,115 @@
+"""The files of benchmarks: found here or on the Hub, checked, read."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from albor.config.schema.task import Benchmark, LmEval
+from albor.errors import AlborError
+
+Row = dict[str, Any]
+
+
+def local(spec: Benchmark | LmEval, data_dir: str | None) -> Path | None:
+    """Where the task's file lies, or would lie, on this machine; None when it is to come from the Hub."""
+    if spec.file is None:
+        return None
+    own = Path(spec.file).expanduser()
+    if data_dir is None:
+        return own if spec.hub is None or own.is_file() else None
+    below = Path(data_dir).expanduser() / spec.file
+    return own if own.is_file() and not below.is_file() else below
+
+
+def locate(name: str, spec: Benchmark | LmEval, data_dir: str | None) -> list[Path]:
+    """The task's files, fetched if need be. Raises AlborError when they are not to be had or are not what they should
+    be."""
+    path = local(spec, data_dir)
+    if path is None:
+        assert spec.hub is not None
+        return [_fetch(name, spec.hub.repo, file, spec.hub.revision) for file in spec.hub.files]
+    if not path.is_file():
+        raise missing(name, spec, path)
+    if spec.sha256 is not None and (found := digest(path)) != spec.sha256:
+        raise AlborError(
+            f"{path} is not the file that task {name} names: its SHA-256 is {found}",
+            f"get it again from {spec.source or 'where it came from'}, or accept it: task.{name}.sha256=null",
+            code="E-DATA",
+        )
+    return [path]
+
+
+def missing(name: str, spec: Benchmark | LmEval, path: Path) -> AlborError:
+    where = f"it comes from {spec.source}; " if spec.source else ""
+    hub = ", or evals.data_dir=null fetches it from the Hub" if spec.hub else ""
+    return AlborError(
+        f"the file of task {name} is not there: {path}",
+        f"{where}evals.data_dir=DIR names the directory that holds {spec.file}{hub}",
+        code="E-DATA",
+    )
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _fetch(name: str, repo: str, file: str, revision: str) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(repo, file, repo_type="dataset", revision=revision))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise AlborError(
+            f"{file} of {repo}, which task {name} needs, cannot be fetched: {str(error).splitlines()[0]}",
+            "check the connection, or put the benchmark files into a directory and give it: evals.data_dir=DIR",
+            code="E-DATA",
+        ) from None
+
+
+def read(paths: Sequence[Path]) -> list[Row]:
+    """The records of JSONL (plain, .gz, .bz2), JSON and Parquet files. Raises AlborError."""
+    return [row for path in paths for row in _rows(path)]
+
+
+def _rows(path: Path) -> list[Row]:
+    try:
+        if path.suffix == ".parquet":
+            import pyarrow.parquet as pq
+
+            return list(pq.read_table(path).to_pylist())
+        text = read_text(path)
+        rows = json.loads(text) if ".json" in path.suffixes else [json.loads(line) for line in text.splitlines() if line]
+    except (OSError, EOFError, ValueError) as error:
+        raise _unreadable(path, str(error)) from None
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
+        raise _unreadable(path, "it is no list of records")
+    return rows
+
+
+def read_text(path: Path) -> str:
+    data = path.read_bytes()
+    opener = {".gz": gzip.decompress, ".bz2": bz2.decompress}.get(path.suffix)
+    return (opener(data) if opener else data).decode("utf-8-sig")
+
+
+def _unreadable(path: Path, cause: str) -> AlborError:
+    return AlborError(f"{path} cannot be read: {cause}", "get the file again", code="E-DATA")
+
+
+def field(row: Row, name: str, path_or_task: str) -> Any:
+    """A record's field. Raises AlborError when it has none of that name."""
+    if name not in row:
+        known = ", ".join(map(str, row))
+        raise AlborError(
+            f"a record of {path_or_task} has no field '{name}'",
+            f"its fields are {known}; is it another format than the task's kind?",
+            code="E-DATA",
+        )
+    return row[name]
