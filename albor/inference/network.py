@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
 
 import torch
 import torch.nn.functional as F
@@ -16,9 +17,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from albor.models.attention import attend
 from albor.models.decoder import Block, Decoder, Linear, RMSNorm, rotary, rotate, stack
-
-if torch.cuda.is_available():
-    from albor.inference import kernels
 
 BACKENDS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 """Not cuDNN, which prepares itself for every new length."""
@@ -58,7 +56,11 @@ class Network:
         self.norm = model.model.norm.weight.detach().to(model.dtype)
         self.layers = [_layer(block, model.dtype) for block in model.model.layers]  # type: ignore[arg-type]
         self.device = self.embedding.device
-        self.fused = self.device.type == "cuda" if fused is None else fused
+        self.kernels: ModuleType | None = None
+        if self.device.type == "cuda" if fused is None else fused:
+            from albor.inference import kernels
+
+            self.kernels = kernels
 
     def empty_cache(self, rows: int, capacity: int) -> Cache:
         config = self.config
@@ -97,11 +99,13 @@ class Network:
         """
         rows = len(tokens)
 
-        def fused(index: int, layer: Layer, projected: Tensor) -> Tensor:
-            keys, values, eps = cache.keys[index], cache.values[index], self.config.rms_norm_eps
-            return kernels.attend(projected, layer.head_norms, rotation, keys, values, lengths, eps)
+        if (kernels := self.kernels) is not None:
 
-        if self.fused:
+            def fused(index: int, layer: Layer, projected: Tensor) -> Tensor:
+                keys, values, eps = cache.keys[index], cache.values[index], self.config.rms_norm_eps
+                mixed: Tensor = kernels.attend(projected, layer.head_norms, rotation, keys, values, lengths, eps)
+                return mixed
+
             return self._through(tokens, fused)
         cos, sin = (table[lengths][:, None, None] for table in rotation)
         seen = (torch.arange(span, device=tokens.device) <= lengths[:, None])[:, None, None]
@@ -142,14 +146,16 @@ class Network:
         return rotate(q, rotation), rotate(k, rotation), v
 
     def _add_norm(self, x: Tensor, owed: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        if self.fused:
-            return kernels.add_norm(x, owed, weight, self.config.rms_norm_eps)
+        if self.kernels is not None:
+            added, normed = self.kernels.add_norm(x, owed, weight, self.config.rms_norm_eps)
+            return added, normed
         x = x + owed
         return x, _norm(x, weight, self.config.rms_norm_eps)
 
     def _swiglu(self, projected: Tensor) -> Tensor:
-        if self.fused:
-            return kernels.swiglu(projected)
+        if self.kernels is not None:
+            activated: Tensor = self.kernels.swiglu(projected)
+            return activated
         gate, up = projected.chunk(2, dim=-1)
         return F.silu(gate) * up
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from albor.inference.engine import Sampling
 from albor.inference.sampling import choose, derive_seed, draws, knobs
-from tests.models.triton_device import DEVICE, NEEDS_KERNELS
+from tests.models.triton_device import DEVICE, NEEDS_KERNELS, rounding_as_on_a_device
 
 CPU = torch.device("cpu")
 
@@ -69,7 +69,7 @@ def kinds(rows: int, vocab: int) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("how", HOW, ids=str)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@NEEDS_KERNELS[0]
+@pytest.mark.gpu
 @NEEDS_KERNELS[1]
 def test_the_kernel_draws_the_same_tokens(shape, how) -> None:
     from albor.inference import kernels
@@ -80,12 +80,13 @@ def test_the_kernel_draws_the_same_tokens(shape, how) -> None:
     for name, logits in kinds(*shape).items():
         for uniform in (torch.rand(len(logits)), torch.zeros(len(logits)), torch.full((len(logits),), 1 - 2**-24)):
             expected = choose(logits, uniform, asked)
-            found = kernels.choose(logits.to(DEVICE), uniform.to(DEVICE), asked.to(DEVICE)).cpu()
+            with rounding_as_on_a_device():
+                found = kernels.choose(logits.to(DEVICE), uniform.to(DEVICE), asked.to(DEVICE)).cpu()
             for row in (found != expected).nonzero().flatten().tolist():
-                assert_at_a_boundary(logits[row], float(uniform[row]), temperature, top_p, int(found[row])), name
+                assert_at_a_boundary(logits[row], float(uniform[row]), temperature, top_p, int(found[row]), name)
 
 
-def assert_at_a_boundary(logits: Tensor, uniform: float, temperature: float, top_p: float, found: int) -> None:
+def assert_at_a_boundary(logits: Tensor, uniform: float, temperature: float, top_p: float, found: int, name: str) -> None:
     """Another token may be drawn only where rounding decides: the same number a little aside would draw it."""
     shares = (logits.double() / temperature).softmax(-1)
     aside = []
@@ -95,5 +96,5 @@ def assert_at_a_boundary(logits: Tensor, uniform: float, temperature: float, top
         reached = shares.masked_fill(shares < last * (1 - 1e-9), 0.0).cumsum(0)
         for u in (uniform - 2e-6, uniform + 2e-6):
             aside.append(int(torch.searchsorted(reached, max(u, 0.0) * reached[-1], right=True)))
-    assert found in range(min(aside), max(aside) + 1), (uniform, found, aside)
+    assert found in range(min(aside), max(aside) + 1), (name, uniform, found, aside)
     assert shares[found] > 0
