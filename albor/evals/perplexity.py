@@ -12,12 +12,14 @@ from albor.errors import AlborError
 from albor.inference.engine import Engine
 from albor.models.loss import LARGEST
 
+ROWS = 16
+"""Rows between two reports of progress."""
+
 
 def perplexity(
     engine: Engine,
     rows: Rows,
     *,
-    batch_size: int,
     limit: int | None,
     bytes_per_token: float | None,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -31,7 +33,7 @@ def perplexity(
     seq_len = min(rows.row_len, engine.context)
     total = len(rows) if limit is None else min(limit, len(rows))
     nll, count, done = 0.0, 0, 0
-    for tokens, labels in sequential(rows, batch_size=batch_size, seq_len=seq_len, limit=limit):
+    for tokens, labels in sequential(rows, batch_size=ROWS, seq_len=seq_len, limit=limit):
         for score in engine.score(tokens.tolist(), labels.tolist()):
             nll, count = nll + score.nll, count + score.count
         done += len(tokens)

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from albor.data.tokenizer import Codec
-from albor.inference.engine import Engine, Sampling
+from albor.inference.engine import Engine, Request, Sampling
+from albor.inference.sampling import derive_seed
 
 
-def complete(engine: Engine, codec: Codec, prompts: Sequence[str], sampling: Sampling) -> list[dict[str, str]]:
-    """{"prompt", "completion"} for each prompt.
+def complete(
+    engine: Engine, codec: Codec, prompts: Sequence[str], sampling: Sampling, *, max_new_tokens: int, seed: int
+) -> list[dict[str, str]]:
+    """{"prompt", "completion"} for each prompt; equal prompts get completions of their own.
 
     A model has only seen text behind the end of another, so a prompt is given that beginning too.
     """
-    ids = [[codec.eos_id, *codec.encode(prompt)] for prompt in prompts]
-    return [
-        {"prompt": prompt, "completion": codec.decode(new)}
-        for prompt, new in zip(prompts, engine.generate(ids, sampling), strict=True)
-    ]
+    seen: Counter[str] = Counter()
+    requests = []
+    for prompt in prompts:
+        own = derive_seed(seed, prompt, seen[prompt])
+        seen[prompt] += 1
+        ids = (codec.eos_id, *codec.encode(prompt))
+        requests.append(Request(prompt=ids, max_new_tokens=max_new_tokens, seed=own))
+    new = dict(engine.generate(requests, sampling))
+    return [{"prompt": prompt, "completion": codec.decode(new[index])} for index, prompt in enumerate(prompts)]

@@ -1,43 +1,52 @@
-"""From logits to the next token, each row with random numbers of its own."""
+"""From logits to the next token, each request with random numbers of its own."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from albor.inference.engine import Sampling
 
+if torch.cuda.is_available():
+    from albor.inference import kernels
 
-def draws(prompts: Sequence[Sequence[int]], sampling: Sampling) -> Tensor:
-    """Uniform numbers [prompts, max_new_tokens] in [0, 1), float64.
 
-    A row's numbers follow from the seed, the prompt, and how many equal prompts came before it.
+def derive_seed(seed: int, *names: object) -> int:
+    """A seed of its own for what ``names`` say, a task and the number of a sample for example."""
+    return int.from_bytes(hashlib.sha256(repr((seed, *names)).encode()).digest()[:8], "little")
+
+
+def draws(seed: int, count: int) -> np.ndarray:
+    """A request's uniform numbers [count] in [0, 1), float32; the first ones do not depend on ``count``."""
+    return np.random.Generator(np.random.Philox(key=seed)).random(count, dtype=np.float32)
+
+
+def knobs(sampling: Sampling, device: torch.device) -> Tensor:
+    """1 / temperature and top_p [2], float32: where the kernels read them. A temperature of 0 has no use for them."""
+    return torch.tensor([1 / (sampling.temperature or 1.0), sampling.top_p], device=device)
+
+
+def choose(logits: Tensor, uniform: Tensor, knobs: Tensor) -> Tensor:
+    """The next token [B] from logits [B, V], one uniform number per row [B] and ``knobs``, all float32.
+
+    After the temperature, the fewest likeliest tokens whose probabilities reach top_p stay (Holtzman et al., 2020), and
+    with the last of them all that are exactly as likely; the draw inverts their distribution function, in the order
+    of token ids.
     """
-    seen: Counter[tuple[int, ...]] = Counter()
-    rows = []
-    for prompt in prompts:
-        key = (sampling.seed, seen[tuple(prompt)], *prompt)
-        seen[tuple(prompt)] += 1
-        digest = hashlib.sha256(",".join(map(str, key)).encode()).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little", signed=True))
-        rows.append(torch.rand(sampling.max_new_tokens, dtype=torch.float64, generator=generator))
-    return torch.stack(rows)
-
-
-def choose(logits: Tensor, uniform: Tensor, sampling: Sampling) -> Tensor:
-    """The next token [B] from logits [B, V] and one uniform number per row [B]."""
-    if sampling.temperature == 0:
-        return logits.argmax(dim=-1)
-    probabilities = (logits.double() / sampling.temperature).softmax(dim=-1)
-    ordered, tokens = probabilities.sort(dim=-1, descending=True, stable=True)
-    reached = ordered.cumsum(dim=-1)
-    # A token stays while those before it have not reached top_p, so the likeliest always stays.
-    ordered = ordered.masked_fill(reached - ordered >= sampling.top_p, 0.0)
-    reached = ordered.cumsum(dim=-1)
-    picked = torch.searchsorted(reached, uniform[:, None] * reached[:, -1:], right=True)
-    last = (ordered > 0).sum(dim=-1, keepdim=True) - 1
-    return tokens.gather(1, picked.minimum(last)).squeeze(1)
+    if logits.is_cuda:
+        return kernels.choose(logits, uniform, knobs)
+    logits, uniform = logits.cpu(), uniform.cpu()  # not every device has float64
+    sharpness, top_p = knobs.tolist()
+    depths = (logits.amax(-1, keepdim=True) - logits) * sharpness
+    shares = (-depths.double()).exp()
+    if top_p < 1:
+        ordered = depths.sort(dim=-1).values
+        reached = (-ordered.double()).exp().cumsum(dim=-1)
+        last = (reached < top_p * reached[:, -1:]).sum(dim=-1, keepdim=True)
+        shares = shares.masked_fill(depths > ordered.gather(1, last), 0.0)
+    reached = shares.cumsum(dim=-1)
+    picked = torch.searchsorted(reached, uniform[:, None] * reached[:, -1:], right=True).squeeze(1)
+    return picked.clamp_(max=logits.shape[1] - 1)  # of logits that are not numbers

@@ -1,113 +1,165 @@
-"""The engine that runs the decoder itself."""
+"""The engine that runs the decoder's own weights."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import Tensor
 
-from albor.inference.engine import Sampling, Score
-from albor.inference.sampling import choose, draws
-from albor.models.cache import KVCache
+from albor.inference.batching import Batch
+from albor.inference.device import best_dtype
+from albor.inference.engine import Ids, Request, Sampling, Score
+from albor.inference.network import Network
+from albor.inference.slots import Slots, padded
 from albor.models.checkpoint import load_model
 from albor.models.decoder import Decoder
 from albor.models.llama_config import read_eos
 from albor.models.loss import IGNORED, linear_cross_entropy
 
+ROWS = {"cuda": 512}
+"""Rows generated at a time, where memory allows and nobody says otherwise; 16 on other devices."""
+TOKENS = {"cuda": 32768}
+"""Tokens read at a time; 4,096 on other devices."""
+SHARE = 0.7
+"""Of the free memory of a GPU, for keys and values."""
+ROUND = 128
+"""Positions are reserved in multiples of this, so that calls of like size share what was prepared."""
+
 
 class TorchEngine:
-    """Batched generation with a key-value cache, and scoring. Rows of a batch may differ in length."""
+    """Continuous batching over slots with a key-value cache, and scoring.
 
-    def __init__(self, model: Decoder, eos: frozenset[int] = frozenset(), batch_size: int = 16) -> None:
-        self.model = model.eval().requires_grad_(False)
+    The slots of the last call are kept for the next, and on CUDA the graphs of their steps with them.
+    """
+
+    def __init__(self, model: Decoder, eos: frozenset[int] = frozenset(), batch_size: int | None = None) -> None:
+        """Copies the weights in the model's computing dtype; what is done to the model later is not seen."""
+        self.network = Network(model.eval())
+        self.config, self.device = model.config, self.network.device
         self.eos = eos
         self.batch_size = batch_size
-        """Most rows computed at a time; what is generated does not depend on it, up to rounding."""
+        """Most rows computed at a time; null chooses by device and memory. Results depend on it by rounding at most."""
+        self._slots: Slots | None = None
 
     @classmethod
     def load(
-        cls, directory: Path, *, device: str = "cpu", dtype: torch.dtype = torch.float32, batch_size: int = 16
+        cls,
+        directory: Path,
+        *,
+        device: str = "cpu",
+        dtype: torch.dtype | None = None,
+        batch_size: int | None = None,
     ) -> TorchEngine:
-        """The model of a directory; raises ModelError."""
-        return cls(load_model(directory, dtype=dtype, device=device), read_eos(directory), batch_size)
+        """The model of a directory, computing in ``dtype`` or the device's best; raises ModelError."""
+        model = load_model(directory, dtype=dtype or best_dtype(device), device=device)
+        return cls(model, read_eos(directory), batch_size)
 
     @property
     def context(self) -> int:
-        return self.model.config.max_position_embeddings
+        return self.config.max_position_embeddings
 
     @property
-    def device(self) -> torch.device:
-        return self.model.model.embed_tokens.weight.device
+    def budget(self) -> int:
+        """Tokens read at a time."""
+        return TOKENS.get(self.device.type, 4096)
+
+    # --- generation ---
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, list[int]]]:
+        for request in requests:
+            if not 0 < len(request.prompt) < self.context:
+                raise ValueError(
+                    f"a prompt of {len(request.prompt)} tokens; 1 to {self.context - 1} fit this model"
+                )
+        return self._generate(requests, sampling) if requests else iter(())
 
     @torch.inference_mode()
-    def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[list[int]]:
-        for prompt in prompts:
-            if not 0 < len(prompt) < self.context:
-                raise ValueError(f"a prompt of {len(prompt)} tokens; 1 to {self.context - 1} fit this model")
-        if not prompts:
-            return []
-        uniform = draws(prompts, sampling).to(self.device)
-        outputs: list[list[int]] = [[] for _ in prompts]
-        # Prompts of like length share a batch, so that little is computed on padding.
-        order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-        for start in range(0, len(order), self.batch_size):
-            chosen = order[start : start + self.batch_size]
-            continued = self._continue([prompts[index] for index in chosen], uniform[chosen], sampling)
-            for index, output in zip(chosen, continued, strict=True):
-                outputs[index] = output
-        return outputs
+    def _generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, list[int]]]:
+        longest = max(min(self.context, len(r.prompt) + r.max_new_tokens) for r in requests)
+        slots, count = self._room(len(requests), -(-longest // ROUND) * ROUND)
+        slots.sample(sampling)
+        try:
+            yield from Batch(slots, requests, count, self.context, self.eos, self.budget).run()
+        finally:
+            self._slots = slots
 
-    def _continue(self, prompts: Sequence[Sequence[int]], uniform: Tensor, sampling: Sampling) -> list[list[int]]:
-        lengths = torch.tensor([len(prompt) for prompt in prompts], device=self.device)
-        longest = max(len(prompt) for prompt in prompts)
-        capacity = min(self.context, longest + sampling.max_new_tokens)
-        cache = KVCache(self.model.config, len(prompts), capacity, self.model.dtype, self.device)
-        hidden = self.model.hidden(_pad(prompts, 0).to(self.device), cache)
-        cache.lengths = lengths
-        hidden = hidden[torch.arange(len(prompts), device=self.device), lengths - 1]
-        outputs: list[list[int]] = [[] for _ in prompts]
-        alive = list(range(len(prompts)))
-        for step in range(sampling.max_new_tokens):
-            tokens = choose(self.model.logits(hidden), uniform[alive, step], sampling)
-            kept = []
-            for row, (index, token) in enumerate(zip(alive, tokens.tolist(), strict=True)):
-                if self._add(outputs[index], token, len(prompts[index]), sampling):
-                    kept.append(row)
-            if not kept:
-                break
-            if len(kept) < len(alive):
-                alive = [alive[row] for row in kept]
-                rows = torch.tensor(kept, device=self.device)
-                cache.keep(rows, max(len(prompts[index]) for index in alive) + step)
-                tokens = tokens[rows]
-            hidden = self.model.hidden(tokens[:, None], cache)[:, 0]
-        return outputs
+    def _room(self, requests: int, capacity: int) -> tuple[Slots, int]:
+        """Slots for so many requests at most, and how many to use. They are nobody else's until given back."""
+        kept, self._slots = self._slots, None
+        wanted = min(requests, self.batch_size or ROWS.get(self.device.type, 16))
+        if kept is not None and kept.count >= wanted and kept.capacity >= capacity:
+            return kept, wanted
+        del kept
+        if self.batch_size is None and self.device.type == "cuda":
+            torch.cuda.empty_cache()
+            config = self.config
+            row = 2 * config.num_hidden_layers * config.kv_dim * capacity * self.network.dtype.itemsize
+            wanted = max(1, min(wanted, int(SHARE * torch.cuda.mem_get_info(self.device)[0]) // row))
+        return Slots(self.network, wanted, capacity, self.eos), wanted
 
-    def _add(self, output: list[int], token: int, prompt_length: int, sampling: Sampling) -> bool:
-        """Adds a new token to a row; false when the row ends here."""
-        if token in self.eos:
-            return False
-        output.append(token)
-        full = len(output) == sampling.max_new_tokens or prompt_length + len(output) == self.context
-        return not full and not (sampling.stop is not None and sampling.stop(output))
+    # --- scoring ---
 
     @torch.inference_mode()
-    def score(self, tokens: Sequence[Sequence[int]], labels: Sequence[Sequence[int]]) -> list[Score]:
-        scores = []
-        for start in range(0, len(tokens), self.batch_size):
-            rows = slice(start, start + self.batch_size)
-            targets = _pad(labels[rows], IGNORED).to(self.device)
-            hidden = self.model.hidden(_pad(tokens[rows], 0).to(self.device))
-            head = self.model.model.embed_tokens.weight
-            for row, target in zip(hidden, targets, strict=True):
-                nll = linear_cross_entropy(row, head, target)
-                scores.append(Score(nll.item(), int((target != IGNORED).sum())))
+    def score(self, tokens: Sequence[Ids], labels: Sequence[Ids]) -> list[Score]:
+        scores: list[Score] = []
+        for start, stop in self._parts([len(row) for row in tokens]):
+            targets = torch.from_numpy(padded(labels[start:stop], IGNORED)).to(self.device)
+            hidden = self.network.read(torch.from_numpy(padded(tokens[start:stop], 0)).to(self.device))
+            nll = [
+                linear_cross_entropy(row, self.network.embedding, target)
+                for row, target in zip(hidden, targets, strict=True)
+            ]
+            counts = (targets != IGNORED).sum(dim=1)
+            scores += map(Score, torch.stack(nll).tolist(), counts.tolist())
         return scores
 
+    @torch.inference_mode()
+    def loglikelihood(self, pairs: Sequence[tuple[Ids, Ids]]) -> list[tuple[float, bool]]:
+        for context, continuation in pairs:
+            if not context or not 0 < len(continuation) <= self.context:
+                raise ValueError(
+                    f"{len(context)} tokens and {len(continuation)} to follow; "
+                    f"1 or more, and 1 to {self.context}, can be asked of this model"
+                )
+        # The last token is asked for and not read.
+        rows = [[*context, *continuation][-self.context - 1 :] for context, continuation in pairs]
+        order = sorted(range(len(pairs)), key=lambda index: len(rows[index]))
+        found: list[tuple[float, bool]] = [(0.0, False)] * len(pairs)
+        for start, stop in self._parts([len(rows[index]) for index in order]):
+            part = order[start:stop]
+            likelihoods = self._continuations([rows[i] for i in part], [len(pairs[i][1]) for i in part])
+            for index, likelihood in zip(part, likelihoods, strict=True):
+                found[index] = likelihood
+        return found
 
-def _pad(rows: Sequence[Sequence[int]], filler: int) -> Tensor:
-    """[B, longest], filled on the right: a causal model's tokens never see what comes after them."""
-    longest = max(len(row) for row in rows)
-    return torch.tensor([[*row, *[filler] * (longest - len(row))] for row in rows], dtype=torch.long)
+    def _continuations(self, rows: Sequence[Ids], counts: Sequence[int]) -> list[tuple[float, bool]]:
+        """The log-probability of the last ``counts`` tokens of each row, and whether each was the likeliest."""
+        hidden = self.network.read(torch.from_numpy(padded([row[:-1] for row in rows], 0)).to(self.device))
+        owners = np.repeat(np.arange(len(rows)), counts)
+        places = np.concatenate([np.arange(len(row) - 1 - n, len(row) - 1) for row, n in zip(rows, counts, strict=True)])
+        wanted = np.concatenate([row[-n:] for row, n in zip(rows, counts, strict=True)])
+        owner, place, token = (torch.from_numpy(numbers).to(self.device) for numbers in (owners, places, wanted))
+        total = torch.zeros(len(rows), device=self.device)
+        missed = torch.zeros(len(rows), dtype=torch.long, device=self.device)
+        # The logits of as many tokens as are read at a time would not fit.
+        for at, of, label in zip(*(t.split(self.budget // 8) for t in (place, owner, token)), strict=True):
+            logits = self.network.logits(hidden[of, at])
+            total.index_add_(0, of, logits.log_softmax(-1).gather(1, label[:, None])[:, 0])
+            missed.index_add_(0, of, (logits.argmax(-1) != label).long())
+        return list(zip(total.tolist(), (missed == 0).tolist(), strict=True))
+
+    def _parts(self, lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
+        """Ranges of rows to read together: no more tokens than the budget, padding included, and no more rows than the
+        batch size."""
+        start = 0
+        while start < len(lengths):
+            longest, stop = lengths[start], start + 1
+            while stop < len(lengths) and (self.batch_size is None or stop - start < self.batch_size):
+                longest = max(longest, lengths[stop])
+                if longest * (stop + 1 - start) > self.budget:
+                    break
+                stop += 1
+            yield start, stop
+            start = stop

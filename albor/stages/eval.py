@@ -40,17 +40,19 @@ def run(cfg: Whole, context: Context) -> Facts:
         facts |= perplexity(
             engine,
             Rows(shards(rows.path, "val")),
-            batch_size=wanted.batch_size,
             limit=wanted.max_rows,
             bytes_per_token=bytes_per_token(rows.facts),
             progress=lambda done, total: context.progress(done, total, "rows"),
         )
     if "samples" in wanted.tasks:
-        sampling = Sampling(
-            max_new_tokens=wanted.max_new_tokens, temperature=wanted.temperature, top_p=wanted.top_p, seed=cfg.seed
+        samples = complete(
+            engine,
+            Codec.load(context.inputs["tokenizer"].path),
+            wanted.prompts,
+            Sampling(temperature=wanted.temperature, top_p=wanted.top_p),
+            max_new_tokens=wanted.max_new_tokens,
+            seed=cfg.seed,
         )
-        codec = Codec.load(context.inputs["tokenizer"].path)
-        samples = complete(engine, codec, wanted.prompts, sampling)
         write_text(context.out / "samples.jsonl", "".join(f"{json.dumps(sample)}\n" for sample in samples))
         facts["samples"] = len(samples)
     write_text(context.out / "eval.json", json.dumps(facts, indent=1))
@@ -59,7 +61,7 @@ def run(cfg: Whole, context: Context) -> Facts:
 
 STAGE = Stage(
     name="eval",
-    version=2,
+    version=3,
     makes="evaluation",
     config=Config,
     reads=("eval", "seed"),

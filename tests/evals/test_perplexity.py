@@ -31,7 +31,7 @@ def measure(tmp_path: Path) -> Callable[[float], dict[str, Any]]:
         with torch.no_grad():
             decoder.model.norm.weight.fill_(norm)
         rows = Rows([tmp_path / "val.parquet"])
-        return perplexity(TorchEngine(decoder), rows, batch_size=4, limit=None, bytes_per_token=2.0)
+        return perplexity(TorchEngine(decoder), rows, limit=None, bytes_per_token=2.0)
 
     return run
 

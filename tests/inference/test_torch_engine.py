@@ -1,12 +1,13 @@
 import math
 import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 import torch
 
 from albor.config.schema.model import Model
-from albor.inference.engine import Engine, Sampling
-from albor.inference.sampling import choose, draws
+from albor.inference.engine import STOP_EVERY, Engine, Request, Sampling
 from albor.inference.torch_engine import TorchEngine
 from albor.models.checkpoint import save_model
 from albor.models.decoder import Decoder
@@ -14,9 +15,19 @@ from albor.models.errors import ModelError
 
 MODEL = Model(name="m", hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
               intermediate_size=48, vocab_size=61, max_position_embeddings=40, initializer_range=0.3)  # fmt: skip
-PROMPTS = [[5, 6, 7], [9], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10], [9], [50] * 6, list(range(38))]
-SAMPLED = Sampling(max_new_tokens=12, temperature=0.8, top_p=0.9, seed=3)
-GREEDY = Sampling(max_new_tokens=12)
+PROMPTS = [(5, 6, 7), (9,), tuple(range(1, 11)), (9,), (50,) * 6, tuple(range(38))]
+SAMPLED = Sampling(temperature=0.8, top_p=0.9)
+GREEDY = Sampling()
+
+
+def requests(prompts: Sequence[tuple[int, ...]] = PROMPTS, count: int = 12) -> list[Request]:
+    return [Request(prompt=prompt, max_new_tokens=count, seed=seed) for seed, prompt in enumerate(prompts)]
+
+
+def outputs(engine: Engine, asked: Sequence[Request], sampling: Sampling) -> list[list[int]]:
+    """What was generated, in the order of the requests."""
+    found = dict(engine.generate(asked, sampling))
+    return [found[index] for index in range(len(asked))]
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +37,7 @@ def model() -> Decoder:
 
 
 @torch.no_grad()
-def greedily(model: Decoder, prompt: list[int], count: int, eos: int | None = None) -> list[int]:
+def greedily(model: Decoder, prompt: Sequence[int], count: int, eos: int | None = None) -> list[int]:
     tokens = list(prompt)
     for _ in range(min(count, MODEL.max_position_embeddings - len(prompt))):
         token = int(model(torch.tensor([tokens]))[0, -1].argmax())
@@ -38,65 +49,94 @@ def greedily(model: Decoder, prompt: list[int], count: int, eos: int | None = No
 
 def test_greedy_generation_equals_the_full_forward_token_by_token(model):
     expected = [greedily(model, prompt, 12) for prompt in PROMPTS]
-    assert TorchEngine(model, batch_size=3).generate(PROMPTS, GREEDY) == expected
+    assert outputs(TorchEngine(model, batch_size=3), requests(), GREEDY) == expected
     assert len(expected[-1]) == 2, "the context is full"
 
 
 def test_end_of_text_ends_a_row_and_is_left_out(model):
     eos = greedily(model, PROMPTS[0], 12)[4]
     engine = TorchEngine(model, frozenset([eos]))
-    assert engine.generate(PROMPTS, GREEDY) == [greedily(model, prompt, 12, eos) for prompt in PROMPTS]
+    assert outputs(engine, requests(), GREEDY) == [greedily(model, prompt, 12, eos) for prompt in PROMPTS]
 
 
-def test_a_sample_does_not_depend_on_the_others_their_order_or_the_batch(model):
-    together = TorchEngine(model).generate(PROMPTS, SAMPLED)
-    assert together[1] != together[3], "equal prompts get samples of their own"
-    for prompt, output in zip(PROMPTS[:3], together[:3], strict=True):
-        assert TorchEngine(model).generate([prompt], SAMPLED) == [output]
-    shuffled = [4, 1, 0, 3, 5, 2]
-    again = TorchEngine(model, batch_size=2).generate([PROMPTS[index] for index in shuffled], SAMPLED)
-    assert again == [together[index] for index in shuffled]
-    other = TorchEngine(model).generate(PROMPTS, Sampling(max_new_tokens=12, temperature=0.8, seed=4))
-    assert other != together
+@pytest.mark.parametrize("sampling", [GREEDY, SAMPLED, Sampling(temperature=1.5)])
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 64])
+def test_a_continuation_does_not_depend_on_the_others_their_order_or_the_batch(model, sampling, batch_size):
+    generator = random.Random(batch_size)
+    many = []
+    for seed in range(40):
+        length = generator.choice((1, 1, 2, 3, 20))
+        prompt = tuple(generator.randrange(61) for _ in range(length)) if seed % 4 else (9, 8, 7)
+        stop = (lambda new: new[-1] % 2 == 0) if seed % 3 == 0 else None
+        many.append(Request(prompt=prompt, max_new_tokens=generator.randrange(1, 30), seed=seed, stop=stop))
+    eos = frozenset([17, 40])
+    alone = [outputs(TorchEngine(model, eos), [request], sampling)[0] for request in many]
+    assert len({len(new) for new in alone}) > 5
+    engine = TorchEngine(model, eos, batch_size)
+    for _ in range(3):
+        order = generator.sample(range(40), generator.randrange(1, 41))
+        assert outputs(engine, [many[index] for index in order], sampling) == [alone[index] for index in order]
 
 
-def test_stop_ends_a_row_as_soon_as_it_says_so(model):
-    whole = TorchEngine(model).generate(PROMPTS, SAMPLED)
-    sampling = Sampling(max_new_tokens=12, temperature=0.8, top_p=0.9, seed=3, stop=lambda new: len(new) == 3)
-    assert TorchEngine(model).generate(PROMPTS, sampling) == [output[:3] for output in whole]
+def test_equal_prompts_get_continuations_by_their_seeds(model):
+    same = [Request(prompt=(9,), max_new_tokens=12, seed=seed) for seed in (1, 2, 1)]
+    first, second, third = outputs(TorchEngine(model), same, SAMPLED)
+    assert first == third != second
 
 
-def test_prompts_that_do_not_fit_are_refused(model):
+def test_results_come_as_they_are_finished(model):
+    """So that a caller can keep each at once, and ask again for those that are missing only."""
+    asked = [Request(prompt=(5, 6), max_new_tokens=count) for count in (20, 3, 8, 2)]
+    assert [index for index, _ in TorchEngine(model, batch_size=2).generate(asked, GREEDY)] == [1, 2, 3, 0]
+    engine = TorchEngine(model, batch_size=2)
+    running = engine.generate(asked, SAMPLED)
+    begun = dict([next(running), next(running)])
+    running.close()
+    missing = [index for index in range(4) if index not in begun]
+    rest = outputs(engine, [asked[index] for index in missing], SAMPLED)
+    expected = outputs(TorchEngine(model), asked, SAMPLED)
+    assert [{**begun, **dict(zip(missing, rest, strict=True))}[index] for index in range(4)] == expected
+
+
+def test_two_callers_do_not_disturb_each_other(model):
+    engine = TorchEngine(model, batch_size=2)
+    expected = outputs(engine, requests(), SAMPLED)
+    first, second = engine.generate(requests(), SAMPLED), engine.generate(requests(), SAMPLED)
+    found = [dict(pairs) for pairs in zip(*zip(first, second, strict=True), strict=True)]
+    assert [[made[index] for index in range(len(PROMPTS))] for made in found] == [expected, expected]
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, SAMPLED])
+def test_stop_is_asked_every_few_tokens(model, sampling):
+    asked: list[int] = []
+
+    def after(count: int) -> Callable[[Sequence[int]], bool]:
+        def stop(new: Sequence[int]) -> bool:
+            asked.append(len(new))
+            return len(new) >= count
+
+        return stop
+
+    every = requests(PROMPTS[:5], 2 * STOP_EVERY + 3)
+    whole = outputs(TorchEngine(model), every, sampling)
+    for count in (1, STOP_EVERY, STOP_EVERY + 1, 2 * STOP_EVERY + 1):
+        stopped = outputs(TorchEngine(model), [replace(r, stop=after(count)) for r in every], sampling)
+        rounded = -(-count // STOP_EVERY) * STOP_EVERY
+        assert stopped == [new[:rounded] for new in whole]
+    assert {*asked} == {STOP_EVERY, 2 * STOP_EVERY}
+
+
+def test_requests_that_cannot_be_met_are_refused(model):
     engine: Engine = TorchEngine(model)
-    assert engine.generate([], GREEDY) == []
-    for prompt in ([], [1] * 40):
+    assert list(engine.generate([], GREEDY)) == []
+    for prompt in ((), (1,) * 40):
         with pytest.raises(ValueError, match="1 to 39 fit"):
-            engine.generate([prompt], GREEDY)
+            engine.generate([Request(prompt=prompt, max_new_tokens=1)], GREEDY)
+    for seed, count in ((0, 0), (-1, 1), (1 << 64, 1)):
+        with pytest.raises(ValueError, match="at least 1"):
+            Request(prompt=(1,), max_new_tokens=count, seed=seed)
     with pytest.raises(ValueError, match="top_p"):
-        Sampling(max_new_tokens=1, top_p=0.0)
-
-
-def test_sampled_frequencies_are_the_probabilities():
-    logits = torch.tensor([0.0, 2.0, 1.0, -1.0, 0.5]).repeat(20_000, 1)
-    uniform = torch.rand(20_000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    for temperature in (0.5, 1.0):
-        picked = choose(logits, uniform, Sampling(max_new_tokens=1, temperature=temperature))
-        shares = picked.bincount(minlength=5) / 20_000
-        torch.testing.assert_close(shares, (logits[0] / temperature).softmax(-1), rtol=0, atol=0.015)
-
-
-def test_top_p_keeps_the_fewest_tokens_that_reach_it():
-    logits = torch.tensor([[0.1, 0.5, 0.15, 0.25]]).log().repeat(1000, 1)
-    uniform = torch.linspace(0, 1 - 1e-12, 1000, dtype=torch.float64)
-    for top_p, kept in ((0.4, {1}), (0.6, {1, 3}), (0.8, {1, 2, 3}), (1.0, {0, 1, 2, 3})):
-        sampling = Sampling(max_new_tokens=1, temperature=1.0, top_p=top_p)
-        assert set(choose(logits, uniform, sampling).tolist()) == kept
-
-
-def test_random_numbers_follow_seed_prompt_and_repetition():
-    first = draws([[1], [2], [1]], SAMPLED)
-    assert first.unique(dim=0).shape[0] == 3
-    assert torch.equal(draws([[2], [1], [1]], SAMPLED), first[[1, 0, 2]])
+        Sampling(top_p=0.0)
 
 
 @torch.no_grad()
@@ -112,11 +152,34 @@ def test_scores_are_those_of_the_full_forward(model):
         assert math.isfinite(math.exp(score.nll / score.count))
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("batch_size", [None, 1, 3])
+def test_likelihoods_are_those_of_the_full_forward(model, batch_size):
+    generator = random.Random(0)
+
+    def some(most: int) -> list[int]:
+        return [generator.randrange(61) for _ in range(generator.randrange(1, most))]
+
+    pairs = [(some(20), some(12)) for _ in range(20)]
+    pairs += [([3, 4], greedily(model, (3, 4), 5)), (some(20) * 30, [1, 2, 3]), ([7], list(range(40)))]
+    found = TorchEngine(model, batch_size=batch_size).loglikelihood(pairs)
+    for (context, continuation), (total, greedy) in zip(pairs, found, strict=True):
+        read = [*context, *continuation][-41:-1]
+        logprobs = model(torch.tensor([read]))[0, -len(continuation) :].log_softmax(-1)
+        assert total == pytest.approx(logprobs.gather(1, torch.tensor(continuation)[:, None]).sum().item(), rel=1e-5)
+        assert greedy == (logprobs.argmax(-1).tolist() == continuation)
+    assert [greedy for _, greedy in found].count(True) >= 1
+    assert TorchEngine(model).loglikelihood([]) == []
+    for pair in (([], [1]), ([1], []), ([1], [1] * 41)):
+        with pytest.raises(ValueError, match="can be asked"):
+            TorchEngine(model).loglikelihood([pair])
+
+
 def test_a_directory_brings_its_end_of_text(model, tmp_path):
     eos = greedily(model, PROMPTS[0], 12)[4]
     save_model(model.config, model.state_dict(), tmp_path, eos_token_id=eos)
     engine = TorchEngine.load(tmp_path)
     assert engine.context == 40
-    assert engine.generate(PROMPTS[:1], GREEDY) == [greedily(model, PROMPTS[0], 12, eos)]
+    assert outputs(engine, requests(PROMPTS[:1]), GREEDY) == [greedily(model, PROMPTS[0], 12, eos)]
     with pytest.raises(ModelError):
         TorchEngine.load(tmp_path / "nowhere")

@@ -29,7 +29,8 @@ BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32}
 
 @contextmanager
 def rounding_as_on_a_device() -> Iterator[None]:
-    """Triton 3.6's interpreter cuts bf16 off and loses the carry where fp8 rounds up to a power of two."""
+    """Triton 3.6's interpreter cuts bf16 off, multiplies the bits of bf16 matrices, and loses the carry where fp8 rounds
+    up to a power of two. NumPy 2.4 does not take the bound of a loop, an array of one number there, for a number."""
     if not INTERPRETED:
         yield
         return
@@ -39,6 +40,22 @@ def rounding_as_on_a_device() -> Iterator[None]:
         tensor = torch.from_numpy(values.copy()).view(DTYPES[source.name]).to(DTYPES[target.name])
         return tensor.view(BITS[tensor.element_size()]).numpy()
 
+    patch_tensor = interpreter._patch_lang_tensor
+
+    def with_bounds(tensor: Any, scope: Any) -> None:
+        patch_tensor(tensor, scope)
+        scope.set_attr(tensor, "__index__", lambda self: self.handle.data.item())
+
+    builder = interpreter.InterpreterBuilder
+    multiply = builder.create_dot
+
+    def dot(self: Any, a: Any, b: Any, *others: Any) -> Any:
+        float32 = interpreter.tl.float32
+        a, b = (self.cast_impl(x, float32) if x.dtype.scalar.name == "bf16" else x for x in (a, b))
+        return multiply(self, a, b, *others)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(interpreter, "_convert_float", convert)
+        patch.setattr(builder, "create_dot", dot)
+        patch.setattr(interpreter, "_patch_lang_tensor", with_bounds)
         yield

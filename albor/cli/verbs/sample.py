@@ -30,14 +30,16 @@ def run(arguments: Arguments) -> int:
     from albor.inference.torch_engine import TorchEngine
 
     try:
-        sampling = Sampling(
+        sampling = Sampling(temperature=arguments.temperature, top_p=arguments.top_p)
+        engine = TorchEngine.load(model, device=best_device())
+        samples = complete(
+            engine,
+            Codec.load(model),
+            prompts,
+            sampling,
             max_new_tokens=arguments.max_new_tokens,
-            temperature=arguments.temperature,
-            top_p=arguments.top_p,
             seed=arguments.seed,
         )
-        engine = TorchEngine.load(model, device=best_device())
-        samples = complete(engine, Codec.load(model), prompts, sampling)
     except ValueError as error:
         raise bad(str(error), "shorten the prompt, or correct --temperature, --top-p or --max-new-tokens") from None
     for sample in samples:

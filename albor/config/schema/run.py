@@ -119,8 +119,8 @@ class Eval:
     """Measurements to make."""
     max_rows: Count | None = None
     """Validation rows used for perplexity; null uses all."""
-    batch_size: Count = 8
-    """Rows per forward pass."""
+    batch_size: Count | None = None
+    """Most rows computed at a time; null chooses by device and memory."""
     prompts: tuple[Text, ...] = ()
     """Beginnings of programs that the model continues."""
     max_new_tokens: Count = 64

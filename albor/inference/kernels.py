@@ -1,0 +1,238 @@
+"""What a decoding step does between its matrix products, on a GPU. Importing this needs Triton.
+
+A row's new token is attended, normed and chosen in one pass each, over no more than the row's own length.
+"""
+
+# Triton's language is not typed.
+# mypy: disable-error-code="untyped-decorator,no-untyped-def,misc"
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+ATTEND = {"BLOCK": 64, "num_warps": 4, "num_stages": 3}
+"""Positions read at a time."""
+CHOOSE = {"BLOCK": 4096, "FEW": 1024, "num_warps": 8}
+"""Logits read at a time; candidates looked at at a time."""
+SWIGLU = {"BLOCK": 1024, "num_warps": 4}
+LOG2E = 1.4426950408889634
+
+
+@triton.jit
+def _add_norm_kernel(x, owed, weight, added, normed, eps, H: tl.constexpr, BLOCK: tl.constexpr):
+    columns = tl.arange(0, BLOCK)
+    inside = columns < H
+    at = tl.program_id(0).to(tl.int64) * H + columns
+    total = tl.load(x + at, mask=inside, other=0.0).to(tl.float32)
+    total += tl.load(owed + at, mask=inside, other=0.0).to(tl.float32)
+    total = total.to(added.dtype.element_ty)
+    tl.store(added + at, total, mask=inside)
+    wide = total.to(tl.float32)
+    wide *= tl.rsqrt(tl.sum(wide * wide) / H + eps)
+    wide = wide.to(normed.dtype.element_ty).to(tl.float32)
+    scale = tl.load(weight + columns, mask=inside, other=0.0).to(tl.float32)
+    tl.store(normed + at, (wide * scale).to(normed.dtype.element_ty), mask=inside)
+
+
+def add_norm(x: Tensor, owed: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """x + owed, and its RMSNorm, of rows [N, H]; rounded where ``decoder.RMSNorm`` rounds."""
+    rows, width = x.shape
+    added, normed = torch.empty_like(x), torch.empty_like(x)
+    block = triton.next_power_of_2(width)
+    warps = min(8, max(1, block // 256))
+    _add_norm_kernel[(rows,)](x, owed, weight, added, normed, eps, width, block, num_warps=warps)
+    return added, normed
+
+
+@triton.jit
+def _swiglu_kernel(projected, out, width, BLOCK: tl.constexpr):
+    columns = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    inside = columns < width
+    row = tl.program_id(0).to(tl.int64)
+    at = projected + row * 2 * width + columns
+    gate = tl.load(at, mask=inside, other=0.0).to(tl.float32)
+    up = tl.load(at + width, mask=inside, other=0.0).to(tl.float32)
+    silu = (gate * tl.sigmoid(gate)).to(out.dtype.element_ty).to(tl.float32)
+    tl.store(out + row * width + columns, (silu * up).to(out.dtype.element_ty), mask=inside)
+
+
+def swiglu(projected: Tensor) -> Tensor:
+    """silu(gate) ⊙ up [N, I] of projected [N, 2I], gate in the first columns."""
+    rows, width = projected.shape[0], projected.shape[1] // 2
+    out = projected.new_empty(rows, width)
+    _swiglu_kernel[(rows, triton.cdiv(width, SWIGLU["BLOCK"]))](projected, out, width, **SWIGLU)
+    return out
+
+
+@triton.jit
+def _turned(heads, inside, norm, cos, sin, eps, D: tl.constexpr, BLOCK_D: tl.constexpr, NORMED: tl.constexpr):
+    """Heads [R, BLOCK_D] that begin at the pointers ``heads`` [R, 1], normed if asked, turned by their position's angle.
+
+    The pair of place d is (d + D/2) mod D, so that no head is cut in two.
+    """
+    d = tl.arange(0, BLOCK_D)[None, :]
+    pair = (d + D // 2) % D
+    x = tl.load(heads + d, mask=inside, other=0.0).to(tl.float32)
+    y = tl.load(heads + pair, mask=inside, other=0.0).to(tl.float32)
+    if NORMED:
+        scale = tl.rsqrt(tl.sum(x * x, axis=1) / D + eps)[:, None]
+        x *= scale * tl.load(norm + d, mask=d < D, other=0.0).to(tl.float32)
+        y *= scale * tl.load(norm + pair, mask=d < D, other=0.0).to(tl.float32)
+    c = tl.load(cos + d % (D // 2)).to(tl.float32)
+    s = tl.load(sin + d % (D // 2)).to(tl.float32)
+    return x * c + tl.where(d < D // 2, -y, y) * s
+
+
+@triton.jit
+def _attend_kernel(projected, q_norm, k_norm, cos, sin, keys, values, lengths, out, by_row, by_head, eps, scale,
+                   HEADS: tl.constexpr, KV_HEADS: tl.constexpr, D: tl.constexpr, BLOCK_G: tl.constexpr,
+                   BLOCK_D: tl.constexpr, NORMED: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
+    """One row and one key head, with all query heads that share it: keys and values are read once.
+
+    The softmax begins with the new token itself, whose key and value are at hand, and goes on over those in the cache
+    (online softmax: Milakov and Gimelshein, 2018).
+    """
+    row, head = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    length = tl.load(lengths + row).to(tl.int32)
+    cos += length * (D // 2)
+    sin += length * (D // 2)
+    GROUP: tl.constexpr = HEADS // KV_HEADS
+    g, d = tl.arange(0, BLOCK_G)[:, None], tl.arange(0, BLOCK_D)[None, :]
+    asked = (g < GROUP) & (d < D)
+    source = projected + row * (HEADS + 2 * KV_HEADS) * D
+    q = _turned(source + (head * GROUP + g) * D, asked, q_norm, cos, sin, eps, D, BLOCK_D, NORMED)
+    q = q.to(keys.dtype.element_ty)
+    alone = source + (HEADS + head) * D + tl.zeros((1, 1), tl.int32)
+    k = _turned(alone, d < D, k_norm, cos, sin, eps, D, BLOCK_D, NORMED)
+    k = k.to(keys.dtype.element_ty)
+    v = tl.load(source + (HEADS + KV_HEADS + head) * D + d, mask=d < D, other=0.0)
+    keys += row * by_row + head * by_head
+    values += row * by_row + head * by_head
+    tl.store(keys + length * D + d, k, mask=d < D)
+    tl.store(values + length * D + d, v, mask=d < D)
+    peak = tl.sum(q.to(tl.float32) * k.to(tl.float32), axis=1) * scale
+    total = tl.full((BLOCK_G,), 1.0, tl.float32)
+    mixed = tl.zeros((BLOCK_G, BLOCK_D), tl.float32) + v.to(tl.float32)
+    for start in range(0, length, BLOCK):
+        position = start + tl.arange(0, BLOCK)
+        known = (position < length)[:, None] & (d < D)
+        at = position[:, None] * D + d
+        cached = tl.load(keys + at, mask=known, other=0.0)
+        scores = tl.dot(q, tl.trans(cached), input_precision="ieee") * scale
+        scores = tl.where((position < length)[None, :], scores, float("-inf"))
+        higher = tl.maximum(peak, tl.max(scores, axis=1))
+        weights = tl.exp2(scores - higher[:, None])
+        shrunk = tl.exp2(peak - higher)
+        total = total * shrunk + tl.sum(weights, axis=1)
+        cached = tl.load(values + at, mask=known, other=0.0)
+        mixed = mixed * shrunk[:, None] + tl.dot(weights.to(cached.dtype), cached, input_precision="ieee")
+        peak = higher
+    target = out + row * HEADS * D + (head * GROUP + g) * D + d
+    tl.store(target, (mixed / total[:, None]).to(out.dtype.element_ty), mask=asked)
+
+
+def attend(
+    projected: Tensor,
+    norms: tuple[Tensor, Tensor] | None,
+    rotation: tuple[Tensor, Tensor],
+    keys: Tensor,
+    values: Tensor,
+    lengths: Tensor,
+    eps: float,
+) -> Tensor:
+    """What one new token per row sees [B, heads·D]; its own key and value are written to the cache.
+
+    ``projected`` [B, (heads + 2K)·D] has its queries, keys and values, as yet without norm (``norms``, if any, by
+    ``eps``) and rotation. ``rotation`` is cosines and sines [S, D/2]; ``keys`` and ``values`` are [≥B, K, S, D], of which
+    a row's first ``lengths`` [≥B] positions are read and the next is written.
+    """
+    rows, kv_heads, width = projected.shape[0], keys.shape[1], keys.shape[3]
+    heads = projected.shape[1] // width - 2 * kv_heads
+    out = projected.new_empty(rows, heads * width)
+    q_norm, k_norm = norms or (projected, projected)
+    _attend_kernel[(rows, kv_heads)](
+        projected, q_norm, k_norm, *rotation, keys, values, lengths, out, *keys.stride()[:2], eps, LOG2E * width**-0.5,
+        HEADS=heads, KV_HEADS=kv_heads, D=width, BLOCK_G=max(16, triton.next_power_of_2(heads // kv_heads)),
+        BLOCK_D=max(16, triton.next_power_of_2(width)), NORMED=norms is not None, **ATTEND,
+    )  # fmt: skip
+    return out
+
+
+@triton.jit
+def _choose_kernel(logits, uniform, knobs, depths, tokens, out, vocab, BLOCK: tl.constexpr, FEW: tl.constexpr):
+    """One row: ``sampling.choose``. A token's depth is how far below the likeliest it lies, over the temperature."""
+    row = tl.program_id(0).to(tl.int64)
+    logits += row * vocab
+    depths += row * vocab
+    tokens += row * vocab
+    sharpness, top_p = tl.load(knobs), tl.load(knobs + 1)
+    highest = tl.full((BLOCK,), float("-inf"), tl.float32)
+    for start in range(0, vocab, BLOCK):
+        token = start + tl.arange(0, BLOCK)
+        highest = tl.maximum(highest, tl.load(logits + token, mask=token < vocab, other=float("-inf")))
+    peak = tl.max(highest)
+    sums = tl.zeros((BLOCK,), tl.float32)
+    for start in range(0, vocab, BLOCK):
+        token = start + tl.arange(0, BLOCK)
+        depth = (peak - tl.load(logits + token, mask=token < vocab, other=float("-inf"))) * sharpness
+        sums += tl.exp(-depth)
+    whole = tl.sum(sums)
+    # Tokens of less than (1 - top_p) / V each do not reach 1 - top_p together, so the others reach top_p: only those,
+    # few as a rule, are looked at again.
+    least = (1 - top_p) / vocab * whole
+    count = 0
+    for start in range(0, vocab, BLOCK):
+        token = start + tl.arange(0, BLOCK)
+        depth = (peak - tl.load(logits + token, mask=token < vocab, other=float("-inf"))) * sharpness
+        candidate = (tl.exp(-depth) >= least) & (token < vocab)
+        place = count + tl.cumsum(candidate.to(tl.int32), axis=0) - 1
+        tl.store(depths + place, depth, mask=candidate)
+        tl.store(tokens + place, token, mask=candidate)
+        count += tl.sum(candidate.to(tl.int32))
+    tl.debug_barrier()
+    # The smallest depth down to which the sum reaches top_p, by bisection over the bits: those of numbers that are not
+    # negative are in their order. A sure model has it at the likeliest, so that is asked first.
+    below, reaching, asked = -1, 0x7F800000, 0
+    if top_p < 1.0:
+        while reaching - below > 1:
+            sums_few = tl.zeros((FEW,), tl.float32)
+            for start in range(0, count, FEW):
+                place = start + tl.arange(0, FEW)
+                depth = tl.load(depths + place, mask=place < count, other=float("inf"))
+                kept = depth.to(tl.int32, bitcast=True) <= asked
+                sums_few += tl.where(kept, tl.exp(-depth), 0.0)
+            if tl.sum(sums_few) >= top_p * whole:
+                reaching = asked
+            else:
+                below = asked
+            asked = below + (reaching - below) // 2
+    sums_few = tl.zeros((FEW,), tl.float32)
+    for start in range(0, count, FEW):
+        place = start + tl.arange(0, FEW)
+        depth = tl.load(depths + place, mask=place < count, other=float("inf"))
+        kept = depth.to(tl.int32, bitcast=True) <= reaching
+        sums_few += tl.where(kept, tl.exp(-depth), 0.0)
+    target = tl.load(uniform + row) * tl.sum(sums_few)
+    reached = 0.0
+    first, last = count, 0
+    for start in range(0, count, FEW):
+        place = start + tl.arange(0, FEW)
+        depth = tl.load(depths + place, mask=place < count, other=float("inf"))
+        share = tl.where(depth.to(tl.int32, bitcast=True) <= reaching, tl.exp(-depth), 0.0)
+        sums_few = reached + tl.cumsum(share, axis=0)
+        first = tl.minimum(first, tl.min(tl.where((sums_few > target) & (share > 0), place, count)))
+        last = tl.maximum(last, tl.max(tl.where(share > 0, place, 0)))
+        reached += tl.sum(share)
+    place = tl.where(first < count, first, last)
+    tl.store(out + row, tl.load(tokens + place, mask=count > 0, other=0).to(tl.int64))
+
+
+def choose(logits: Tensor, uniform: Tensor, knobs: Tensor) -> Tensor:
+    """``sampling.choose`` of float32 logits, without sorting them."""
+    rows, vocab = logits.shape
+    depths, tokens = torch.empty_like(logits), torch.empty_like(logits, dtype=torch.int32)
+    out = torch.empty(rows, dtype=torch.int64, device=logits.device)
+    _choose_kernel[(rows,)](logits, uniform, knobs, depths, tokens, out, vocab, **CHOOSE)
+    return out

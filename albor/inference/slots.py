@@ -1,0 +1,158 @@
+"""Where rows are generated side by side: their keys, values and state on the device, and one step for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from albor.inference.engine import Request, Sampling
+from albor.inference.network import Network
+from albor.inference.sampling import choose, draws, knobs
+
+Look = Callable[[], tuple[np.ndarray, np.ndarray, np.ndarray]]
+"""Waits for the device, then gives the new tokens that rows have [B], whether they go on [B], and the tokens [B, ≥most]."""
+
+
+class Slots:
+    """Room for ``count`` rows of ``capacity`` positions. The first ones are in use: a step computes only those.
+
+    A row starts with all of its prompt but the last token in the cache; that token is the first step's input. Rows that
+    ended are computed along, to no effect, until their slot is given to another.
+    """
+
+    def __init__(self, network: Network, count: int, capacity: int, eos: frozenset[int]) -> None:
+        self.network, self.count, self.capacity = network, count, capacity
+        device = network.device
+
+        def numbers(*shape: int, dtype: torch.dtype = torch.long) -> Tensor:
+            return torch.zeros(shape, dtype=dtype, device=device)
+
+        self.cache = network.empty_cache(count, capacity)
+        cos, sin = network.rotation(torch.arange(capacity, device=device))
+        self.rotation = cos.squeeze(1).contiguous(), sin.squeeze(1).contiguous()
+        self.tokens, self.lengths, self.made, self.limits = (numbers(count) for _ in range(4))
+        """Each row's next input, its positions in the cache, its new tokens so far, and the most it may have."""
+        self.alive = numbers(count, dtype=torch.bool)
+        self.uniform = numbers(count, capacity, dtype=torch.float32)
+        self.outputs = numbers(count, capacity, dtype=torch.int32)
+        self.eos = torch.tensor(sorted(eos), dtype=torch.long, device=device)
+        self.knobs = numbers(2, dtype=torch.float32)
+        self.greedy = True
+        self._graphs: dict[tuple[int, bool], torch.cuda.CUDAGraph] = {}
+        self._memory: tuple[int, int] | None = None
+
+    def sample(self, sampling: Sampling) -> None:
+        """How tokens are drawn from now on."""
+        self.greedy = sampling.temperature == 0
+        self.knobs.copy_(knobs(sampling, self.network.device))
+
+    # --- rows come and go ---
+
+    def place(self, slots: Sequence[int], requests: Sequence[Request], limits: Sequence[int]) -> None:
+        """Puts requests into slots; what they read is left to ``read`` and ``copy``."""
+        at = self._send(slots)
+        self.tokens[at] = self._send([request.prompt[-1] for request in requests])
+        self.lengths[at] = self._send([len(request.prompt) - 1 for request in requests])
+        self.limits[at] = self._send(limits)
+        self.made[at] = 0
+        self.alive[at] = True
+        if not self.greedy:
+            table = np.zeros((len(slots), max(limits)), np.float32)
+            for row, request, limit in zip(table, requests, limits, strict=True):
+                row[:limit] = draws(request.seed, limit)
+            self.uniform[at, : table.shape[1]] = self._send(table)
+
+    def read(self, prompts: Sequence[Sequence[int]], slots: Sequence[int]) -> None:
+        """Computes the keys and values of prompts, all but their last token, into slots."""
+        rows = [prompt[:-1] for prompt in prompts]
+        self.network.read(self._send(padded(rows, 0)), self.cache, self._send(slots))
+
+    def copy(self, sources: Sequence[int], targets: Sequence[int], span: int) -> None:
+        """Copies the first ``span`` keys and values of slots to others."""
+        have, want = self._send(sources), self._send(targets)
+        for cached in (self.cache.keys, self.cache.values):
+            for layer in cached:
+                layer[want, :, :span] = layer[have, :, :span]
+
+    def move(self, sources: Sequence[int], targets: Sequence[int], span: int) -> None:
+        """Moves rows to other slots, and all that belongs to them."""
+        self.copy(sources, targets, span)
+        have, want = self._send(sources), self._send(targets)
+        for state in (self.tokens, self.lengths, self.made, self.limits, self.alive, self.uniform, self.outputs):
+            state[want] = state[have]
+
+    # --- steps ---
+
+    def step(self, live: int, span: int) -> None:
+        """One more token for each of the first ``live`` rows, of which the longest has less than ``span`` positions."""
+        if self.network.device.type != "cuda":
+            self._step(live, span)
+            return
+        width = self.count
+        while live <= (half := (width + 1) // 2) < width:
+            width = half
+        graph = self._graphs.get((width, self.greedy))
+        if graph is not None:
+            graph.replay()
+            return
+        self._step(width, span)  # compiles what is not yet compiled
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._memory):
+            self._step(width, span)
+        self._memory = graph.pool()
+        self._graphs[width, self.greedy] = graph
+
+    def _step(self, width: int, span: int) -> None:
+        tokens, lengths, made, alive = (s[:width] for s in (self.tokens, self.lengths, self.made, self.alive))
+        hidden = self.network.step(tokens, self.cache, lengths, self.rotation, span)
+        logits = self.network.logits(hidden)
+        if self.greedy:
+            tokens.copy_(logits.argmax(dim=-1))
+        else:
+            uniform = self.uniform[:width].gather(1, made[:, None]).squeeze(1)
+            tokens.copy_(choose(logits, uniform, self.knobs))
+        self.outputs[:width].scatter_(1, made[:, None], tokens[:, None].int())
+        made += alive
+        lengths += alive
+        alive &= (made < self.limits[:width]) & (tokens[:, None] != self.eos).all(dim=1)
+
+    def look(self, live: int, most: int) -> Look:
+        """How the first ``live`` rows stand after the steps so far, none with more than ``most`` new tokens.
+
+        On CUDA the host need not wait: it may ask for more steps before it calls what is returned.
+        """
+        states = self.made[:live], self.alive[:live], self.outputs[:live, :most]
+        if self.network.device.type != "cuda":
+            return lambda: _arrays(state.cpu() for state in states)
+        copies = [torch.empty(s.shape, dtype=s.dtype, pin_memory=True).copy_(s, non_blocking=True) for s in states]
+        copied = torch.cuda.Event()
+        copied.record()
+
+        def wait() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            copied.synchronize()
+            return _arrays(copies)
+
+        return wait
+
+    def _send(self, values: Sequence[int] | np.ndarray) -> Tensor:
+        """An array on the device, without waiting for what the device is doing."""
+        tensor = torch.from_numpy(np.asarray(values))
+        if self.network.device.type == "cuda":
+            return tensor.pin_memory().to(self.network.device, non_blocking=True)
+        return tensor.to(self.network.device)
+
+
+def padded(rows: Sequence[Sequence[int]], filler: int) -> np.ndarray:
+    """[B, longest] int64, filled on the right: a causal model's tokens never see what comes after them."""
+    table = np.full((len(rows), max(len(row) for row in rows)), filler, np.int64)
+    for place, row in zip(table, rows, strict=True):
+        place[: len(row)] = row
+    return table
+
+
+def _arrays(tensors: Iterable[Tensor]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    made, alive, outputs = (tensor.numpy() for tensor in tensors)
+    return made, alive, outputs
