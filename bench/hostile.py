@@ -180,7 +180,12 @@ def f(x):
     for i in range(100_000): open(f"file{{i}}", "w").close()
     return 2
 """,
-    "allocates 6 GiB": "def f(x):\n    held = bytearray(6 << 30)\n    held[::4096] = bytes(len(held[::4096]))\n    return 2\n",
+    "allocates 6 GiB": """
+def f(x):
+    held = bytearray(6 << 30)
+    held[::4096] = bytes(len(held[::4096]))
+    return 2
+""",
     "6 GiB in 12 processes": """
 import posix, time
 def f(x):
@@ -248,7 +253,12 @@ class Target:
 
     def program(self, name: str) -> str:
         text = PROGRAMS[name]
-        return text.replace("{dir}", str(self.directory)).replace("{port}", str(self.port)).replace("{{", "{").replace("}}", "}")
+        return (
+            text.replace("{dir}", str(self.directory))
+            .replace("{port}", str(self.port))
+            .replace("{{", "{")
+            .replace("}}", "}")
+        )
 
     def harm(self) -> list[str]:
         """What happened to the host; undoes it."""

@@ -70,6 +70,8 @@ def check_hydra(text: str) -> list[Problem]:
     return [Problem("E-KEY", f"hydra.{section}", "not a section of Hydra's config", fix, f"override {text}")]
 
 
+SEVERAL = "task"
+"""The group of which several choices may be taken: task=[humaneval,mbpp]."""
 BadChoice = Callable[[str, str, str | None], Problem]
 
 
@@ -129,6 +131,12 @@ def _sort(
             out.problems.append(bad_choice(key, choice, origin))
             return
         out.choices[key] = (choice, text)
+    elif key == SEVERAL and isinstance(value, list) and value:
+        chosen = [str(choice) for choice in value]
+        if wrong := [bad_choice(key, choice, origin) for choice in chosen if choice not in groups[key]]:
+            out.problems += wrong
+            return
+        out.choices[key] = (f"[{','.join(chosen)}]", text)
     else:
         cause = f"one choice of {key} is wanted, got {value}"
         out.problems.append(Problem("E-CHOICE", key, cause, f"write {key}=CHOICE", origin))

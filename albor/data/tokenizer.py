@@ -20,6 +20,12 @@ from albor.runs.files import write_text
 
 FILE, ROLES = "tokenizer.json", "roles.json"
 EOS, PREFIX, SUFFIX, MIDDLE, PAD = SPECIAL_TOKENS[:5]
+FIM_NAMES = (
+    (PREFIX, SUFFIX, MIDDLE),
+    ("<fim_prefix>", "<fim_suffix>", "<fim_middle>"),
+    ("<fim-prefix>", "<fim-suffix>", "<fim-middle>"),
+)
+"""What models call their fill-in-the-middle tokens: ours and Qwen's, StarCoder's, SantaCoder's."""
 MIN_PAIR_COUNT = 2
 """A pair seen once is no statistic, and merging it would only memorise a file."""
 
@@ -113,6 +119,31 @@ class Codec:
         except (OSError, ValueError) as error:
             raise DataError(f"{directory / ROLES} cannot be read: {error}", help="build the tokenizer again") from error
         return cls(_load(directory / FILE), **roles)
+
+    @classmethod
+    def of_model(cls, directory: Path) -> Codec:
+        """The codec in a model's directory: ours, or that of a Hugging Face checkpoint, whose end of text config.json
+        names and whose fill-in-the-middle tokens are known by their usual names.
+
+        Raises:
+            DataError: there is none, or its end of text is not said.
+        """
+        if (directory / ROLES).is_file():
+            return cls.load(directory)
+        tokenizer = _load(directory / FILE)
+        try:
+            eos = json.loads((directory / "config.json").read_text(encoding="utf-8"))["eos_token_id"]
+            name = tokenizer.id_to_token(eos[0] if isinstance(eos, list) else eos)
+        except (OSError, ValueError, KeyError, TypeError, IndexError):
+            name = None
+        if name is None:
+            raise DataError(
+                f"{directory / 'config.json'} does not say which token ends a text",
+                help="add eos_token_id, an id of tokenizer.json's vocabulary",
+            )
+        vocabulary = tokenizer.get_vocab(with_added_tokens=True)
+        fim = next((names for names in FIM_NAMES if all(token in vocabulary for token in names)), None)
+        return cls(tokenizer, eos=name, pad=name, fim=fim)
 
     @classmethod
     def hf(cls, tokenizer: HfTokenizer) -> Codec:

@@ -85,7 +85,9 @@ def _rows(path: Path) -> list[Row]:
 
             return list(pq.read_table(path).to_pylist())
         text = read_text(path)
-        rows = json.loads(text) if ".json" in path.suffixes else [json.loads(line) for line in text.splitlines() if line]
+        rows = (
+            json.loads(text) if ".json" in path.suffixes else [json.loads(line) for line in text.splitlines() if line]
+        )
     except (OSError, EOFError, ValueError) as error:
         raise _unreadable(path, str(error)) from None
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):

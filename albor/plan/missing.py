@@ -7,6 +7,7 @@ from pathlib import Path
 
 from albor.config.schema.config import Config
 from albor.config.schema.sources import LocalSource, MixSource, Source
+from albor.config.schema.task import Benchmark, LmEval
 from albor.contracts import Finding
 
 HELP = "name what exists, or run it where it is"
@@ -17,8 +18,20 @@ def missing(config: Config, identity: Mapping[str, str]) -> Iterator[Finding]:
     for what in (name for name, value in identity.items() if value == "missing"):
         if what == "benchmarks":
             yield _finding("evals.data_dir", f"{config.evals.data_dir} is not a directory here")
+        elif what.startswith("task."):
+            yield _of_task(config, what.removeprefix("task."))
         else:
             yield _of_source(config.data.source, what.rpartition(".")[0])
+
+
+def _of_task(config: Config, name: str) -> Finding:
+    spec = config.task[name]
+    assert isinstance(spec, (Benchmark, LmEval))
+    where = f"it comes from {spec.source}; " if spec.source else ""
+    directory = config.evals.data_dir
+    message = f"{spec.file} is not there" + (f", nor below {directory}" if directory else "")
+    fix = f"{where}evals.data_dir=DIR names the directory that holds it; or leave the task out: ~task.{name}"
+    return Finding("E-DATA", "warning", f"task.{name}.file", message, fix)
 
 
 def _of_source(source: Source, part: str) -> Finding:

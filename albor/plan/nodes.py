@@ -150,7 +150,7 @@ class Planner:
     _stores: dict[str, Store] = field(default_factory=dict)
     _nodes: dict[Any, Node] = field(default_factory=dict)
     _json: dict[tuple[int, str], tuple[Any, str]] = field(default_factory=dict)
-    _identities: dict[tuple[str, int, int, int], tuple[Any, Mapping[str, str]]] = field(default_factory=dict)
+    _identities: dict[tuple[str, int, int, int, int], tuple[Any, Mapping[str, str]]] = field(default_factory=dict)
 
     def plan(self, texts: tuple[str, ...]) -> Plan:
         """Raises ConfigRefused with every problem of the config; contracts are findings of the plan's nodes."""
@@ -167,8 +167,8 @@ class Planner:
             return ordered[name]
         if name in below:
             circle = " ← ".join([*below[below.index(name) :], name])
-            fix = "name another stage: stage.of=pretrain"
-            raise ConfigRefused([Problem("E-VALUE", "stage.of", f"a stage cannot be made from itself: {circle}", fix)])
+            fix = "name another stage: eval.of=pretrain"
+            raise ConfigRefused([Problem("E-VALUE", "eval.of", f"a stage cannot be made from itself: {circle}", fix)])
         stage, chosen = stages.find(name), target.config(name)
         config = chosen.config
         inputs: dict[str, Node | External] = {}
@@ -178,7 +178,7 @@ class Planner:
             if not given and stages.find(upstream).makes != key:
                 cause = f"{upstream} makes {stages.find(upstream).makes}, and {name} needs a {key}"
                 makers = ", ".join(s for s in stages.names() if stages.find(s).makes == key)
-                raise ConfigRefused([Problem("E-VALUE", "stage.of", cause, f"name a stage that does: {makers}")])
+                raise ConfigRefused([Problem("E-VALUE", "eval.of", cause, f"name a stage that does: {makers}")])
             if given:
                 inputs[key] = self._external(config, given, key)
             else:
@@ -210,7 +210,7 @@ class Planner:
         return Node(stage, config, chosen.choices, chosen.origins, inputs, identity, made, directory, run)
 
     def _identity(self, stage: stages.Stage, config: Config) -> Mapping[str, str]:
-        key = (stage.name, id(config.data), id(config.tokenizer), id(config.evals))
+        key = (stage.name, id(config.data), id(config.tokenizer), id(config.evals), id(config.task))
         if key not in self._identities:
             self._identities[key] = (config, stage.identity(config))
         return self._identities[key][1]

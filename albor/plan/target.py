@@ -1,9 +1,9 @@
 """One command line turned into a typed config for every stage of its target.
 
 Value overrides reach the target, or the nearest stage upstream that reads the key. The choices of model, data,
-tokenizer, hardware, executor, tracking, alerts and debug, and the seed, reach every stage, and so does a value that a
-file leaves open (``???``). ``up.STAGE.KEY=…`` addresses one. An experiment that names a stage belongs to it, and only
-those choices of it go further; one that names none reaches every stage.
+tokenizer, hardware, executor, tracking, alerts, eval, task and debug, and the seed, reach every stage, and so does a
+value that a file leaves open (``???``). ``up.STAGE.KEY=…`` addresses one. An experiment that names a stage belongs to
+it, and only those choices of it go further; one that names none reaches every stage.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from albor.config.suggest import nearest
 from albor.plan.resolver import Resolver, alert_names
 from albor.stages import base as stages
 
-CHAIN = ("model", "data", "tokenizer", "hardware", "executor", "tracking", "alerts", "debug")
+CHAIN = ("model", "data", "tokenizer", "hardware", "executor", "tracking", "alerts", "debug", "eval", "task")
 """Groups whose choice reaches every stage."""
 EVERYWHERE = ("seed", "outputs", "allow", "tracking", "executor", "hardware", "alerts")
 """Keys whose value reaches every stage: the seed by convention, the others because they do not determine results."""
@@ -162,7 +162,7 @@ class Target:
             return
         for name, upstream in stages.find(stage).inputs(config).items():
             if upstream not in stages.names():
-                key = next((f"stage.{k}" for k, v in vars(config.stage).items() if v == upstream), f"inputs.{name}")
+                key = "eval.of" if config.eval.of == upstream else f"inputs.{name}"
                 guess = nearest(upstream, stages.names())
                 fix = f"did you mean '{guess}'? " if guess else ""
                 fix += f"The stages are {', '.join(stages.names())}"

@@ -1,16 +1,21 @@
-"""Perplexity, bits per byte and completions of a trained model."""
+"""How good a model is: its completions run in a sandbox or compared, counted, and put beside known models'."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from albor.config.schema.config import Config as Whole
-from albor.config.types import Text
+from albor.config.schema.task import Executed, Generated, Task
+from albor.config.structure import converter
+from albor.errors import AlborError
 from albor.runs.files import write_text
 from albor.stages.base import Context, Facts, Stage
-from albor.stages.pretrain import bytes_per_token
+
+SCORES = "scores.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,44 +24,88 @@ class Config:
 
     name: Literal["eval"] = "eval"
     """The stage's name."""
-    of: Text = "pretrain"
-    """The stage whose model is measured."""
 
 
 def run(cfg: Whole, context: Context) -> Facts:
-    from albor.data.parquet import shards
-    from albor.data.rows import Rows
-    from albor.data.tokenizer import Codec
-    from albor.evals.perplexity import perplexity
-    from albor.evals.samples import complete
-    from albor.inference.device import best_device
-    from albor.inference.engine import Sampling
-    from albor.inference.torch_engine import TorchEngine
-
-    wanted, rows = cfg.eval, context.inputs["rows"]
-    engine = TorchEngine.load(context.inputs["model"].path, device=best_device(), batch_size=wanted.batch_size)
-    facts: dict[str, Any] = {}
-    if "perplexity" in wanted.tasks:
-        facts |= perplexity(
-            engine,
-            Rows(shards(rows.path, "val")),
-            limit=wanted.max_rows,
-            bytes_per_token=bytes_per_token(rows.facts),
-            progress=lambda done, total: context.progress(done, total, "rows"),
-        )
-    if "samples" in wanted.tasks:
-        samples = complete(
-            engine,
-            Codec.load(context.inputs["tokenizer"].path),
-            wanted.prompts,
-            Sampling(temperature=wanted.temperature, top_p=wanted.top_p),
-            max_new_tokens=wanted.max_new_tokens,
-            seed=cfg.seed,
-        )
-        write_text(context.out / "samples.jsonl", "".join(f"{json.dumps(sample)}\n" for sample in samples))
-        facts["samples"] = len(samples)
+    given = context.inputs["generations"]
+    made = {key: value for key, value in given.facts.items() if key not in ("completions", "harness")}
+    scores: dict[str, Any] = dict(given.facts.get("harness", {}))
+    for name, spec in tasks_of(given.config).items():
+        if isinstance(spec, Generated):
+            scores[name] = measure(cfg, context, name, spec, int(given.config["seed"]))
+    copy(given.path / "samples.jsonl", context.out)
+    write_text(context.out / SCORES, json.dumps(scores, indent=1))
+    facts = {**made, **({"scores": scores} if scores else {})}
     write_text(context.out / "eval.json", json.dumps(facts, indent=1))
+    refuse_above(cfg.eval.threshold, facts)
     return facts
+
+
+def tasks_of(config: Mapping[str, Any]) -> dict[str, Task]:
+    """The tasks that the completions were made for."""
+    problems: list[Any] = []
+    tasks = converter(dict[str, Task | None])(config["task"], "task", problems)
+    assert not problems, problems
+    return {name: spec for name, spec in tasks.items() if spec is not None}
+
+
+def measure(cfg: Whole, context: Context, name: str, spec: Generated, seed: int) -> dict[str, Any]:
+    """A task's scores; its completions with their verdicts are written beside them."""
+    from albor.evals import journal
+    from albor.evals.sandbox.bubblewrap import python_at
+    from albor.evals.scoring import empties, judge, sandbox_of, score, share_passed
+    from albor.evals.tasks import judge_of
+    from albor.evals.tasks.base import Problem
+
+    given = context.inputs["generations"].path
+    problems = [Problem(**row) for row in journal.read(given / "problems" / f"{name}.jsonl")]
+    records = journal.read(given / "generations" / f"{name}.jsonl")
+    by_id = {problem.id: problem for problem in problems}
+    by = judge_of(spec, seed)
+    python = python_at(cfg.eval.python) if cfg.eval.python and isinstance(spec, Executed) else None
+
+    def judged_by(todo: Sequence[tuple[Problem, Any]], label: str) -> list[dict[str, Any]]:
+        return judge(
+            todo,
+            by,
+            lambda: sandbox_of(spec, contained=cfg.eval.sandbox == "bubblewrap", python=python),
+            context.work / f"{label}.jsonl",
+            workers=cfg.eval.workers or None,
+            progress=lambda done, total: context.progress(done, total, label),
+        )
+
+    judged = judged_by([(by_id[record["problem"]], record) for record in records], name)
+    journal.write(context.out / "generations" / f"{name}.jsonl", judged)
+    found = score(spec, problems, judged)
+    if holes := empties(problems):
+        found["empty"] = share_passed(judged_by(holes, f"{name}-empty"))
+    return found
+
+
+def copy(path: Path, to: Path) -> None:
+    if path.exists():
+        write_text(to / path.name, path.read_text(encoding="utf-8"))
+
+
+def refuse_above(threshold: float | None, facts: Facts) -> None:
+    """Raises AlborError when the perplexity is above the threshold, or there is none to compare with it."""
+    if threshold is None:
+        return
+    found = facts.get("val_ppl")
+    if found is None:
+        raise AlborError(
+            "eval.threshold is about a perplexity, and none was measured",
+            "add the task: task=[perplexity,…]",
+            code="E-EVAL",
+        )
+    if not found <= threshold:
+        error = AlborError(
+            f"the validation perplexity is {found:.4g}, above eval.threshold={threshold:g}",
+            "train longer or on more, or raise the threshold",
+            code="E-EVAL",
+        )
+        error.exit_code = 1
+        raise error
 
 
 STAGE = Stage(
@@ -64,8 +113,9 @@ STAGE = Stage(
     version=3,
     makes="evaluation",
     config=Config,
-    reads=("eval", "seed"),
+    reads=("eval.threshold", "eval.python", "eval.sandbox", "eval.workers"),
     label=lambda cfg: f"{cfg.model.name}-{cfg.eval.name}",
-    inputs=lambda cfg: {"model": cfg.stage.of, "rows": "pack", "tokenizer": "tokenizer"},
+    inputs=lambda cfg: {"generations": "generate"},
     run=run,
+    resumable=True,
 )

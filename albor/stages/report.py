@@ -48,10 +48,11 @@ def collect(evaluation: Input) -> Report:
     from albor.report.model import Headline, Report
 
     measured = evaluation.path.parent
-    ref = load(measured).inputs["model"]
-    if ref.stage in EXTERNAL:
+    said = input_path(measured, load(measured).inputs["generations"]).parent
+    ref = load(said).inputs.get("model")
+    if ref is None or ref.stage in EXTERNAL:
         raise AlborError("the evaluated model is no run of albor's, so there is no training to report", "stage=eval")
-    directory = input_path(measured, ref).parent
+    directory = input_path(said, ref).parent
     run = load(directory)
     facts, samples = run.facts, evaluation.path / "samples.jsonl"
     initial = facts.get("initial_val_loss")

@@ -12,6 +12,7 @@ from albor.config.schema.data import Benchmarks, Data
 from albor.config.schema.model import Model
 from albor.config.schema.optim import AdamW, Muon
 from albor.config.schema.run import Eval, Hardware, LocalExecutor, RayExecutor, SlurmExecutor, Tracking
+from albor.config.schema.task import Task
 from albor.config.schema.tokenizer import BpeTokenizer, HfTokenizer
 from albor.config.schema.trainer import Trainer
 from albor.config.types import Label, Text
@@ -35,8 +36,10 @@ class Config:
     """Length, batch, device and intervals of training."""
     eval: Eval
     """What a model is measured by."""
+    task: dict[str, Task | None] = field(default_factory=dict)
+    """What a model is measured by: a name to a benchmark; null leaves one out."""
     evals: Benchmarks = field(default_factory=Benchmarks)
-    """The benchmark files that training data is kept free of."""
+    """The benchmark files: what models are measured on, and what training data is kept free of."""
     tracking: Tracking
     """Where metrics are mirrored to."""
     executor: LocalExecutor | SlurmExecutor | RayExecutor

@@ -77,7 +77,8 @@ class Benchmarks:
     """The files that models are evaluated on; no training document may hold a part of them."""
 
     data_dir: Text | None = None
-    """Directory of benchmark files (JSON, JSONL, text; also compressed), searched at any depth; null knows none."""
+    """Directory of benchmark files (JSON, JSONL, text; also compressed), searched at any depth; null knows none, and
+    tasks fetch theirs from the Hub."""
 
 
 @dataclass(frozen=True, kw_only=True)

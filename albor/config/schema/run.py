@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Interval, MinLen
+from annotated_types import Interval
 
 from albor.config.types import (
     Bytes,
@@ -16,6 +16,7 @@ from albor.config.types import (
     NonNegativeFloat,
     Positive,
     PositiveFloat,
+    Recorded,
     Seconds,
     Text,
 )
@@ -111,21 +112,39 @@ class RayExecutor:
 
 @dataclass(frozen=True, kw_only=True)
 class Eval:
-    """What a trained model is measured by."""
+    """How a model is measured; what by is in the task section."""
 
     name: Label
     """What this suite is called."""
-    tasks: Annotated[tuple[Literal["perplexity", "samples"], ...], MinLen(1)]
-    """Measurements to make."""
+    of: Text = "pretrain"
+    """The stage whose model is measured."""
     max_rows: Count | None = None
     """Validation rows used for perplexity; null uses all."""
-    batch_size: Count | None = None
+    batch_size: Annotated[Count | None, Recorded()] = None
     """Most rows computed at a time; null chooses by device and memory."""
     prompts: tuple[Text, ...] = ()
-    """Beginnings of programs that the model continues."""
+    """Beginnings of programs that the model continues, to be read."""
     max_new_tokens: Count = 64
-    """Longest continuation."""
+    """Longest of these continuations."""
     temperature: NonNegativeFloat = 0.2
-    """Sampling temperature; 0 takes the likeliest token."""
+    """Their sampling temperature; 0 takes the likeliest token."""
     top_p: Annotated[float, Interval(gt=0, le=1)] = 0.95
-    """Sample from the smallest set of tokens that holds this share of the probability."""
+    """Sample them from the smallest set of tokens that holds this share of the probability."""
+    samples: Count | None = None
+    """Completions per problem of every benchmark; null takes each task's own number."""
+    limit: Count | None = None
+    """Take only the first problems of each benchmark; null takes all."""
+    endpoint: Text | None = None
+    """Address of an HTTP completions service (http://HOST/v1) that is the model, in place of one of albor's."""
+    endpoint_model: Text = "default"
+    """What the service calls the model."""
+    endpoint_key_env: Annotated[Text | None, Recorded()] = None
+    """Name of the environment variable that holds the service's key."""
+    threshold: PositiveFloat | None = None
+    """A validation perplexity above this fails the evaluation."""
+    sandbox: Annotated[Literal["bubblewrap", "none"], Recorded()] = "bubblewrap"
+    """What programs run in; none gives them this user's rights on this machine."""
+    workers: Annotated[NonNegative, Recorded()] = 0
+    """Programs run at the same time; 0 takes one per core."""
+    python: Text | None = None
+    """Interpreter that Python programs run in, for its libraries; null takes albor's own."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Interval, MinLen
 
-from albor.config.types import Bytes, Count, NonNegativeFloat, Positive, PositiveFloat, Seconds, Text
+from albor.config.types import Bytes, Count, NonNegativeFloat, Positive, Seconds, Text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +80,9 @@ class Executed(Benchmark):
 
 @dataclass(frozen=True, kw_only=True)
 class HumanEval(Executed):
-    """Functions to complete, in HumanEval's format: task_id, prompt, canonical_solution, entry_point, test. With a suffix
-    the completion is what lies between."""
+    """Functions to complete, in HumanEval's format: task_id, prompt, canonical_solution, entry_point, test.
+
+    With a suffix the completion is what lies between."""
 
     kind: Literal["humaneval"] = "humaneval"
     """The task's kind."""

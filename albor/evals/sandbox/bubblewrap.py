@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -32,8 +33,22 @@ class Python:
 
 def this_python() -> Python:
     """The interpreter that runs albor, with the packages it sees."""
-    packages = tuple(p for p in sys.path if p.endswith(("site-packages", "dist-packages")) and Path(p).is_dir())
-    return Python(os.path.realpath(sys.executable), sys.base_prefix, packages)
+    return Python(os.path.realpath(sys.executable), sys.base_prefix, packages(sys.path))
+
+
+def python_at(executable: str) -> Python:
+    """The interpreter of this path, asked where its modules lie. Raises AlborError."""
+    code = "import json, os, sys; print(json.dumps([os.path.realpath(sys.executable), sys.base_prefix, sys.path]))"
+    try:
+        said = subprocess.run([executable, "-c", code], capture_output=True, check=True, text=True, timeout=60).stdout
+        real, prefix, path = json.loads(said)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        raise AlborError(f"eval.python={executable} is no Python that runs: {error}", "give its path") from None
+    return Python(real, prefix, packages(path))
+
+
+def packages(path: Sequence[str]) -> tuple[str, ...]:
+    return tuple(p for p in path if p.endswith(("site-packages", "dist-packages")) and Path(p).is_dir())
 
 
 def command(python: Python, limits: Limits, warm: Sequence[str] = ()) -> list[str]:
@@ -50,7 +65,7 @@ def command(python: Python, limits: Limits, warm: Sequence[str] = ()) -> list[st
             code="E-SANDBOX",
         )
     shared = ["/usr", python.prefix, *python.path, str(PACKAGE)]
-    # The root user keeps the right to become nobody: a limit on processes does not bind root. Others are nobody already.
+    # Root keeps the right to become nobody, since a limit on processes does not bind root; others are nobody already.
     rights = (
         ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
         if os.getuid() == 0
@@ -87,7 +102,7 @@ def _system() -> list[str]:
     for name in ("/bin", "/sbin", "/lib", "/lib32", "/lib64"):
         place = Path(name)
         if place.is_symlink():
-            words += ["--symlink", os.readlink(place), name]
+            words += ["--symlink", str(place.readlink()), name]
         elif place.is_dir():
             words += ["--ro-bind", name, name]
     words += ["--perms", "0755", "--dir", "/etc"]

@@ -9,11 +9,11 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from albor.errors import AlborError
 from albor.evals.sandbox.bubblewrap import INSTALL, Python, command, server, this_python
-from albor.evals.sandbox.inside.judge import HEAD
+from albor.evals.sandbox.inside.wire import HEAD
 from albor.evals.sandbox.program import Functions, Limits, Program, Verdict, job
 
 GRACE = 10.0
@@ -22,6 +22,7 @@ FIRST = 60.0
 """The same for the first one, until which its modules are imported."""
 ATTEMPTS = 2
 """Sandboxes that a program may break before that is its verdict."""
+NOTHING: dict[str, str] = {}
 NONE = Functions(program="", test="")
 
 
@@ -30,7 +31,7 @@ class Sandbox:
     """How programs are run."""
 
     python: Python
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     warm: tuple[str, ...] = ()
     """Modules imported once per worker, before any program."""
     contained: bool = True
@@ -51,7 +52,12 @@ class Worker:
         self._line, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                words, stdin=theirs, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True, env={}
+                words,
+                stdin=theirs,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                env=NOTHING,
             )
         self._answers = self._line.makefile("rb")
 
@@ -78,15 +84,15 @@ class Worker:
         self._line.close()
         self._process.kill()
         said = self._process.communicate()[1]
-        return said.decode(errors="replace").strip()
+        return str(said.decode(errors="replace")).strip()
 
 
 def refused(reason: str) -> AlborError:
     return AlborError(
         f"bubblewrap cannot make a sandbox here: {reason}",
         "allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone=1, "
-        "kernel.apparmor_restrict_unprivileged_userns=0; in Docker --security-opt seccomp=unconfined), or run this part "
-        "elsewhere; eval.sandbox=none trusts the programs with this machine",
+        "kernel.apparmor_restrict_unprivileged_userns=0; in Docker --security-opt seccomp=unconfined), or run this "
+        "part elsewhere; eval.sandbox=none trusts the programs with this machine",
         code="E-SANDBOX",
     )
 
@@ -129,7 +135,9 @@ def execute(
             thread.join()
 
 
-def _collect(done: queue.Queue[tuple[int, Verdict] | BaseException | None], count: int) -> Iterator[tuple[int, Verdict]]:
+def _collect(
+    done: queue.Queue[tuple[int, Verdict] | BaseException | None], count: int
+) -> Iterator[tuple[int, Verdict]]:
     while count:
         got = done.get()
         if got is None:
@@ -163,4 +171,3 @@ def _work(
             done.put((index, verdict or Verdict("crashed", "its sandbox stopped answering", sandbox.limits.seconds)))
     finally:
         worker.close()
-

@@ -36,9 +36,3 @@ class Judge(Protocol):
 
     def program(self, problem: Problem, completion: str) -> Program | bool:
         """What to run, or the verdict where nothing needs to be run."""
-
-
-def cut(text: str, stop: Sequence[str]) -> str:
-    """``text`` up to the first of the stop strings."""
-    ends = [place for word in stop if (place := text.find(word)) >= 0]
-    return text[: min(ends)] if ends else text

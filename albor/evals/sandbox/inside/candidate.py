@@ -45,5 +45,3 @@ def main(line: socket.socket, limits: Mapping[str, Any], *, contained: bool) -> 
     confine.give_up_powers(contained=contained)
     Candidate(line, trusting=True).serve()
     os._exit(0)
-
-

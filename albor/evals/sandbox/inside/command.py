@@ -6,6 +6,7 @@ import os
 import select
 import subprocess
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 MOST_OUTPUT = 1 << 20
 """Bytes of a program's output that are read; what follows is thrown away."""
@@ -16,8 +17,7 @@ def run(files: Mapping[str, str], steps: Sequence[Sequence[str]], word: str) -> 
     """Status and detail. A step that fails ends it; the last must print ``word``, which stands in the last lines of the
     program: one that ends early does not come to it."""
     for name, content in files.items():
-        with open(name, "w", encoding="utf-8") as file:
-            file.write(content)
+        Path(name).write_text(content, encoding="utf-8")
     output = b""
     for step in steps:
         code, output = _step(step)
@@ -52,5 +52,3 @@ def _read(descriptor: int, process: subprocess.Popen[bytes]) -> bytes:
             kept += part[: MOST_OUTPUT - len(kept)]
         elif process.poll() is not None:
             return bytes(kept)
-
-

@@ -19,12 +19,11 @@ FILES = 128
 
 libc = ctypes.CDLL(None, use_errno=True)
 _fork = ctypes.PyDLL(None).fork
-FILTER = seccomp.prepare()
 
 
 def fork() -> int:
-    """``os.fork`` without what modules have registered for it, which costs as much again: a process of one thread has no
-    use for it, and programs that draw random numbers get the same ones each time."""
+    """``os.fork`` without what modules have registered for it, which costs as much again. A process of one thread has
+    no use for it, and programs that draw random numbers get the same ones each time."""
     return int(_fork())
 
 
@@ -89,4 +88,4 @@ def give_up_powers(*, contained: bool) -> None:
     check(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
     if contained:
         check(libc.capset(ctypes.byref(_CapHeader(0x20080522, 0)), _NO_CAPABILITIES), "capset")
-        seccomp.install(libc, FILTER)
+        seccomp.install(libc, seccomp.prepare())

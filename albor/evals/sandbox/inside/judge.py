@@ -7,20 +7,17 @@ import builtins
 import json
 import os
 import socket
-import struct
 import traceback
 from collections.abc import Iterator, Mapping
 from types import CodeType
 from typing import Any
 
 from albor.evals.sandbox.inside import candidate, confine
-from albor.evals.sandbox.inside.wire import Closed, Ended, Foreign, Peer
+from albor.evals.sandbox.inside.wire import HEAD, Closed, Ended, Foreign, Peer
 
 TEST = "<test>"
 Job = dict[str, Any]
 Verdict = dict[str, Any]
-HEAD = struct.Struct("<Q")
-"""The length of a job, which is JSON."""
 
 
 def judge(jobs: socket.socket, limits: Mapping[str, Any], *, contained: bool) -> Verdict:

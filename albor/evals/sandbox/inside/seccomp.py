@@ -10,6 +10,7 @@ import ctypes
 import errno
 import platform
 import struct
+from functools import cache
 
 ALLOW, KILL, REFUSE = 0x7FFF0000, 0x80000000, 0x00050000
 LOAD, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
@@ -29,7 +30,7 @@ REFUSED = {
         101, 310, 311, 312,  # ptrace, process_vm_readv, process_vm_writev, kcmp
         155, 161, 165, 166, 272, 308,  # pivot_root, chroot, mount, umount2, unshare, setns
         319, 29, 64, 68, 240,  # memfd_create, shmget, semget, msgget, mq_open
-        246, 321, 298, 323, 248, 249, 250,  # kexec_load, bpf, perf_event_open, userfaultfd, add_key, request_key, keyctl
+        246, 321, 298, 323, 248, 249, 250,  # kexec_load, bpf, perf_event_open, userfaultfd, keys
         303, 304, 175, 313, 176, 103, 163, 167, 169,  # *_handle_at, *_module, syslog, acct, swapon, reboot
     ),
     "aarch64": (
@@ -80,8 +81,9 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
+@cache
 def prepare() -> ctypes.Structure:
-    """The filter for this machine as the kernel wants it. Raises KeyError as ``program`` does."""
+    """The filter for this machine as the kernel wants it, made once. Raises KeyError as ``program`` does."""
     code = program(platform.machine())
     return _Program(len(code) // 8, code)
 

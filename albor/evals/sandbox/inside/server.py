@@ -20,13 +20,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from albor.evals.sandbox.inside import confine
+from albor.evals.sandbox.inside import confine, seccomp
 from albor.evals.sandbox.inside.judge import Verdict, judge, text_of
 
+# fmt: off
 WARM = (
-    "abc array bisect collections copy dataclasses datetime decimal enum fractions functools hashlib heapq io itertools "
-    "json math operator os random re statistics string struct time typing"
-).split()
+    "abc", "array", "bisect", "collections", "copy", "dataclasses", "datetime", "decimal", "enum", "fractions",
+    "functools", "hashlib", "heapq", "io", "itertools", "json", "math", "operator", "os", "random", "re", "statistics",
+    "string", "struct", "time", "typing",
+)
+# fmt: on
 """What programs import, loaded once."""
 LOOK = 0.1
 """Seconds between looks at how much memory a job holds."""
@@ -36,7 +39,7 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 def main() -> None:
-    """Arguments: "contained" or "free", the limits of every job as JSON, modules to import; descriptor 0 is the line."""
+    """Arguments: "contained" or "free", every job's limits as JSON, modules to import. The line is descriptor 0."""
     contained, limits = sys.argv[1] == "contained", json.loads(sys.argv[2])
     jobs = socket.socket(fileno=os.dup(0))
     silence()
@@ -47,6 +50,8 @@ def main() -> None:
     for name in (*WARM, *sys.argv[3:]):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    if contained:
+        seccomp.prepare()
     gc.collect()
     gc.freeze()
     while jobs.recv(1, socket.MSG_PEEK):

@@ -47,7 +47,8 @@ _EXACT = frozenset({*PLAIN, *VALUES})
 _CONSTRUCTORS = {(kind.__module__, kind.__qualname__): kind for kind in (*BASES, *VALUES)}
 MOST = 1 << 28
 """Bytes of a message beyond which the other side is not listened to."""
-_HEAD = struct.Struct("<Q")
+HEAD = struct.Struct("<Q")
+"""The length of what follows, on this line and on that to the sandbox."""
 
 
 class Closed(Exception):
@@ -263,12 +264,12 @@ class Peer:
 
     def _write(self, data: bytes) -> None:
         try:
-            self._line.sendall(_HEAD.pack(len(data)) + data)
+            self._line.sendall(HEAD.pack(len(data)) + data)
         except OSError:
             raise Closed from None
 
     def _receive(self) -> Any:
-        (size,) = _HEAD.unpack(self._read(_HEAD.size))
+        (size,) = HEAD.unpack(self._read(HEAD.size))
         if size > MOST:
             raise Closed
         return Decoder(io.BytesIO(self._read(size)), self).load()

@@ -1,0 +1,161 @@
+"""Multiple-choice and cloze benchmarks through lm-eval: its prompts, its scoring, our engine.
+
+The data and a task YAML are written out, so that lm-eval's own command measures the exported model on the same items:
+``lm_eval --model hf --model_args pretrained=MODEL --tasks arc_easy --include_path DIR``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from albor.config.schema.task import LmEval
+from albor.errors import AlborError
+from albor.evals import files
+from albor.inference.engine import Engine
+from albor.inference.text import Tokens
+
+METRICS = ("acc", "acc_norm", "perplexity")
+Z95 = 1.96
+"""Standard errors on either side of a 95% interval."""
+MULTIPLE_CHOICE = {
+    "output_type": "multiple_choice",
+    "doc_to_text": "{{query}}",
+    "doc_to_choice": "{{choices}}",
+    "doc_to_target": "{{gold}}",
+    "metric_list": [
+        {"metric": metric, "aggregation": "mean", "higher_is_better": True} for metric in ("acc", "acc_norm")
+    ],
+}
+CLOZE = {
+    "output_type": "loglikelihood",
+    "doc_to_text": "{{text.split(' ')[:-1]|join(' ')}}",
+    "doc_to_target": "{{' '+text.split(' ')[-1]}}",
+    "metric_list": [
+        {"metric": "perplexity", "aggregation": "perplexity", "higher_is_better": False},
+        {"metric": "acc", "aggregation": "mean", "higher_is_better": True},
+    ],
+}
+
+
+def measure(
+    name: str, spec: LmEval, paths: Sequence[Path], engine: Engine, tokens: Tokens, out: Path, *, limit: int | None
+) -> dict[str, Any]:
+    """Each metric's value with its 95% interval, and the number of items. Raises AlborError."""
+    write_task(name, spec, paths, out, limit=limit)
+    evaluate, manager = _lm_eval()
+    model = adapter(engine, tokens)
+    found = evaluate(
+        model=model,
+        tasks=[f"albor_{name}"],
+        task_manager=manager(include_path=str(out), include_defaults=False),
+        bootstrap_iters=1000,
+        log_samples=False,
+    )
+    scores = found["results"][f"albor_{name}"]
+    result: dict[str, Any] = {"problems": int(found["n-samples"][f"albor_{name}"]["effective"])}
+    for metric in METRICS:
+        value, error = scores.get(f"{metric},none"), scores.get(f"{metric}_stderr,none")
+        if value is not None:
+            spread = Z95 * error if isinstance(error, float) else 0.0
+            result[metric] = {"value": float(value), "low": float(value) - spread, "high": float(value) + spread}
+    return result
+
+
+def write_task(name: str, spec: LmEval, paths: Sequence[Path], out: Path, *, limit: int | None = None) -> None:
+    """``NAME.jsonl`` and the YAML by which lm-eval finds it."""
+    out.mkdir(parents=True, exist_ok=True)
+    rows = list(READERS[spec.task](paths))[:limit]
+    data = out / f"{name}.jsonl"
+    data.write_text("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows), encoding="utf-8")
+    task = {
+        "task": f"albor_{name}",
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": str(data.absolute())}},
+        "test_split": "test",
+        "num_fewshot": 0,
+        **(CLOZE if spec.task == "lambada" else MULTIPLE_CHOICE),
+    }
+    (out / f"{name}.yaml").write_text(yaml.safe_dump(task, sort_keys=False), encoding="utf-8")
+
+
+def _arc(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    for row in files.read(paths):
+        question = files.field(row, "question", "ARC")
+        yield {"query": f"Question: {question}\nAnswer:", "choices": row["choices"], "gold": row["gold"]}
+
+
+def _hellaswag(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    """Six lines an item: activity and context, the right ending's number, four endings."""
+    for path in paths:
+        lines = files.read_text(path).splitlines()
+        for start in range(0, len(lines) - 5, 6):
+            query, gold, *choices = lines[start : start + 6]
+            yield {"query": query, "choices": choices, "gold": int(gold)}
+
+
+def _piqa(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    """Beside ``valid.jsonl`` lies ``valid-labels.lst``, a 0 or 1 per line."""
+    labels = paths[0].with_name(f"{paths[0].name.partition('.')[0]}-labels.lst")
+    if not labels.is_file():
+        raise AlborError(
+            f"PIQA's answers are not there: {labels}", "put the labels beside the questions", code="E-DATA"
+        )
+    golds = labels.read_text(encoding="utf-8").split()
+    for row, gold in zip(files.read(paths), golds, strict=True):
+        query = f"Question: {files.field(row, 'goal', 'PIQA')}\nAnswer:"
+        yield {"query": query, "choices": [row["sol1"], row["sol2"]], "gold": int(gold)}
+
+
+def _lambada(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    for row in files.read(paths):
+        yield {"text": files.field(row, "text", "LAMBADA")}
+
+
+READERS = {"arc_easy": _arc, "hellaswag": _hellaswag, "piqa": _piqa, "lambada": _lambada}
+
+
+def _lm_eval() -> tuple[Any, Any]:
+    """lm-eval's evaluator and task manager. Raises AlborError when it is not installed."""
+    try:
+        from lm_eval import simple_evaluate
+        from lm_eval.tasks import TaskManager
+    except ImportError as error:
+        raise AlborError(
+            f"ARC, HellaSwag, PIQA and LAMBADA are measured through lm-eval, which is not installed ({error})",
+            "pip install 'albor[eval]'",
+            code="E-EVAL",
+        ) from None
+    return simple_evaluate, TaskManager
+
+
+def adapter(engine: Engine, tokens: Tokens) -> Any:
+    """Our engine as lm-eval's model; how a context and its continuation become tokens stays lm-eval's affair."""
+    from lm_eval.api.model import TemplateLM
+
+    class AlborLM(TemplateLM):
+        @property
+        def eot_token_id(self) -> int:
+            return tokens.eos_id
+
+        @property
+        def max_length(self) -> int:
+            return engine.context
+
+        def tok_encode(self, string: str, **_: Any) -> list[int]:
+            return tokens.encode(string)
+
+        def _loglikelihood_tokens(self, requests: Any, **_: Any) -> list[tuple[float, bool]]:
+            return engine.loglikelihood([(context, continuation) for _, context, continuation in requests])
+
+        def loglikelihood_rolling(self, requests: Any, **_: Any) -> list[float]:
+            raise NotImplementedError
+
+        def generate_until(self, requests: Any, **_: Any) -> list[str]:
+            raise NotImplementedError
+
+    return AlborLM()

@@ -1,0 +1,93 @@
+"""A model behind an HTTP completions service: OpenAI's ``/completions``, as vLLM, llama.cpp and others have it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any
+
+import requests as http
+
+from albor.errors import AlborError
+from albor.inference.engine import Sampling
+from albor.inference.text import Answer, TextRequest, cut_at
+
+TRIES = 5
+"""Times that a request is made before the service counts as down."""
+BUSY = (408, 429, 500, 502, 503, 504)
+"""Answers after which it is worth asking again."""
+TIMEOUT = 300.0
+"""Seconds to wait for an answer."""
+STOPS = 4
+"""Stop strings that every service takes; the text is cut at all of them here."""
+
+
+class HttpWriter:
+    """Requests to one service, several at a time."""
+
+    def __init__(self, url: str, *, model: str, key_env: str | None = None, at_once: int = 16) -> None:
+        """Raises AlborError when the key's variable is not set."""
+        key = os.environ.get(key_env) if key_env else None
+        if key_env and not key:
+            raise _failed(f"the environment variable {key_env} with its key is not set", "set it: export …")
+        self._url, self._model, self._at_once = f"{url.rstrip('/')}/completions", model, at_once
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+
+    def write(self, requests: Sequence[TextRequest], sampling: Sampling) -> Iterator[tuple[int, Answer]]:
+        """Raises AlborError when the service cannot be reached, refuses, or gives no text."""
+        with http.Session() as session, ThreadPoolExecutor(self._at_once) as pool:
+            session.headers.update(self._headers)
+            asked = {pool.submit(self._ask, session, r, sampling): i for i, r in enumerate(requests)}
+            try:
+                for done in as_completed(asked):
+                    yield asked[done], done.result()
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _ask(self, session: http.Session, request: TextRequest, sampling: Sampling) -> Answer:
+        body: dict[str, Any] = {
+            "model": self._model,
+            "prompt": request.prompt,
+            "max_tokens": request.max_new_tokens or request.max_length or 512,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "seed": request.seed % (1 << 31),
+        }
+        if request.suffix is not None:
+            body["suffix"] = request.suffix
+        if request.stop:
+            body["stop"] = list(request.stop[:STOPS])
+        answer = self._post(session, body)
+        try:
+            content = answer.json()
+            text, usage = content["choices"][0]["text"], content.get("usage") or {}
+            return Answer(cut_at(str(text), request.stop), usage.get("completion_tokens"))
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+            raise _failed(
+                f"its answer has no choices[0].text: {answer.text[:200]}", "is it a completions service?"
+            ) from None
+
+    def _post(self, session: http.Session, body: dict[str, Any]) -> http.Response:
+        cause = ""
+        for attempt in range(TRIES):
+            if attempt:
+                time.sleep(min(2.0**attempt / 2, 10.0))
+            try:
+                answer = session.post(self._url, json=body, timeout=TIMEOUT)
+            except http.RequestException as error:
+                cause = f"{type(error).__name__} at {self._url}"
+                continue
+            if answer.ok:
+                return answer
+            cause = f"it answers {answer.status_code}: {answer.text[:200]}"
+            if answer.status_code not in BUSY:
+                break
+        raise _failed(cause, "check eval.endpoint, eval.endpoint_model and the key; what was answered is kept")
+
+
+def _failed(cause: str, fix: str) -> AlborError:
+    error = AlborError(f"the completions service failed: {cause}", fix, code="E-ENDPOINT")
+    error.exit_code = 1
+    return error

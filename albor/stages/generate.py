@@ -1,0 +1,265 @@
+"""What a model says: completions of benchmark problems, and how likely it finds given texts. Needs no sandbox."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from albor.config.schema.config import Config as Whole
+from albor.config.schema.task import Benchmark, FimExact, Generated, LmEval, Perplexity, Samples, Task
+from albor.runs.files import write_text
+from albor.stages.base import Context, Cost, Facts, Stage
+from albor.stages.pretrain import bytes_per_token
+
+if TYPE_CHECKING:
+    from albor.data.tokenizer import Codec
+    from albor.evals.generation import Job
+    from albor.inference.engine import Engine
+    from albor.inference.text import Writer
+
+EFFICIENCY = 0.1
+"""Share of the speed of training that generation is expected to reach, in arithmetic."""
+LENGTH = 200
+"""Tokens that a completion is expected to take."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Keys of the generate stage alone."""
+
+    name: Literal["generate"] = "generate"
+    """The stage's name."""
+
+
+def chosen(cfg: Whole) -> dict[str, Task]:
+    """The tasks that are not left out."""
+    return {name: spec for name, spec in cfg.task.items() if spec is not None}
+
+
+def inputs(cfg: Whole) -> dict[str, str]:
+    needed = {} if cfg.eval.endpoint else {"model": cfg.eval.of}
+    kinds = {type(spec) for spec in chosen(cfg).values()}
+    if Perplexity in kinds:
+        needed["rows"] = "pack"
+    if FimExact in kinds:
+        needed["documents"] = "prepare"
+    return needed
+
+
+def identity(cfg: Whole) -> dict[str, str]:
+    """What the files of the tasks hold."""
+    from albor.evals import files
+
+    found = {}
+    for name, spec in chosen(cfg).items():
+        if isinstance(spec, (Benchmark, LmEval)) and not isinstance(spec, FimExact):
+            path = files.local(spec, cfg.evals.data_dir)
+            if path is None:
+                assert spec.hub is not None
+                found[f"task.{name}"] = f"{spec.hub.repo}@{spec.hub.revision}"
+            else:
+                found[f"task.{name}"] = files.digest(path) if path.is_file() else "missing"
+    return found
+
+
+def cost(cfg: Whole, given: Mapping[str, Facts]) -> Cost:
+    """Time for the completions, as if each took LENGTH tokens."""
+    from albor.evals import files
+
+    completions = 0
+    for spec in chosen(cfg).values():
+        if isinstance(spec, FimExact):
+            completions += 3 * spec.functions * (cfg.eval.samples or spec.samples)
+        elif isinstance(spec, Benchmark):
+            path = files.local(spec, cfg.evals.data_dir)
+            if path is not None and path.is_file():
+                problems = len(files.read([path]))
+                completions += min(problems, cfg.eval.limit or problems) * (cfg.eval.samples or spec.samples)
+    if not completions or cfg.eval.endpoint:
+        return Cost()
+    flops = 2.0 * cfg.model.num_parameters * completions * LENGTH
+    return Cost(
+        tokens=completions * LENGTH,
+        seconds=flops / (cfg.hardware.peak_flops.float32 * cfg.hardware.mfu * EFFICIENCY),
+        notes=(f"{completions:,} completions",),
+    )
+
+
+def run(cfg: Whole, context: Context) -> Facts:
+    tasks = chosen(cfg)
+    jobs = list(problems_of(cfg, context, tasks))  # a file that is missing is found before anything is computed
+    model = None if cfg.eval.endpoint else load(cfg, context)
+    if model is not None:
+        refuse_lossy(model[1], jobs)
+    facts: dict[str, Any] = {}
+    for name, spec in tasks.items():
+        if isinstance(spec, Perplexity):
+            facts |= perplexity(cfg, context, engine_of(model, name))
+        elif isinstance(spec, Samples):
+            facts |= samples(cfg, context, model, name)
+        elif isinstance(spec, LmEval):
+            facts.setdefault("harness", {})[name] = harness(cfg, context, name, spec, model)
+    if jobs:
+        facts["completions"] = complete(cfg, context, writer_of(cfg, model), jobs)
+    write_text(context.out / "generate.json", json.dumps(facts, indent=1))
+    return facts
+
+
+Loaded = tuple["Engine", "Codec"]
+
+
+def load(cfg: Whole, context: Context) -> Loaded:
+    from albor.data.tokenizer import Codec
+    from albor.inference.device import best_device
+    from albor.inference.torch_engine import TorchEngine
+
+    directory = context.inputs["model"].path
+    engine = TorchEngine.load(directory, device=best_device(), batch_size=cfg.eval.batch_size)
+    return engine, Codec.of_model(directory)
+
+
+def engine_of(model: Loaded | None, task: str) -> Engine:
+    """Raises AlborError when the model is a service."""
+    from albor.errors import AlborError
+
+    if model is None:
+        raise AlborError(
+            f"task {task} asks for probabilities, which a completions service does not give",
+            "leave the task out, or measure a model of albor's or a directory: inputs.model=DIR",
+            code="E-EVAL",
+        )
+    return model[0]
+
+
+def writer_of(cfg: Whole, model: Loaded | None) -> Writer:
+    from albor.inference.http import HttpWriter
+    from albor.inference.text import EngineWriter
+
+    if model is not None:
+        return EngineWriter(*model)
+    wanted = cfg.eval
+    assert wanted.endpoint is not None
+    at_once = {"at_once": wanted.batch_size} if wanted.batch_size else {}
+    return HttpWriter(wanted.endpoint, model=wanted.endpoint_model, key_env=wanted.endpoint_key_env, **at_once)
+
+
+def problems_of(cfg: Whole, context: Context, tasks: Mapping[str, Task]) -> Iterator[Job]:
+    from albor.data import documents
+    from albor.data.parquet import shards
+    from albor.evals import files
+    from albor.evals.generation import Job
+    from albor.evals.tasks import judge_of
+
+    for name, spec in tasks.items():
+        if isinstance(spec, FimExact):
+            paths = shards(context.inputs["documents"].path, "val")
+            rows = [{"text": document.text} for path in paths for document in documents.read(path)]
+        elif isinstance(spec, Generated):
+            rows = files.read(files.locate(name, spec, cfg.evals.data_dir))
+        else:
+            continue
+        by = judge_of(spec, cfg.seed)
+        found = by.problems(rows)[: cfg.eval.limit]
+        yield Job(name, spec, found, cfg.eval.samples or spec.samples, by.stop)
+
+
+def refuse_lossy(codec: Codec, jobs: list[Job]) -> None:
+    """Raises AlborError when the tokenizer does not give back what it reads: such a model scores about nothing."""
+    from albor.errors import AlborError
+
+    for job in jobs:
+        for problem in job.problems[:50]:
+            text = problem.prompt + problem.answer
+            if codec.decode(codec.encode(text)) != text:
+                raise AlborError(
+                    f"the model's tokenizer does not give back problem {problem.id} of {job.name} as it read it",
+                    "one that loses white space cannot write Python; take a byte-level one without a normalizer",
+                    code="E-EVAL",
+                )
+
+
+def perplexity(cfg: Whole, context: Context, engine: Engine) -> Facts:
+    from albor.data.parquet import shards
+    from albor.data.rows import Rows
+    from albor.evals.perplexity import perplexity
+
+    rows = context.inputs["rows"]
+    return perplexity(
+        engine,
+        Rows(shards(rows.path, "val")),
+        limit=cfg.eval.max_rows,
+        bytes_per_token=bytes_per_token(rows.facts),
+        progress=lambda done, total: context.progress(done, total, "rows"),
+    )
+
+
+def samples(cfg: Whole, context: Context, model: Loaded | None, name: str) -> Facts:
+    from albor.evals.samples import complete
+    from albor.inference.engine import Sampling
+
+    engine_of(model, name)
+    assert model is not None
+    wanted = cfg.eval
+    sampling = Sampling(temperature=wanted.temperature, top_p=wanted.top_p)
+    found = complete(*model, wanted.prompts, sampling, max_new_tokens=wanted.max_new_tokens, seed=cfg.seed)
+    write_text(context.out / "samples.jsonl", "".join(f"{json.dumps(sample)}\n" for sample in found))
+    return {"samples": len(found)}
+
+
+def harness(cfg: Whole, context: Context, name: str, spec: LmEval, model: Loaded | None) -> Facts:
+    from albor.evals.files import locate
+    from albor.evals.harness import measure
+
+    engine_of(model, name)
+    assert model is not None
+    paths = locate(name, spec, cfg.evals.data_dir)
+    return measure(name, spec, paths, *model, context.out / "harness", limit=cfg.eval.limit)
+
+
+def complete(cfg: Whole, context: Context, writer: Writer, jobs: list[Job]) -> dict[str, int]:
+    """Completions of every task; what an earlier attempt wrote is kept. Returns how many there are."""
+    from dataclasses import asdict
+
+    from albor.evals import journal
+    from albor.evals.generation import generate
+
+    before, total, counts = 0, sum(job.size for job in jobs), {}
+    for job in jobs:
+        done_before, name = before, job.name
+
+        def progress(done: int, _: int, base: int = done_before, task: str = name) -> None:
+            context.progress(base + done, total, task)
+
+        path = context.work / f"{name}.jsonl"
+        records = generate(job, writer, path, seed=cfg.seed, progress=progress)
+        journal.write(context.out / "generations" / f"{name}.jsonl", records)
+        journal.write(context.out / "problems" / f"{name}.jsonl", [asdict(problem) for problem in job.problems])
+        counts[name] = len(records)
+        before += job.size
+    return counts
+
+
+STAGE = Stage(
+    name="generate",
+    version=1,
+    makes="generations",
+    config=Config,
+    reads=(
+        "task",
+        "evals",
+        "seed",
+        *(
+            f"eval.{key}"
+            for key in ("of", "max_rows", "batch_size", "prompts", "max_new_tokens", "temperature", "top_p")
+        ),
+        *(f"eval.{key}" for key in ("samples", "limit", "endpoint", "endpoint_model", "endpoint_key_env")),
+    ),
+    label=lambda cfg: f"{cfg.model.name}-{cfg.eval.name}",
+    inputs=inputs,
+    identity=identity,
+    cost=cost,
+    run=run,
+    resumable=True,
+)
