@@ -189,11 +189,14 @@ def f(x):
     "6 GiB in 12 processes": """
 import posix, time
 def f(x):
+    ready, tell = posix.pipe()
     for _ in range(12):
         if posix.fork() == 0:
             held = bytearray(512 << 20)
+            posix.write(tell, b"x")
             time.sleep(30)
-    time.sleep(1.5)
+    done = 0
+    while done < 12: done += len(posix.read(ready, 12))
     return 2
 """,
     "memory in no address space": """

@@ -36,7 +36,7 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "replay": ("step",),
     "data": ("split", "row", "rows", "all", "json"),
     "doctor": ("json",),
-    "": ("multirun", "strict", "cfg"),
+    "": ("multirun", "strict", "cfg", "validate_only"),
 }
 """Flags of each verb, beside --config-dir; "" is running a target."""
 
@@ -69,6 +69,7 @@ class Arguments:
     all: bool = False
     once: bool = False
     step: int | None = None
+    validate_only: bool = False
 
 
 class Parser(argparse.ArgumentParser):
@@ -99,6 +100,7 @@ def parser() -> Parser:
     p.add_argument("--all", action="store_true")
     p.add_argument("--once", action="store_true")
     p.add_argument("--step", type=int)
+    p.add_argument("--validate-only", action="store_true")
     return p
 
 

@@ -7,6 +7,7 @@ The data and a task YAML are written out, so that lm-eval's own command measures
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,9 @@ def measure(
         value, error = scores.get(f"{metric},none"), scores.get(f"{metric}_stderr,none")
         if value is not None:
             spread = Z95 * error if isinstance(error, float) else 0.0
-            result[metric] = {"value": float(value), "low": float(value) - spread, "high": float(value) + spread}
+            most = math.inf if metric == "perplexity" else 1.0
+            low, high = max(0.0, value - spread), min(most, value + spread)
+            result[metric] = {"value": float(value), "low": low, "high": high}
     return result
 
 

@@ -142,7 +142,9 @@ class Network:
         counts = (config.num_attention_heads, config.num_key_value_heads, config.num_key_value_heads)
         q, k, v = projected.unflatten(-1, (-1, config.head_dim)).split(counts, dim=2)
         if layer.head_norms is not None:
-            q, k = (_norm(part, scale, config.rms_norm_eps) for part, scale in zip((q, k), layer.head_norms, strict=True))
+            q, k = (
+                _norm(part, scale, config.rms_norm_eps) for part, scale in zip((q, k), layer.head_norms, strict=True)
+            )
         return rotate(q, rotation), rotate(k, rotation), v
 
     def _add_norm(self, x: Tensor, owed: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:

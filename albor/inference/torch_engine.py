@@ -70,9 +70,7 @@ class TorchEngine:
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, list[int]]]:
         for request in requests:
             if not 0 < len(request.prompt) < self.context:
-                raise ValueError(
-                    f"a prompt of {len(request.prompt)} tokens; 1 to {self.context - 1} fit this model"
-                )
+                raise ValueError(f"a prompt of {len(request.prompt)} tokens; 1 to {self.context - 1} fit this model")
         return self._generate(requests, sampling) if requests else iter(())
 
     @torch.inference_mode()
@@ -138,7 +136,9 @@ class TorchEngine:
         """The log-probability of the last ``counts`` tokens of each row, and whether each was the likeliest."""
         hidden = self.network.read(torch.from_numpy(padded([row[:-1] for row in rows], 0)).to(self.device))
         owners = np.repeat(np.arange(len(rows)), counts)
-        places = np.concatenate([np.arange(len(row) - 1 - n, len(row) - 1) for row, n in zip(rows, counts, strict=True)])
+        places = np.concatenate(
+            [np.arange(len(row) - 1 - n, len(row) - 1) for row, n in zip(rows, counts, strict=True)]
+        )
         wanted = np.concatenate([row[-n:] for row, n in zip(rows, counts, strict=True)])
         owner, place, token = (torch.from_numpy(numbers).to(self.device) for numbers in (owners, places, wanted))
         total = torch.zeros(len(rows), device=self.device)

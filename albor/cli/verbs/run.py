@@ -30,6 +30,10 @@ def run(arguments: Arguments) -> int:
 
         return run_sweep(made, arguments)
     plan = made.plan(arguments.overrides)
+    if arguments.validate_only:
+        from albor.cli.benchmarks import validate
+
+        return validate(plan)
     line, code = verdict(plan, strict=arguments.strict)
     show_findings(plan)
     if code:
@@ -70,6 +74,10 @@ def show_finished(directory: Path, run: Manifest) -> None:
     facts = ", ".join(f"{k} {_short(run.facts[k])}" for k in HEADLINES if run.facts.get(k) is not None and k != "page")
     took = human_seconds(run.seconds or 0)
     print(f"      {took}" + (f"; {facts}" if facts else ""), file=sys.stderr, flush=True)
+    if scores := run.facts.get("scores"):
+        from albor.cli.scores import score_table
+
+        print(score_table(scores), file=sys.stderr, flush=True)
 
 
 def _short(value: object) -> str:

@@ -71,7 +71,7 @@ class Executed(Benchmark):
     """Problems whose completions are run."""
 
     seconds: Seconds = 3.0
-    """Wall time that one program may take, its tests included."""
+    """Processor time that one program may take, its tests included; it may last three times as long."""
     memory: Bytes = 1 << 30
     """Memory that one program may take."""
     processes: Positive = 16

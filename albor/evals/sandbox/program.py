@@ -16,7 +16,7 @@ class Limits:
     """What one program may take."""
 
     seconds: float = 3.0
-    """Wall time, its tests included."""
+    """Processor time of all its processes, its tests included; it may last three times as long."""
     memory: int = 1 << 30
     """Bytes of address space of a process, and of memory of all its processes together."""
     disk: int = 32 << 20

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from albor.errors import AlborError
 from albor.evals.sandbox.bubblewrap import INSTALL, Python, command, server, this_python
+from albor.evals.sandbox.inside.server import PATIENCE
 from albor.evals.sandbox.inside.wire import HEAD
 from albor.evals.sandbox.program import Functions, Limits, Program, Verdict, job
 
@@ -64,7 +65,7 @@ class Worker:
     def run(self, program: Program, grace: float = GRACE) -> Verdict | None:
         """The verdict; None when the sandbox did not answer and is gone."""
         data = json.dumps(job(program)).encode()
-        self._line.settimeout(self._sandbox.limits.seconds + grace)
+        self._line.settimeout(PATIENCE * self._sandbox.limits.seconds + grace)
         try:
             self._line.sendall(HEAD.pack(len(data)) + data)
             text = self._answers.readline()

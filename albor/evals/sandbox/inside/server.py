@@ -32,8 +32,10 @@ WARM = (
 # fmt: on
 """What programs import, loaded once."""
 LOOK = 0.1
-"""Seconds between looks at how much memory a job holds."""
-PAGE = os.sysconf("SC_PAGE_SIZE")
+"""Seconds between looks at what a job takes."""
+PATIENCE = 3.0
+"""Times its limit of processor time that a program may last: one that sleeps, or that others keep from running."""
+PAGE, TICKS = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
 LONGEST_ANSWER = 1 << 16
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -82,7 +84,7 @@ def answer(jobs: socket.socket, limits: Mapping[str, Any], *, contained: bool) -
         os._exit(0)
     os.close(writing)
     try:
-        verdict = wait(reading, began + limits["seconds"], limits["memory"])
+        verdict = wait(reading, began, limits)
     finally:
         os.close(reading)
         end_all(contained=contained)
@@ -90,24 +92,32 @@ def answer(jobs: socket.socket, limits: Mapping[str, Any], *, contained: bool) -
     return verdict
 
 
-def wait(reading: int, deadline: float, memory: int) -> Verdict:
+def wait(reading: int, began: float, limits: Mapping[str, Any]) -> Verdict:
+    """The verdict, or that a limit was reached. Time is the processors': another program's load is nobody's fault."""
+    deadline = began + PATIENCE * limits["seconds"]
     while (left := deadline - time.perf_counter()) > 0:
         if select.select([reading], [], [], min(left, LOOK))[0]:
             data = os.read(reading, LONGEST_ANSWER)
             return dict(json.loads(data)) if data else {"status": "crashed", "detail": "its judge was killed"}
-        if held() > memory:
-            return {"status": "crashed", "detail": f"its processes hold more than {memory:,} bytes"}
+        seconds, memory = taken()
+        if memory > limits["memory"]:
+            return {"status": "crashed", "detail": f"its processes hold more than {limits['memory']:,} bytes"}
+        if seconds >= limits["seconds"]:
+            break
     return {"status": "timeout", "detail": ""}
 
 
-def held() -> int:
-    """Bytes of memory in use by all processes but this one; 0 where that cannot be seen."""
-    pages = 0
+def taken() -> tuple[float, int]:
+    """Processor time (seconds) and memory (bytes) of all processes but this one, as far as they can be seen."""
+    ticks = pages = 0
     for pid in processes():
         with contextlib.suppress(OSError, ValueError):
+            # The name in the second field may hold anything.
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += sum(map(int, fields[11:15]))
             resident, shared = Path(f"/proc/{pid}/statm").read_text().split()[1:3]
             pages += int(resident) - int(shared)
-    return pages * PAGE
+    return ticks / TICKS, pages * PAGE
 
 
 def processes() -> list[int]:
