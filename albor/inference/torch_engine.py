@@ -10,7 +10,7 @@ import torch
 
 from albor.inference.batching import Batch
 from albor.inference.device import best_dtype
-from albor.inference.engine import Ids, Request, Sampling, Score
+from albor.inference.engine import Found, Ids, Request, Sampling, Score
 from albor.inference.network import Network
 from albor.inference.slots import Slots, padded
 from albor.models.checkpoint import load_model
@@ -67,16 +67,16 @@ class TorchEngine:
 
     # --- generation ---
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, list[int]]]:
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> Found:
         for request in requests:
             if not 0 < len(request.prompt) < self.context:
-                raise ValueError(
-                    f"a prompt of {len(request.prompt)} tokens; 1 to {self.context - 1} fit this model"
-                )
-        return self._generate(requests, sampling) if requests else iter(())
+                raise ValueError(f"a prompt of {len(request.prompt)} tokens; 1 to {self.context - 1} fit this model")
+        return self._generate(requests, sampling)
 
     @torch.inference_mode()
-    def _generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, list[int]]]:
+    def _generate(self, requests: Sequence[Request], sampling: Sampling) -> Found:
+        if not requests:
+            return
         longest = max(min(self.context, len(r.prompt) + r.max_new_tokens) for r in requests)
         slots, count = self._room(len(requests), -(-longest // ROUND) * ROUND)
         slots.sample(sampling)
@@ -138,7 +138,9 @@ class TorchEngine:
         """The log-probability of the last ``counts`` tokens of each row, and whether each was the likeliest."""
         hidden = self.network.read(torch.from_numpy(padded([row[:-1] for row in rows], 0)).to(self.device))
         owners = np.repeat(np.arange(len(rows)), counts)
-        places = np.concatenate([np.arange(len(row) - 1 - n, len(row) - 1) for row, n in zip(rows, counts, strict=True)])
+        places = np.concatenate(
+            [np.arange(len(row) - 1 - n, len(row) - 1) for row, n in zip(rows, counts, strict=True)]
+        )
         wanted = np.concatenate([row[-n:] for row, n in zip(rows, counts, strict=True)])
         owner, place, token = (torch.from_numpy(numbers).to(self.device) for numbers in (owners, places, wanted))
         total = torch.zeros(len(rows), device=self.device)
