@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,8 +36,8 @@ class Sampling:
     temperature: float = 0.0
     """0 takes the likeliest token each time, the first of several."""
     top_p: float = 1.0
-    """Draw from the fewest tokens whose probabilities reach this sum (Holtzman et al., 2020); of several tokens that are
-    exactly as likely as the last of them, all stay."""
+    """Draw from the fewest tokens whose probabilities reach this sum (Holtzman et al., 2020); of tokens exactly as
+    likely as the last of them, all stay."""
 
     def __post_init__(self) -> None:
         if self.temperature < 0 or not 0 < self.top_p <= 1:
@@ -55,6 +55,8 @@ class Score:
 
 
 Ids = Sequence[int]
+Found = Generator[tuple[int, list[int]], None, None]
+"""Requests' indices and new tokens, as they are finished."""
 
 
 class Engine(Protocol):
@@ -64,7 +66,7 @@ class Engine(Protocol):
     def context(self) -> int:
         """The most tokens that a prompt and its continuation may have together."""
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, list[int]]]:
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> Found:
         """Each request's index and its new tokens, without the end-of-text token, as it finishes.
 
         A continuation follows from its request and the sampling alone, up to rounding: not from the other requests,

@@ -14,7 +14,7 @@ from torch import Tensor
 
 ATTEND = {"BLOCK": 64, "num_warps": 4, "num_stages": 3}
 """Positions read at a time."""
-CHOOSE = {"BLOCK": 4096, "FEW": 1024, "num_warps": 8}
+CHOOSE = {"BLOCK": 4096, "FEW": 2048, "num_warps": 8}
 """Logits read at a time; candidates looked at at a time."""
 SWIGLU = {"BLOCK": 1024, "num_warps": 4}
 LOG2E = 1.4426950408889634
@@ -68,7 +68,7 @@ def swiglu(projected: Tensor) -> Tensor:
 
 @triton.jit
 def _turned(heads, inside, norm, cos, sin, eps, D: tl.constexpr, BLOCK_D: tl.constexpr, NORMED: tl.constexpr):
-    """Heads [R, BLOCK_D] that begin at the pointers ``heads`` [R, 1], normed if asked, turned by their position's angle.
+    """Heads [R, BLOCK_D] that begin at the pointers ``heads`` [R, 1], normed if asked, rotated by their position.
 
     The pair of place d is (d + D/2) mod D, so that no head is cut in two.
     """
@@ -145,8 +145,8 @@ def attend(
     """What one new token per row sees [B, heads·D]; its own key and value are written to the cache.
 
     ``projected`` [B, (heads + 2K)·D] has its queries, keys and values, as yet without norm (``norms``, if any, by
-    ``eps``) and rotation. ``rotation`` is cosines and sines [S, D/2]; ``keys`` and ``values`` are [≥B, K, S, D], of which
-    a row's first ``lengths`` [≥B] positions are read and the next is written.
+    ``eps``) and rotation. ``rotation`` is cosines and sines [S, D/2]; ``keys`` and ``values`` are [≥B, K, S, D], of
+    which a row's first ``lengths`` [≥B] positions are read and the next is written.
     """
     rows, kv_heads, width = projected.shape[0], keys.shape[1], keys.shape[3]
     heads = projected.shape[1] // width - 2 * kv_heads
@@ -194,20 +194,20 @@ def _choose_kernel(logits, uniform, knobs, depths, tokens, out, vocab, BLOCK: tl
     tl.debug_barrier()
     # The smallest depth down to which the sum reaches top_p, by bisection over the bits: those of numbers that are not
     # negative are in their order. A sure model has it at the likeliest, so that is asked first.
-    below, reaching, asked = -1, 0x7F800000, 0
-    if top_p < 1.0:
-        while reaching - below > 1:
-            sums_few = tl.zeros((FEW,), tl.float32)
-            for start in range(0, count, FEW):
-                place = start + tl.arange(0, FEW)
-                depth = tl.load(depths + place, mask=place < count, other=float("inf"))
-                kept = depth.to(tl.int32, bitcast=True) <= asked
-                sums_few += tl.where(kept, tl.exp(-depth), 0.0)
-            if tl.sum(sums_few) >= top_p * whole:
-                reaching = asked
-            else:
-                below = asked
-            asked = below + (reaching - below) // 2
+    reaching = 0x7F800000  # infinity: a top_p of 1 is reached by all
+    below = tl.where(top_p < 1.0, -1, 0x7F800000 - 1)
+    asked = 0
+    while reaching - below > 1:
+        sums_few = tl.zeros((FEW,), tl.float32)
+        for start in range(0, count, FEW):
+            place = start + tl.arange(0, FEW)
+            depth = tl.load(depths + place, mask=place < count, other=float("inf"))
+            kept = depth.to(tl.int32, bitcast=True) <= asked
+            sums_few += tl.where(kept, tl.exp(-depth), 0.0)
+        enough = tl.sum(sums_few) >= top_p * whole
+        reaching = tl.where(enough, asked, reaching)
+        below = tl.where(enough, below, asked)
+        asked = below + (reaching - below) // 2
     sums_few = tl.zeros((FEW,), tl.float32)
     for start in range(0, count, FEW):
         place = start + tl.arange(0, FEW)
@@ -216,7 +216,8 @@ def _choose_kernel(logits, uniform, knobs, depths, tokens, out, vocab, BLOCK: tl
         sums_few += tl.where(kept, tl.exp(-depth), 0.0)
     target = tl.load(uniform + row) * tl.sum(sums_few)
     reached = 0.0
-    first, last = count, 0
+    first = count
+    last = 0
     for start in range(0, count, FEW):
         place = start + tl.arange(0, FEW)
         depth = tl.load(depths + place, mask=place < count, other=float("inf"))

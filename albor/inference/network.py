@@ -12,11 +12,11 @@ from types import ModuleType
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from albor.models.attention import attend
-from albor.models.decoder import Block, Decoder, Linear, RMSNorm, rotary, rotate, stack
+from albor.models.decoder import Block, Decoder, RMSNorm, rotary, rotate, stack
 
 BACKENDS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 """Not cuDNN, which prepares itself for every new length."""
@@ -89,13 +89,14 @@ class Network:
             return attend(q, k, v, None).transpose(1, 2).flatten(2).flatten(0, 1)
 
         with sdpa_kernel(BACKENDS):
-            return self._through(tokens.flatten(), attention).unflatten(0, shape)
+            hidden = self._through(tokens.flatten(), attention)
+        return hidden.view(*shape, -1)
 
     def step(self, tokens: Tensor, cache: Cache, lengths: Tensor, rotation: tuple[Tensor, Tensor], span: int) -> Tensor:
         """Final hidden states [B, H] of one more token [B] for each of the cache's first B rows.
 
-        ``lengths`` [B] says how many positions a row has so far, ``rotation`` all angles [S, D/2]; ``span`` (not read on
-        CUDA) is one more than the longest length.
+        ``lengths`` [B] says how many positions a row has so far, ``rotation`` all angles [S, D/2]; ``span`` (no
+        matter to kernels) is one more than the longest length.
         """
         rows = len(tokens)
 
@@ -122,7 +123,7 @@ class Network:
     def logits(self, hidden: Tensor) -> Tensor:
         """float32 logits [N, V] of hidden states [N, H]."""
         if hidden.is_cuda and hidden.dtype != torch.float32:
-            return torch.mm(hidden, self.embedding.T, out_dtype=torch.float32)  # rounded to bf16, many would be equal
+            return torch.mm(hidden, self.embedding.T, out_dtype=torch.float32)  # in bf16, many would be equal
         return F.linear(hidden, self.embedding).float()
 
     def _through(self, tokens: Tensor, attention: Callable[[int, Layer, Tensor], Tensor]) -> Tensor:
@@ -165,15 +166,14 @@ class Network:
 def _layer(block: Block, dtype: torch.dtype) -> Layer:
     attention, feed_forward = block.self_attn, block.mlp
 
-    def cast(module: Linear | RMSNorm) -> Tensor:
-        return module.weight.detach().to(dtype)
+    def cast(module: nn.Module) -> Tensor:
+        return module.get_parameter("weight").detach().to(dtype)
 
     q_norm, k_norm = attention.q_norm, attention.k_norm
-    normed = isinstance(q_norm, RMSNorm) and isinstance(k_norm, RMSNorm)
     return Layer(
         attention_norm=cast(block.input_layernorm),
         qkv=stack((attention.q_proj, attention.k_proj, attention.v_proj), dtype).detach(),
-        head_norms=(cast(q_norm), cast(k_norm)) if normed else None,
+        head_norms=(cast(q_norm), cast(k_norm)) if isinstance(q_norm, RMSNorm) else None,
         o=cast(attention.o_proj),
         feed_forward_norm=cast(block.post_attention_layernorm),
         gate_up=stack((feed_forward.gate_proj, feed_forward.up_proj), dtype).detach(),

@@ -13,7 +13,7 @@ from albor.inference.network import Network
 from albor.inference.sampling import choose, draws, knobs
 
 Look = Callable[[], tuple[np.ndarray, np.ndarray, np.ndarray]]
-"""Waits for the device, then gives the new tokens that rows have [B], whether they go on [B], and the tokens [B, ≥most]."""
+"""Waits for the device, then tells how many new tokens rows have [B], whether they go on [B], and the tokens [B, T]."""
 
 
 class Slots:
@@ -42,7 +42,7 @@ class Slots:
         self.knobs = numbers(2, dtype=torch.float32)
         self.greedy = True
         self._graphs: dict[tuple[int, bool], torch.cuda.CUDAGraph] = {}
-        self._memory: tuple[int, int] | None = None
+        self._memory = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
 
     def sample(self, sampling: Sampling) -> None:
         """How tokens are drawn from now on."""
@@ -57,8 +57,8 @@ class Slots:
         self.tokens[at] = self._send([request.prompt[-1] for request in requests])
         self.lengths[at] = self._send([len(request.prompt) - 1 for request in requests])
         self.limits[at] = self._send(limits)
-        self.made[at] = 0
-        self.alive[at] = True
+        self.made.index_fill_(0, at, 0)
+        self.alive.index_fill_(0, at, True)
         if not self.greedy:
             table = np.zeros((len(slots), max(limits)), np.float32)
             for row, request, limit in zip(table, requests, limits, strict=True):
@@ -102,7 +102,6 @@ class Slots:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._memory):
             self._step(width, span)
-        self._memory = graph.pool()
         self._graphs[width, self.greedy] = graph
 
     def _step(self, width: int, span: int) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from albor.inference.batching import Batch
 from albor.inference.device import best_dtype
-from albor.inference.engine import Ids, Request, Sampling, Score
+from albor.inference.engine import Found, Ids, Request, Sampling, Score
 from albor.inference.network import Network
 from albor.inference.slots import Slots, padded
 from albor.models.checkpoint import load_model
@@ -67,14 +67,16 @@ class TorchEngine:
 
     # --- generation ---
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, list[int]]]:
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> Found:
         for request in requests:
             if not 0 < len(request.prompt) < self.context:
                 raise ValueError(f"a prompt of {len(request.prompt)} tokens; 1 to {self.context - 1} fit this model")
-        return self._generate(requests, sampling) if requests else iter(())
+        return self._generate(requests, sampling)
 
     @torch.inference_mode()
-    def _generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, list[int]]]:
+    def _generate(self, requests: Sequence[Request], sampling: Sampling) -> Found:
+        if not requests:
+            return
         longest = max(min(self.context, len(r.prompt) + r.max_new_tokens) for r in requests)
         slots, count = self._room(len(requests), -(-longest // ROUND) * ROUND)
         slots.sample(sampling)

@@ -90,12 +90,15 @@ def test_attention_of_one_token(dtype, heads, head_norms) -> None:
         q, k, v = projected[row].double().unflatten(0, (-1, width)).split(counts)
         if norms is not None:
             q, k = normed(q, norms[0]), normed(k, norms[1])
-        turn = cos[length : length + 1].double(), sin[length : length + 1].double()
-        q, k = (rotate(part[None, None].cpu(), tuple(t.cpu() for t in turn))[0, 0].to(DEVICE) for part in (q, k))
+        turn = cos[length : length + 1].double().cpu(), sin[length : length + 1].double().cpu()
+        q, k = (rotate(part[None, None].cpu(), turn)[0, 0].to(DEVICE) for part in (q, k))
         assert_near(keys[row, :, length], k)
         assert torch.equal(values[row, :, length].double(), v)
-        seen = [torch.cat((b[row, :, :length].double(), new[:, None]), 1) for b, new in zip(before, (k, v), strict=True)]
-        expected = F.scaled_dot_product_attention(q[:, None], *seen, enable_gqa=True)
+        all_k, all_v = (
+            torch.cat((cached[row, :, :length].double(), new[:, None]), dim=1)
+            for cached, new in zip(before, (k, v), strict=True)
+        )
+        expected = F.scaled_dot_product_attention(q[:, None], all_k, all_v, enable_gqa=True)
         assert_near(found[row], expected.flatten())
         keys[row, :, length], values[row, :, length] = torch.nan, torch.nan
     for cached, as_before in zip((keys, values), before, strict=True):
@@ -115,8 +118,10 @@ def test_the_whole_network_with_kernels_is_the_one_without(dtype, qk_norm) -> No
         cache = network.empty_cache(4, 12)
         cos, sin = network.rotation(torch.arange(12, device=DEVICE))
         hidden = [network.read(tokens, cache, torch.tensor([2, 0, 1], device=DEVICE)).flatten(0, 1)]
-        for step in range(2):
-            hidden.append(network.step(tokens[:, step], cache, lengths + step, (cos.squeeze(1), sin.squeeze(1)), 10))
+        angles = cos.squeeze(1), sin.squeeze(1)
+        hidden += [network.step(tokens[:, step], cache, lengths + step, angles, 10) for step in range(2)]
         found.append(network.logits(torch.cat(hidden)))
     assert found[0].dtype == found[1].dtype == torch.float32
-    torch.testing.assert_close(*found, rtol=0, atol=(3e-2 if dtype == torch.bfloat16 else 1e-5) * float(found[0].abs().max()))
+    torch.testing.assert_close(
+        *found, rtol=0, atol=(3e-2 if dtype == torch.bfloat16 else 1e-5) * float(found[0].abs().max())
+    )

@@ -27,7 +27,9 @@ def spread(count: int) -> Tensor:
 def test_frequencies_are_the_probabilities(temperature) -> None:
     logits = torch.tensor([0.0, 2.0, 1.0, -1.0, 0.5])
     found = picked(logits.repeat(20_000, 1), spread(20_000), temperature=temperature)
-    torch.testing.assert_close(found.bincount(minlength=5) / 20_000, (logits / temperature).softmax(-1), rtol=0, atol=1e-3)
+    torch.testing.assert_close(
+        found.bincount(minlength=5) / 20_000, (logits / temperature).softmax(-1), rtol=0, atol=1e-3
+    )
 
 
 def test_top_p_keeps_the_fewest_tokens_that_reach_it() -> None:
@@ -86,15 +88,17 @@ def test_the_kernel_draws_the_same_tokens(shape, how) -> None:
                 assert_at_a_boundary(logits[row], float(uniform[row]), temperature, top_p, int(found[row]), name)
 
 
-def assert_at_a_boundary(logits: Tensor, uniform: float, temperature: float, top_p: float, found: int, name: str) -> None:
+def assert_at_a_boundary(
+    logits: Tensor, uniform: float, temperature: float, top_p: float, found: int, name: str
+) -> None:
     """Another token may be drawn only where rounding decides: the same number a little aside would draw it."""
     shares = (logits.double() / temperature).softmax(-1)
-    aside = []
+    aside: list[int] = []
     for p in (top_p - 2e-6, top_p, top_p + 2e-6):
         ordered = shares.sort(descending=True).values
         last = ordered[(ordered.cumsum(0) < p).sum().clamp(max=len(ordered) - 1)] if p < 1 else 0.0
         reached = shares.masked_fill(shares < last * (1 - 1e-9), 0.0).cumsum(0)
-        for u in (uniform - 2e-6, uniform + 2e-6):
-            aside.append(int(torch.searchsorted(reached, max(u, 0.0) * reached[-1], right=True)))
+        targets = torch.tensor([uniform - 2e-6, uniform + 2e-6]).clamp(min=0.0).double() * reached[-1]
+        aside += torch.searchsorted(reached, targets, right=True).tolist()
     assert found in range(min(aside), max(aside) + 1), (name, uniform, found, aside)
     assert shares[found] > 0

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import transformers
 
 from albor.config.schema.model import Model
 from albor.inference.engine import STOP_EVERY, Engine, Request, Sampling
@@ -183,3 +184,18 @@ def test_a_directory_brings_its_end_of_text(model, tmp_path):
     assert outputs(engine, requests(PROMPTS[:1]), GREEDY) == [greedily(model, PROMPTS[0], 12, eos)]
     with pytest.raises(ModelError):
         TorchEngine.load(tmp_path / "nowhere")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("qk_norm", [False, True])
+def test_transformers_generates_the_same(tmp_path, qk_norm):
+    torch.manual_seed(0)
+    model = Decoder(replace(MODEL, qk_norm=qk_norm))
+    save_model(model.config, model.state_dict(), tmp_path, eos_token_id=0, pad_token_id=4)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
+    found = outputs(TorchEngine.load(tmp_path), requests(PROMPTS[:5], 20), GREEDY)
+    for prompt, new in zip(PROMPTS, found, strict=False):
+        ids = torch.tensor([prompt])
+        every = theirs.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=20, do_sample=False)
+        made = every[0, len(prompt) :].tolist()
+        assert new == (made[: made.index(0)] if 0 in made else made)

@@ -29,8 +29,8 @@ BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32}
 
 @contextmanager
 def rounding_as_on_a_device() -> Iterator[None]:
-    """Triton 3.6's interpreter cuts bf16 off, multiplies the bits of bf16 matrices, and loses the carry where fp8 rounds
-    up to a power of two. NumPy 2.4 does not take the bound of a loop, an array of one number there, for a number."""
+    """Triton 3.6's interpreter cuts bf16 off, multiplies the bits of bf16 matrices, and loses the carry where fp8
+    rounds up to a power of two. NumPy 2.4 does not take a loop's bound, an array of one number there, for a number."""
     if not INTERPRETED:
         yield
         return
