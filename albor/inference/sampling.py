@@ -43,9 +43,13 @@ def choose(logits: Tensor, uniform: Tensor, knobs: Tensor) -> Tensor:
     depths = (logits.amax(-1, keepdim=True) - logits) * sharpness
     shares = (-depths.double()).exp()
     if top_p < 1:
-        ordered = depths.sort(dim=-1).values
+        # Tokens of less than (1 - top_p) / V each do not reach 1 - top_p together, so the others reach top_p: only those
+        # need an order.
+        whole = shares.sum(dim=-1, keepdim=True)
+        most = max(1, int((shares >= (1 - top_p) / shares.shape[1] * whole).sum(dim=-1).max()))
+        ordered = depths.topk(most, largest=False).values
         reached = (-ordered.double()).exp().cumsum(dim=-1)
-        last = (reached < top_p * reached[:, -1:]).sum(dim=-1, keepdim=True)
+        last = (reached < top_p * whole).sum(dim=-1, keepdim=True).clamp_(max=most - 1)
         shares = shares.masked_fill(depths > ordered.gather(1, last), 0.0)
     reached = shares.cumsum(dim=-1)
     picked = torch.searchsorted(reached, uniform[:, None] * reached[:, -1:], right=True).squeeze(1)

@@ -1,8 +1,9 @@
 """The decoder: pre-norm RMSNorm, RoPE, grouped-query attention, SwiGLU, no biases, tied embeddings (the Llama layout).
 
 Shapes: B rows, T tokens, H hidden, K key and value heads, D head width, I feed-forward width, V vocabulary. Parameters
-are float32 masters. The residual stream has the computing dtype, and every linear layer casts its master to it: autocast
-would keep the stream in float32, at twice the memory traffic. Inference has a pass of its own over the same weights.
+are float32 masters. The residual stream has the computing dtype, and every linear layer casts its master to it:
+autocast would keep the stream in float32, at twice the memory traffic. Inference has a pass of its own over the same
+weights.
 """
 
 from __future__ import annotations
