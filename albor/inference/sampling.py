@@ -43,8 +43,8 @@ def choose(logits: Tensor, uniform: Tensor, knobs: Tensor) -> Tensor:
     depths = (logits.amax(-1, keepdim=True) - logits) * sharpness
     shares = (-depths.double()).exp()
     if top_p < 1:
-        # Tokens of less than (1 - top_p) / V each do not reach 1 - top_p together, so the others reach top_p: only those
-        # need an order.
+        # Tokens of less than (1 - top_p) / V each do not reach 1 - top_p together, so the others reach top_p: only
+        # those need an order.
         whole = shares.sum(dim=-1, keepdim=True)
         most = max(1, int((shares >= (1 - top_p) / shares.shape[1] * whole).sum(dim=-1).max()))
         ordered = depths.topk(most, largest=False).values
