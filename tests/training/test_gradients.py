@@ -85,8 +85,8 @@ def splits(rows: Rows) -> Iterator[list[Rows]]:
 
 @pytest.mark.contract("C-KERNEL-009", level=3)
 def test_micro_batches_add_up_to_the_batch(measured: list[Measured]) -> None:
-    """Every batch of two to four rows, cut in every way, some labels ignored. A micro-batch's gradient is computed once
-    for all batches that it is part of; each is divided by the labels of its whole step, as the trainer does."""
+    """Every batch of two to four rows, cut in every way, some labels ignored, divided by the labels of the whole step.
+    A micro-batch's gradient is computed once for all batches that it is part of; test_pretrain.py asks the trainer."""
     cuts = [(batch, cut) for batch, rows in enumerate(SUBSETS) for cut in splits(rows) if len(cut) > 1]
     added = torch.zeros(len(cuts), len(SUBSETS))
     for case, (_, cut) in enumerate(cuts):
