@@ -14,7 +14,7 @@ VERBS: dict[str, str] = {
     "validate": "check a target, every point of a sweep (-m), or with no argument every config there is",
     "ls": "groups and their choices",
     "explain": "what a key, a contract or an error code means",
-    "contracts": "what must hold: each contract's level, tests and status; details of C-ID…; what rests on what (--graph)",
+    "contracts": "what must hold: each contract's level, tests and status; details of C-ID…; --graph draws them",
     "fit": "the largest micro-batch, and the accumulation for a number of tokens a step",
     "runs": "the runs in the store",
     "diff": "how two runs differ",

@@ -1,4 +1,4 @@
-"""What rests on what, drawn: as Mermaid, or as SVG in layers (Sugiyama's method: layers, bends, order by neighbours)."""
+"""What rests on what, drawn: as Mermaid, or as SVG in layers (Sugiyama: layers, bends, order by neighbours)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ LONGEST = 44
 """Characters of a title that fit into a box."""
 STYLE = """
 text { font: 11px system-ui, sans-serif; fill: #57606a } .id { font-weight: 600; fill: #1f2328 }
-rect { fill: #f6f8fa; stroke: #8c959f } .level-3 rect { stroke-width: 2 } .level-4 rect { stroke: #1a7f37; stroke-width: 3 }
+rect { fill: #f6f8fa; stroke: #8c959f } .level-3 rect { stroke-width: 2 }
+.level-4 rect { stroke: #1a7f37; stroke-width: 3 }
 path { fill: none; stroke: #8c959f; stroke-width: 1.3 }
 @media (prefers-color-scheme: dark) {
 text { fill: #9da7b3 } .id { fill: #e6edf3 } rect { fill: #161b22; stroke: #6e7681 } .level-4 rect { stroke: #3fb950 }

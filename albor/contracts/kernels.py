@@ -32,7 +32,7 @@ KERNELS: dict[str, Kernel] = {
             formula="0 ≤ KL(top k and tail) ≤ KL(all); equal when k = V",
             level=4,
             needs=("C-KERNEL-001",),
-            history="Top-k probabilities alone do not add up to 1: their sum came out at −0.347 where the KL was positive.",
+            history="Top-k probabilities do not add up to 1; over them alone, the divergence came out at −0.347.",
             where="albor.training.distillation.top_k_kl",
         ),
         Kernel(

@@ -16,8 +16,8 @@ LARGE_MODEL = 100_000_000
     "C-TRAINCFG-001",
     "The data last for the steps, and the warmup fits into them",
     formula="steps_per_epoch = floor(N / (micro_batch · grad_accum · world_size)) ≥ 1; max_steps ≤ epochs · "
-    "steps_per_epoch; warmup < actual = min(max_steps, achievable); warmup/actual ≤ 0.10 and tokens ≥ 10·P are advised; "
-    "lr(warmup) is the peak, lr never rises after it, and its decay ends at actual",
+    "steps_per_epoch; warmup < actual = min(max_steps, achievable); warmup/actual ≤ 0.10 and tokens ≥ 10·P are "
+    "advised. lr(warmup) is the peak, lr never rises after it, and its decay ends at actual",
     history="The original's first 350m run asked for 5,000 steps of 524,288 tokens with one epoch over 22,079 rows. "
     "The data ended at step 43, inside a warmup of 2,000: the learning rate had reached 6.45e-6 of 3e-4.",
     stages=TRAINING,

@@ -1,4 +1,4 @@
-"""Learning from a teacher: Kullback-Leibler divergences at a temperature, mixed with cross-entropy (Hinton et al., 2015).
+"""Learning from a teacher: divergences at a temperature, mixed with cross-entropy (Hinton et al., 2015).
 
 Shapes: N tokens, V vocabulary, k of its ids. Everything is computed in float32 at least, in nats.
 """

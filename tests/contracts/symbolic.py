@@ -101,6 +101,11 @@ def term(value: Any) -> Any:
     return z3.IntVal(value) if isinstance(value, int) else z3.RealVal(str(Fraction(value)))
 
 
+def number(of: Any) -> Any:
+    """A number for functions that are typed for Python's own."""
+    return Number(of)
+
+
 class Truth:
     """A condition; asking whether it holds is a decision."""
 

@@ -70,6 +70,7 @@ def test_specials_have_their_ids_and_the_size_is_exact(codec: Codec, tmp_path: P
     assert (loaded.fim.prefix, loaded.fim.suffix, loaded.fim.middle, loaded.fim.pad) == (1, 2, 3, 4)
 
 
+@pytest.mark.contract("C-KERNEL-006", level=2)
 @given(TEXT)
 def test_every_text_comes_back_and_never_makes_a_control_token(codec: Codec, text: str) -> None:
     ids = codec.encode(text)
@@ -91,7 +92,7 @@ def test_ten_thousand_texts_come_back(codec: Codec) -> None:
     made = [
         *(lambda: chr(draw.randrange(*draw.choice(SCRIPTS))) for _ in range(6)),
         lambda: draw.choice(SPECIAL_TOKENS)[: draw.randint(1, 20)],
-        lambda: draw.choice(["\r\n", "    ", "\t", "\0", "\x85", "\u2028", "\ufeff", "e\u0301", "👩\u200d💻", "def f(x):\n"]),
+        lambda: draw.choice(["\r\n", "    ", "\t", "\0", "\x85", "\u2028", "\ufeff", "e\u0301", "👩\u200d💻"]),
     ]
     texts = ["".join(draw.choice(made)() for _ in range(draw.randint(0, 40))) for _ in range(10_000)]
     for text, batch in zip(texts, codec.encode_batch(texts), strict=True):

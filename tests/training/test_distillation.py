@@ -68,9 +68,8 @@ def test_the_top_k_with_a_tail_are_at_most_the_whole(vocabulary: int, scale: flo
 @pytest.mark.contract("C-KERNEL-002", level=4)
 @pytest.mark.parametrize("buckets", range(1, 13))
 def test_no_divergence_of_buckets_is_negative_at_all(buckets: int) -> None:
-    """For any masses p ≥ 0 and q > 0 in up to 12 buckets, Σ p·ln(p/q) − p + q ≥ 0 in real arithmetic; with Σp = Σq it is
-    the divergence. The solver sees p·ln(q/p) as a number of which it knows only the lemma below, times p: so it proves
-    this for the sum that ``_divergence`` writes down, of as many terms as the top k and the tail have.
+    """For any masses p ≥ 0 and q > 0 in up to 12 buckets, Σ p·ln(p/q) − p + q ≥ 0 in real arithmetic, which is what is
+    summed up; with Σp = Σq = 1 it is the divergence. Of p·ln(q/p), the solver knows only the lemma, times p.
 
     Lemma, not proven here: ln x ≤ x − 1 for x > 0 (ln is concave; x − 1 is its tangent at 1), and 0·ln 0 = 0.
     """
@@ -101,8 +100,8 @@ def distributions(vocabulary: int, least: int) -> list[tuple[int, ...]]:
 @pytest.mark.contract("C-KERNEL-002", level=4)
 @pytest.mark.parametrize("vocabulary", [2, 3, 4])
 def test_every_small_distribution(vocabulary: int) -> None:
-    """What the code gives in float32 is what the formula says, is not negative, and does not exceed the whole, for every
-    teacher and student whose probabilities are twelfths over 2 to 4 tokens (a student's are never 0), and every k."""
+    """What the code gives in float32 is what the formula says, is not negative, and does not exceed the whole: for
+    every teacher and student whose probabilities are twelfths over 2 to 4 tokens (a student's not 0), and every k."""
     pairs = list(itertools.product(distributions(vocabulary, 0), distributions(vocabulary, 1)))
     p, q = (torch.tensor([pair[i] for pair in pairs], dtype=torch.float32) / GRID for i in (0, 1))
     student, teacher = q.log(), p.clamp(min=1e-38).log()
