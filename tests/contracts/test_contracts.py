@@ -283,6 +283,15 @@ def test_nothing_to_validate_on(case) -> None:
             assert bool(CONTRACTS["C-DATA-011"].findings(made)) == fires
 
 
+@pytest.mark.contract("C-DATA-004", level=2)
+@pytest.mark.parametrize("stage", ["pretrain", "eval"])
+def test_inputs_made_with_different_tokenizers(stage: str, case) -> None:
+    for other, fires in (("b", True), ("a", False)):
+        inputs = {"rows": {"tokenizer_sha256": "a"}, "tokenizer": {"tokenizer_sha256": other}}
+        found = [f for f in check_all(case(stage=stage, inputs=inputs)) if f.id == "C-DATA-004"]
+        assert [(f.severity, "rows and tokenizer" in f.message) for f in found] == [("error", True)] * fires
+
+
 @pytest.mark.contract("C-MODEL-004", level=2)
 def test_weights_of_another_shape(case) -> None:
     theirs = {"model_config": {"hidden_size": 192, "vocab_size": 9_000}}
