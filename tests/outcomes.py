@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 
@@ -52,7 +53,7 @@ class Outcomes:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         for name, value in report.user_properties:
             if name == CACHE:
-                test, contract, cases = value  # type: ignore[misc]
+                test, contract, cases = cast(tuple[str, str, int], value)
                 self.cases[test, contract] = cases
                 self.passed[test, contract] += report.when == "call" and report.passed
                 if report.failed:

@@ -53,7 +53,7 @@ class Path:
 
     def possible(self, condition: Any) -> bool:
         """Also when the solver does not know: a way too many proves no less."""
-        return check(*self.facts, condition) != z3.unsat
+        return bool(check(*self.facts, condition) != z3.unsat)
 
 
 EFFORT = 50_000_000

@@ -171,7 +171,6 @@ def test_fires_and_does_not(entry, case) -> None:
     assert (severity, path) not in found(case, contract, holds)
 
 
-@pytest.mark.contract(BREAKS, level=2)
 @pytest.mark.parametrize("entry", [e for e in BREAKS if e[1] == "error"], ids=row)
 def test_allow_lets_an_error_pass_as_a_warning(entry, case) -> None:
     contract, _, path, breaks, _ = entry

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -13,7 +15,7 @@ CASES = 10_000
 
 def by_hand(q: Tensor, k: Tensor, v: Tensor, visible: Tensor) -> Tensor:
     """softmax(q·kᵀ/√d)·v of each head, as many keys and values as queries [B, heads, T, D]."""
-    scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+    scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
     return scores.masked_fill(~visible, -torch.inf).softmax(-1) @ v
 
 
@@ -31,5 +33,5 @@ def test_groups_share_keys_and_values_and_nothing_else(heads: int, groups: int, 
     if masked:  # of each case its own; a token always sees itself
         drawn = torch.rand(CASES, 1, length, length, generator=generator) < 0.5
         mask = visible = (drawn | torch.eye(length, dtype=torch.bool)) & visible
-    repeated = (part.repeat_interleave(heads // groups, dim=1) for part in (k, v))
-    torch.testing.assert_close(attend(q, k, v, mask), by_hand(q, *repeated, visible), rtol=1e-4, atol=1e-5)
+    keys, values = (part.repeat_interleave(heads // groups, dim=1) for part in (k, v))
+    torch.testing.assert_close(attend(q, k, v, mask), by_hand(q, keys, values, visible), rtol=1e-4, atol=1e-5)

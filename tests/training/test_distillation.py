@@ -119,7 +119,7 @@ def divergence(p: tuple[int, ...], q: tuple[int, ...], kept: Sequence[int]) -> f
     """Of the tokens ``kept`` and one bucket of the rest."""
     buckets = [(p[i], q[i]) for i in kept]
     a, b = (GRID - sum(masses) for masses in zip(*buckets, strict=True))
-    return sum(x / GRID * math.log(x / y) for x, y in (*buckets, (a, b)) if x)
+    return math.fsum(x / GRID * math.log(x / y) for x, y in (*buckets, (a, b)) if x)
 
 
 @pytest.mark.contract("C-KERNEL-003", level=3)
