@@ -2,8 +2,9 @@
 
 What is proven, of the functions as they are and not of a copy:
 
-- ``Budget`` and ``Trainer.steps``, in integers, which are exact: for all rows, batches, epochs and budgets of any size.
-- The contract's check: the same, for all warmups and model sizes.
+- ``Budget`` and ``Trainer.steps``, in integers, which are exact: for all rows, batches, epochs and budgets of any size
+  (of ``tokens_per_param``, a float, only what follows from the steps that it comes to).
+- The contract's check: the same, for all warmups and model sizes, and where the rows are not known yet.
 - ``lr_factor``: for all steps, warmups, totals, floors and decay fractions, every schedule, in exact real arithmetic.
   Of the cosine, the solver knows three things that are not proven here: cos 0 = 1, cos π = −1, and that it falls
   strictly between the two (its derivative, −sin, is negative there).
@@ -85,7 +86,8 @@ def test_a_budget_of_tokens_is_rounded_down_to_whole_steps() -> None:
 
 
 @pytest.mark.contract("C-TRAINCFG-001", level=4)
-def test_it_is_refused_exactly_when_its_formula_does_not_hold() -> None:
+@pytest.mark.parametrize("known", [True, False], ids=["rows known", "rows unknown"])
+def test_it_is_refused_exactly_when_its_formula_does_not_hold(known: bool) -> None:
     parameters = z3.Int("parameters")
     trainer = SimpleNamespace(
         steps=lambda seq_len, num_parameters: number(wanted), warmup_steps=number(warmup), epochs=number(epochs),
@@ -93,28 +95,30 @@ def test_it_is_refused_exactly_when_its_formula_does_not_hold() -> None:
     )  # fmt: skip
     cfg: Any = SimpleNamespace(
         trainer=trainer,
-        data=SimpleNamespace(seq_len=number(seq_len), num_sequences=number(rows)),
+        data=SimpleNamespace(seq_len=number(seq_len), num_sequences=number(rows) if known else None),
         model=SimpleNamespace(num_parameters=number(parameters)),
     )
     contract = CONTRACTS["C-TRAINCFG-001"]
     achievable = epochs * floor
-    actual = z3.If(wanted < achievable, wanted, achievable)
+    actual = z3.If(wanted < achievable, wanted, achievable) if known else wanted
+    full = floor >= 1 if known else z3.BoolVal(True)
     rules = {
-        ("error", "trainer.micro_batch_size"): floor < 1,
-        ("error", "trainer.max_steps"): z3.And(floor >= 1, wanted > achievable),
-        ("error", "trainer.warmup_steps"): z3.And(floor >= 1, warmup >= actual),
-        ("warning", "trainer.warmup_steps"): z3.And(floor >= 1, warmup < actual, 10 * warmup > actual),
+        ("error", "trainer.micro_batch_size"): z3.Not(full),
+        ("error", "trainer.max_steps"): z3.And(full, known, wanted > achievable),
+        ("error", "trainer.warmup_steps"): z3.And(full, warmup >= actual),
+        ("warning", "trainer.warmup_steps"): z3.And(full, warmup < actual, 10 * warmup > actual),
     }
     outcomes = set()
     case = Case(cfg, "pretrain", {})
     made = paths(lambda: (case.budget.steps_per_epoch, contract.findings(case)), *bounds, is_floor, parameters >= 1)
     for facts, (per_epoch, findings) in made:
-        prove(facts, term(per_epoch) == floor)
+        if known:
+            prove(facts, term(per_epoch) == floor)
         found = {(f.severity, f.path) for f in findings}
         outcomes |= found
         for finding, rule in rules.items():
             prove(facts, rule if finding in found else z3.Not(rule))
-    assert outcomes >= rules.keys()
+    assert outcomes >= rules.keys() if known else len(outcomes & rules.keys()) == 2
 
 
 t, later, total = z3.Ints("t later total")
@@ -163,6 +167,7 @@ def test_the_learning_rate_peaks_at_the_end_of_the_warmup_and_falls_to_its_end(
     for facts, (now, then, tail) in paths(run, *within, later <= total):
         seen += check(*facts) == z3.sat
         prove(facts, z3.And(now >= 0, now <= 1, then >= 0, then <= 1))
+        prove(facts, z3.Implies(t <= warmup, now * warmup == t))
         prove(facts, z3.Implies(t < warmup, now < 1))
         prove(facts, z3.Implies(t == warmup, now == 1))
         prove(facts, z3.Implies(z3.And(t < later, later <= warmup), now < then))
