@@ -21,11 +21,12 @@ STYLE = """
 text { font: 11px system-ui, sans-serif; fill: #57606a } .id { font-weight: 600; fill: #1f2328 }
 rect { fill: #f6f8fa; stroke: #8c959f } .level-3 rect { stroke-width: 2 }
 .level-4 rect { stroke: #1a7f37; stroke-width: 3 }
-path { fill: none; stroke: #8c959f; stroke-width: 1.3 }
+path { fill: none; stroke: #8c959f; stroke-width: 1.3; marker-end: url(#head) } polygon { fill: #8c959f }
 @media (prefers-color-scheme: dark) {
 text { fill: #9da7b3 } .id { fill: #e6edf3 } rect { fill: #161b22; stroke: #6e7681 } .level-4 rect { stroke: #3fb950 }
-path { stroke: #6e7681 }
+path { stroke: #6e7681 } polygon { fill: #6e7681 }
 }"""
+HEAD = '<marker id="head" refX="7" refY="3" markerWidth="7" markerHeight="6"><polygon points="0 0 7 3 0 6"/></marker>'
 Bends = tuple[str, str, int]
 """An edge from what is needed to what needs it, in a layer between the two."""
 Place = str | Bends
@@ -62,6 +63,7 @@ def svg(rules: Mapping[str, Rule]) -> str:
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" role="img">',
             f"<title>Contracts, from what is needed to what needs it</title><style>{STYLE}</style>",
+            f"<defs>{HEAD}</defs>",
             *(f'<path d="{curve([at[place] for place in edge])}"/>' for edge in edges),
             *(box(rule, *at[name]) for name, rule in rules.items()),
             "</svg>",
