@@ -14,6 +14,7 @@ VERBS: dict[str, str] = {
     "validate": "check a target, every point of a sweep (-m), or with no argument every config there is",
     "ls": "groups and their choices",
     "explain": "what a key, a contract or an error code means",
+    "contracts": "what must hold: each contract's level, tests and status; details of C-ID…; --graph draws them",
     "fit": "the largest micro-batch, and the accumulation for a number of tokens a step",
     "runs": "the runs in the store",
     "diff": "how two runs differ",
@@ -29,6 +30,7 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "plan": ("json", "strict"),
     "validate": ("json", "strict", "multirun"),
     "runs": ("json",),
+    "contracts": ("json", "graph"),
     "fit": ("json", "tokens_per_step"),
     "sample": ("prompt", "max_new_tokens", "temperature", "top_p", "seed"),
     "eval": ("strict",),
@@ -40,7 +42,7 @@ FLAGS: dict[str, tuple[str, ...]] = {
 }
 """Flags of each verb, beside --config-dir; "" is running a target."""
 
-WORDS = ("ls", "explain", "runs", "diff", "sample", "eval", "verify", "monitor", "replay", "data")
+WORDS = ("ls", "explain", "contracts", "runs", "diff", "sample", "eval", "verify", "monitor", "replay", "data")
 """Verbs that take words of their own: a group, a key, a run."""
 
 
@@ -57,6 +59,7 @@ class Arguments:
     strict: bool = False
     json: bool = False
     cfg: str | None = None
+    graph: str | None = None
     tokens_per_step: str | None = None
     prompt: list[str] = field(default_factory=list)
     max_new_tokens: int = 64
@@ -88,6 +91,7 @@ def parser() -> Parser:
     p.add_argument("--strict", action="store_true")
     p.add_argument("--json", action="store_true")
     p.add_argument("--cfg", "-c", choices=("job",))
+    p.add_argument("--graph", choices=("mermaid", "svg"))
     p.add_argument("--tokens-per-step")
     p.add_argument("--prompt", action="append")
     p.add_argument("--max-new-tokens", type=int)

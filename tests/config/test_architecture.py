@@ -139,6 +139,8 @@ LIGHT = (
     ("validate", "stage=pretrain"),
     ("validate", "-m", "stage=pretrain", "optim.lr=1e-3,2e-3"),
     ("explain",),
+    ("contracts",),
+    ("contracts", "--graph", "svg"),
     ("runs",),
     ("fit", "model=350m", "hardware=h200"),
     ("doctor",),
