@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from albor.audit.predictions import PREDICTIONS, Judgment, Material, Prediction
-from albor.audit.predictions.base import PREFIX
+from albor.audit.predictions.base import PREFIX, Verdict
 from albor.config.suggest import nearest
 from albor.errors import AlborError
 from albor.runs.checkpoints import MODEL
@@ -19,7 +19,7 @@ Judged = Sequence[tuple[Prediction, Judgment]]
 
 
 def chosen(words: Sequence[str]) -> list[Prediction]:
-    """The predictions of these ids (``FALSIFY-ALBOR-003``, ``003``, ``3``); all when none is given. Raises AlborError."""
+    """The predictions of these ids (FALSIFY-ALBOR-003, 003 or 3); all when none is given. Raises AlborError."""
     return [find(word) for word in words] or [PREDICTIONS[number] for number in sorted(PREDICTIONS)]
 
 
@@ -63,9 +63,12 @@ def as_json(judged: Judged) -> list[dict[str, Any]]:
 
 
 def counts(judged: Judged) -> str:
-    verdicts = [judgment.verdict for _, judgment in judged]
-    kinds = ("CORROBORATED", "FALSIFIED", "UNTESTED")
-    return ", ".join(f"{verdicts.count(kind)} {kind.lower()}" for kind in kinds)
+    return ", ".join(f"{count} {verdict.lower()}" for verdict, count in tally(judged).items())
+
+
+def tally(judged: Judged) -> dict[str, int]:
+    """Verdict to how many predictions have it."""
+    return {verdict: sum(judgment.verdict == verdict for _, judgment in judged) for verdict in get_args(Verdict)}
 
 
 def markdown(judged: Judged) -> str:
@@ -91,14 +94,13 @@ def page(judged: Judged) -> str:
     """The report as one HTML document that needs nothing else."""
     from albor.report.shell import Tile, document
 
-    kinds = ("CORROBORATED", "FALSIFIED", "UNTESTED")
-    tally = {kind: sum(judgment.verdict == kind for _, judgment in judged) for kind in kinds}
+    first, *others = tally(judged).items()
     return document(
         "falsify.html.j2",
         styles=("card.css",),
         scripts=(),
-        hero=Tile("corroborated", str(tally["CORROBORATED"]), f"of {len(judged)} predictions"),
-        figures=[Tile(kind.lower(), str(tally[kind])) for kind in kinds[1:]],
+        hero=Tile(first[0].lower(), str(first[1]), f"of {len(judged)} predictions"),
+        figures=[Tile(verdict.lower(), str(count)) for verdict, count in others],
         judged=[(prediction, judgment, list(flat(judgment.numbers))) for prediction, judgment in judged],
     )
 
@@ -111,6 +113,6 @@ def flat(numbers: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, st
             yield f"{prefix}{key}", ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def of_lineage(root: Path, lineage: Sequence[Run]) -> Material:
+def of_lineage(root: Path, lineage: Sequence[Run], store: Sequence[Run]) -> Material:
     """What a release is judged on: its own runs, and their evaluations in the store."""
-    return Material(root, lineage, named=True, store=Store(root).runs())
+    return Material(root, lineage, named=True, store=store)

@@ -37,7 +37,7 @@ class Paired:
 
 
 def paired(a: Sequence[float], b: Sequence[float], *, seed: int = 0) -> Paired:
-    """The test on ``a`` and ``b``, of which equal places belong together; the same values and seed give the same result.
+    """The test on ``a`` and ``b``, of which equal places belong together; the same values and seed give the same.
 
     When neither is the larger, every difference could as well have had the other sign. The mean is compared with those
     of 10,000 random choices of signs; it counts as one of them itself, so no probability is 0 (Phipson and Smyth 2010).

@@ -7,6 +7,7 @@ from itertools import combinations
 from pathlib import Path
 
 from albor.audit.predictions.base import Judgment, Material, judged, name, prediction, untested
+from albor.config.location import short
 from albor.contracts.base import TRAINING
 from albor.runs import manifest
 from albor.runs.checkpoints import DIRECTORY, MODEL, numbered
@@ -43,16 +44,15 @@ def determinism(material: Material) -> Judgment:
                 f"; that is their last common step, and the verdict is about it: neither has step {STEP:,} to compare"
             )
         return judged(one == other, text, run=a.manifest.id, step=step, sha256=[one, other])
+    again = short(material.root / AGAIN)
     if not suitable:
         why = f"no run has seed {SEED} and trainer.deterministic=true"
         keys = f"seed={SEED} trainer.deterministic=true trainer.max_steps={STEP} trainer.epochs=100"
-        return untested(
-            why, f"python -m albor stage=pretrain {keys}, and once more with outputs={material.root / AGAIN}"
-        )
+        return untested(why, f"python -m albor stage=pretrain {keys}, and once more with outputs={again}")
     newest = suitable[0]
     words = [word for word in newest.manifest.command.split() if not word.startswith("outputs=")]
     why = f"{name(newest)} was made once: no run of its id lies in another store"
-    return untested(why, f"{' '.join(words)} outputs={material.root / AGAIN}", run=newest.manifest.id)
+    return untested(why, f"{' '.join(words)} outputs={again}", run=newest.manifest.id)
 
 
 def deterministic(run: Run) -> bool:
