@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from albor.audit.item import Unknowable
+from albor.config.schema.data import Data
 from albor.errors import AlborError
-from albor.runs.manifest import Manifest
 from albor.runs.store import Run
 
 if TYPE_CHECKING:
@@ -40,15 +40,7 @@ class Corpus:
     """The artifact of a prepare run."""
 
     run: Run
-
-    @property
-    def manifest(self) -> Manifest:
-        return self.run.manifest
-
-    @property
-    def config(self) -> dict[str, Any]:
-        section: dict[str, Any] = self.manifest.config["data"]
-        return section
+    config: Data
 
     @cached_property
     def sources(self) -> list[SourceRow]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from albor.audit.corpus import Corpus
 from albor.audit.item import Unknowable
@@ -61,7 +61,10 @@ class Facts:
 
     @cached_property
     def corpus(self) -> Corpus:
-        return Corpus(self.upstream("prepare"))
+        return self.corpus_of(self.upstream("prepare"))
+
+    def corpus_of(self, run: Run) -> Corpus:
+        return Corpus(run, self.config(run).data)
 
     @cached_property
     def log(self) -> Log:
@@ -99,12 +102,15 @@ class Facts:
 
     @cached_property
     def model_checks(self) -> list[Check]:
-        """What `albor verify` says of the artifact. Raises Unknowable when it has no weights."""
+        """What `albor verify` says of the artifact. Raises AlborError when it has no weights that can be read."""
+        from safetensors import SafetensorError
+
         from albor.training.checkpoint.verify import verify_model
 
-        if not (self.run.artifact / checkpoints.MODEL).exists():
-            raise AlborError(f"{checkpoints.MODEL} is missing", "build the run again")
-        return list(verify_model(self.run.artifact, self.run.manifest.config, {}))
+        try:
+            return list(verify_model(self.run.artifact, self.run.manifest.config, {}))
+        except (SafetensorError, FileNotFoundError) as error:
+            raise AlborError(f"{checkpoints.MODEL}: {error}", "build the run again") from None
 
     @property
     def checkpoints(self) -> list[Path]:
@@ -113,17 +119,17 @@ class Facts:
 
     # --- configs ---
 
-    @cached_property
-    def configs(self) -> dict[str, tuple[Config | None, list[Problem]]]:
-        """Run id to the config as this albor reads it, and the problems that it has with it."""
-        return {run.manifest.id: structured(run.manifest) for run in self.lineage}
-
     def config(self, run: Run) -> Config:
-        """Raises Unknowable when this albor cannot read it."""
-        config, problems = self.configs[run.manifest.id]
+        """What a run was made with. Raises Unknowable when this albor cannot read it."""
+        config, problems = structured(run.manifest)
         if config is None:
             raise Unknowable(f"the config of {run.directory.name} is not one of this albor's: {problems[0].cause}")
         return config
+
+    @property
+    def settings(self) -> Config:
+        """What the model was trained with."""
+        return self.config(self.training)
 
     def case(self, run: Run) -> Case:
         """What contracts look at: the run's config and what its inputs say of themselves."""
@@ -164,6 +170,13 @@ class Facts:
         from albor.audit import falsify
 
         return falsify.judge(falsify.chosen(()), falsify.of_lineage(self.root, self.lineage, self.store))
+
+
+def fact(run: Run, key: str) -> Any:
+    """What a run says of what it made. Raises Unknowable when it does not say it."""
+    if run.manifest.facts.get(key) is None:
+        raise Unknowable(f"{run.directory.name} does not say its {key}")
+    return run.manifest.facts[key]
 
 
 def structured(run: Manifest) -> tuple[Config | None, list[Problem]]:

@@ -46,7 +46,7 @@ def is_pickle(path: Path) -> bool:
         return True
     with path.open("rb") as file:
         head = file.read(4)
-    if head[:2] == b"PK":
+    if head[:2] == b"PK" and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith(".pkl") for name in archive.namelist())
     return PICKLED.match(head) is not None

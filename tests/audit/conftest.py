@@ -1,4 +1,4 @@
-"""A small store with everything that an audit looks at: trained twice apart, in a repository, searched for a benchmark."""
+"""A small store with all that an audit looks at: trained twice apart, in a repository, searched for a benchmark."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ TRAINED = (
     "model.vocab_size=512",
     "trainer.deterministic=true",
     "trainer.max_steps=240",
+    "trainer.micro_batch_size=8",
+    "trainer.epochs=4",
     "trainer.warmup_steps=10",
     "trainer.val_every=80",
     "trainer.save_every=120",

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from albor.audit.corpus import read_json
-from albor.audit.facts import Facts
+from albor.audit.facts import Facts, fact
 from albor.audit.item import Outcome, beside, holds, item, listed, unknown
 from albor.config.schema.data import PERMISSIVE
+from albor.config.schema.sources import HubSource, MixSource, PypiSource, Source, StdlibSource
 
 if TYPE_CHECKING:
     from albor.data.card import SourceRow
@@ -64,24 +65,24 @@ def licences_open(facts: Facts) -> Outcome:
 
 @item("A-DATA-04", "Every source is pinned", severity="major")
 def pinned(facts: Facts) -> Outcome:
-    found = list(pins(facts.corpus.config["source"], facts.corpus.manifest.identity))
+    found = list(pins(facts.corpus.config.source, facts.corpus.run.manifest.identity))
     bad = [text for good, text in found if not good]
     return holds(not bad, listed(bad or [text for _, text in found]))
 
 
-def pins(source: dict[str, Any], identity: dict[str, str], part: str = "") -> Iterator[tuple[bool, str]]:
+def pins(source: Source, identity: Mapping[str, str], part: str = "") -> Iterator[tuple[bool, str]]:
     """Whether each source's content is fixed, and by what."""
-    kind, title = source["kind"], part.rstrip(".") or source["kind"]
-    if kind == "mix":
-        for name, inner in source["parts"].items():
-            yield from pins(inner["source"], identity, f"{name}.")
-    elif kind == "pypi":
-        loose = [name for name, archive in source["packages"].items() if not SHA256.fullmatch(archive["sha256"])]
-        count = f"{title}: {len(source['packages']):,} archives by SHA-256"
+    title = part.rstrip(".") or source.kind
+    if isinstance(source, MixSource):
+        for name, inner in source.parts.items():
+            yield from pins(inner.source, identity, f"{name}.")
+    elif isinstance(source, PypiSource):
+        loose = [name for name, archive in source.packages.items() if not SHA256.fullmatch(archive.sha256)]
+        count = f"{title}: {len(source.packages):,} archives by SHA-256"
         yield not loose, f"{title}: {', '.join(loose)} without SHA-256" if loose else count
-    elif kind == "hub":
-        yield COMMIT.fullmatch(source["revision"]) is not None, f"{title}: revision {source['revision']}"
-    elif kind == "stdlib":
+    elif isinstance(source, HubSource):
+        yield COMMIT.fullmatch(source.revision) is not None, f"{title}: revision {source.revision}"
+    elif isinstance(source, StdlibSource):
         version = identity.get(f"{part}python")
         yield version is not None, f"{title}: the library of Python {version}"
     else:
@@ -101,7 +102,7 @@ def documents_hashed(facts: Facts) -> Outcome:
 @item("A-DATA-06", "Documents with secrets were dropped", severity="critical")
 def secrets_filter(facts: Facts) -> Outcome:
     step = facts.corpus.step("secrets")
-    on = bool(facts.corpus.config["filters"]["secrets"])
+    on = facts.corpus.config.filters.secrets
     state = (
         f"{step.taken - step.kept:,} of {step.taken:,} documents dropped" if on else "data.filters.secrets was false"
     )
@@ -118,10 +119,10 @@ def secrets_left(facts: Facts) -> Outcome:
 
 @item("A-DATA-08", "The documents were searched for benchmarks", severity="major")
 def benchmarks_searched(facts: Facts) -> Outcome:
-    names = facts.corpus.manifest.facts.get("benchmarks") or []
+    names = facts.corpus.run.manifest.facts.get("benchmarks") or []
     if not names:
         return holds(False, "for none: evals.data_dir was not set")
-    step, files = facts.corpus.step("benchmarks"), facts.corpus.manifest.identity.get("benchmarks", "not recorded")
+    step, files = facts.corpus.step("benchmarks"), facts.corpus.run.manifest.identity.get("benchmarks", "not recorded")
     dropped = f"{step.taken - step.kept:,} of {step.taken:,} documents dropped"
     return holds(True, f"{', '.join(names)} (files {files[:12]}): {dropped}")
 
@@ -132,7 +133,7 @@ def measured_searched(facts: Facts) -> Outcome:
     measured = sorted(tasks.difference(NOT_BENCHMARKS))
     if not measured:
         return beside("no evaluation of this model has measured a benchmark")
-    searched = {plain(name) for name in facts.corpus.manifest.facts.get("benchmarks") or []}
+    searched = {plain(name) for name in facts.corpus.run.manifest.facts.get("benchmarks") or []}
     bad = [name for name in measured if plain(name) not in searched]
     return holds(not bad, f"measured: {', '.join(measured)}" + (f"; not searched for: {', '.join(bad)}" if bad else ""))
 
@@ -167,13 +168,13 @@ def documents_apart(facts: Facts) -> Outcome:
 
 @item("A-DATA-12", "Every document is accounted for", severity="major")
 def accounted(facts: Facts) -> Outcome:
-    steps, recorded = list(facts.corpus.steps.values()), facts.corpus.manifest.facts
+    steps, documents = list(facts.corpus.steps.values()), fact(facts.corpus.run, "documents")
     if not steps:
         return unknown("steps.json is empty")
     wrong = [step.name for step in steps if step.taken != step.kept + sum(step.rejected.values())]
     wrong += [b.name for a, b in pairwise(steps) if a.kept != b.taken]
     left = sum(row.documents for row in facts.corpus.sources)
-    if steps[-1].kept != left or sum(recorded["documents"].values()) != left:
+    if steps[-1].kept != left or sum(documents.values()) != left:
         wrong.append("the last step")
     text = f"{steps[0].taken:,} read, {steps[0].taken - left:,} rejected with a reason, {left:,} left"
     if wrong:
@@ -183,19 +184,19 @@ def accounted(facts: Facts) -> Outcome:
 
 @item("A-DATA-13", "Documents are held out", severity="critical")
 def held_out(facts: Facts) -> Outcome:
-    documents = facts.corpus.manifest.facts["documents"]
-    rows = facts.upstream("pack").manifest.facts
-    text = f"{documents['val']:,} of {sum(documents.values()):,} documents, {rows['val_sequences']:,} rows"
-    return holds(documents["val"] > 0 and rows["val_sequences"] > 0, text)
+    documents = fact(facts.corpus.run, "documents")
+    rows = fact(facts.upstream("pack"), "val_sequences")
+    text = f"{documents['val']:,} of {sum(documents.values()):,} documents, {rows:,} rows"
+    return holds(documents["val"] > 0 and rows > 0, text)
 
 
 @item("A-DATA-14", "Near duplicates were dropped", severity="minor")
 def near_duplicates(facts: Facts) -> Outcome:
-    dedup, step = facts.corpus.config["dedup"], facts.corpus.step("near")
-    if not dedup["near"]:
+    dedup, step = facts.corpus.config.dedup, facts.corpus.step("near")
+    if not dedup.near:
         return holds(False, "data.dedup.near was false: only exact duplicates went")
     return holds(
-        True, f"{step.taken - step.kept:,} of {step.taken:,} documents, at a similarity of {dedup['threshold']:g}"
+        True, f"{step.taken - step.kept:,} of {step.taken:,} documents, at a similarity of {dedup.threshold:g}"
     )
 
 
@@ -207,7 +208,8 @@ def provenance_page(facts: Facts) -> Outcome:
     run = facts.upstream("pack")
     card = DataCard.from_json(read_json(run.artifact / "card.json"))
     page = (run.artifact / "PROVENANCE.md").read_text(encoding="utf-8")
-    other = [shard.file for shard in card.shards if run.manifest.files[shard.file].sha256 != shard.sha256]
+    hashes = {name: known.sha256 for name, known in run.manifest.files.items()}
+    other = [shard.file for shard in card.shards if shard.sha256 != hashes.get(shard.file)]
     lines = len(page.splitlines())
     if page != provenance(card):
         return holds(False, f"PROVENANCE.md ({lines:,} lines) is not what its card.json gives")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from albor.audit.corpus import Corpus
-from albor.audit.facts import Facts
+from albor.audit.facts import Facts, fact
 from albor.audit.item import Outcome, Unknowable, beside, holds, item, unknown
 from albor.contracts import CONTRACTS
 from albor.contracts.alerts import LOSS_SPREAD
@@ -56,13 +56,13 @@ def documents_of(facts: Facts, evaluation: Run) -> Corpus:
     made = facts.maker(rows, documents) if rows and documents else None
     if made is None or made.manifest.stage != "prepare":
         raise Unknowable("the documents behind the evaluation's rows are not there any more")
-    return Corpus(made)
+    return facts.corpus_of(made)
 
 
 @item("A-EVAL-04", "The model is better than an untrained one", severity="critical")
 def better(facts: Facts) -> Outcome:
-    measured = facts.evaluation.manifest.facts["val_loss"]
-    start = math.log(facts.config(facts.training).model.vocab_size)
+    measured = fact(facts.evaluation, "val_loss")
+    start = math.log(facts.settings.model.vocab_size)
     text = f"{measured:.4f} nats a token (perplexity {math.exp(measured):,.2f}); untrained {start:.4f}"
     return holds(measured < start, text)
 
@@ -75,7 +75,7 @@ def criterion(facts: Facts, number: int) -> Outcome:
     series = losses(run.directory / METRICS)
     if len(series) < 2:
         return unknown(f"{len(series)} losses were logged")
-    found = list(convergence(series, run.manifest.config["trainer"]["warmup_steps"]))
+    found = list(convergence(series, facts.settings.trainer.warmup_steps))
     if number >= len(found):
         return unknown("no loss was logged after the warmup")
     if number == TREND and len(series) < FEWEST:
@@ -100,11 +100,11 @@ def spikes(facts: Facts) -> Outcome:
 
 @item("A-EVAL-08", "Training began at the loss of a model that knows nothing", severity="major")
 def beginning(facts: Facts) -> Outcome:
-    if facts.training.manifest.config["init_from"]:
+    if facts.settings.init_from:
         return beside("training began from other weights")
     found, start = (
         facts.training.manifest.facts.get("initial_val_loss"),
-        math.log(facts.config(facts.training).model.vocab_size),
+        math.log(facts.settings.model.vocab_size),
     )
     if found is None:
         return unknown("no validation before the first step is recorded")
@@ -124,7 +124,7 @@ def overfitted(facts: Facts) -> Outcome:
 
 @item("A-EVAL-10", "Evaluation and training agree", severity="minor")
 def agree(facts: Facts) -> Outcome:
-    measured, trained = facts.evaluation.manifest.facts["val_loss"], facts.training.manifest.facts.get("val_loss")
+    measured, trained = fact(facts.evaluation, "val_loss"), facts.training.manifest.facts.get("val_loss")
     if trained is None:
         return unknown("training recorded no validation")
     text = f"{measured:.4f} nats evaluated, {trained:.4f} at the end of training; within {APART:.0%}"
@@ -133,7 +133,7 @@ def agree(facts: Facts) -> Outcome:
 
 @item("A-EVAL-11", "The evaluation measured enough", severity="minor")
 def enough(facts: Facts) -> Outcome:
-    count = facts.evaluation.manifest.facts["val_tokens"]
+    count = fact(facts.evaluation, "val_tokens")
     return holds(count >= TOKENS, f"{count:,} tokens; at least {TOKENS:,}")
 
 

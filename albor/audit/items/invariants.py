@@ -90,10 +90,9 @@ def same_keys(a: object, b: object) -> bool:
 
 @item("A-INV-04", "Every recorded config is one that this albor reads", severity="major")
 def readable(facts: Facts) -> Outcome:
-    bad = [
-        f"{id_}: {problems[0].path}: {problems[0].cause}" for id_, (_, problems) in facts.configs.items() if problems
-    ]
-    return holds(not bad, listed(bad) or f"{len(facts.configs)} configs, without a problem")
+    found = {run.manifest.stage: structured(run.manifest)[1] for run in facts.lineage}
+    bad = [f"{stage}: {problems[0].path}: {problems[0].cause}" for stage, problems in found.items() if problems]
+    return holds(not bad, listed(bad) or f"{len(found)} configs, without a problem")
 
 
 @item("A-INV-05", "Every contract holds for the recorded configs", severity="critical")
@@ -136,7 +135,7 @@ def tokenizer(facts: Facts) -> Outcome:
     hashes = {run.manifest.stage: run.manifest.facts.get("tokenizer_sha256") for run in runs}
     kept = facts.run.manifest.files.get("tokenizer.json")
     hashes["artifact"] = kept.sha256 if kept else None
-    sizes = {run.manifest.facts.get("vocab_size") for run in runs} | {facts.config(facts.training).model.vocab_size}
+    sizes = {run.manifest.facts.get("vocab_size") for run in runs} | {facts.settings.model.vocab_size}
     same = len(set(hashes.values())) == 1 and None not in hashes.values() and len(sizes) == 1
     shown = ", ".join(f"{what} {str(sha)[:12]}" for what, sha in hashes.items())
     return holds(same, f"tokenizer.json: {shown}; vocabulary {', '.join(f'{size:,}' for size in sizes if size)}")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from albor.audit.corpus import read_json
 from albor.audit.facts import Facts
 from albor.audit.item import Outcome, beside, holds, item, listed
 from albor.runs.checkpoints import STATE
@@ -92,9 +92,9 @@ def seed(facts: Facts) -> Outcome:
 
 @item("A-REP-09", "Training repeats its bits", severity="minor")
 def deterministic(facts: Facts) -> Outcome:
-    trainer = facts.training.manifest.config["trainer"]
-    text = f"trainer.deterministic={str(trainer['deterministic']).lower()} on {trainer['accelerator']}"
-    return holds(trainer["deterministic"] or trainer["accelerator"] == "cpu", text)
+    trainer = facts.settings.trainer
+    text = f"trainer.deterministic={str(trainer.deterministic).lower()} on {trainer.accelerator}"
+    return holds(trainer.deterministic or trainer.accelerator == "cpu", text)
 
 
 def recorded(facts: Facts, key: str, what: str) -> Outcome:
@@ -133,7 +133,7 @@ def environment(facts: Facts) -> Outcome:
 def skipped(facts: Facts) -> Outcome:
     alerts = {entry.get("step") for entry in facts.log.entries if entry.get("alert") == NON_FINITE}
     dumped = len(list((facts.training.directory / NON_FINITE).glob("*.safetensors")))
-    states = [json.loads((path / STATE).read_text(encoding="utf-8")) for path in facts.checkpoints[:1]]
+    states = [read_json(path / STATE) for path in facts.checkpoints[:1]]
     counted = max((int(state.get("recorder", {}).get("non_finite", 0)) for state in states), default=0)
     text = f"{len(alerts)} alerts, {dumped} batches kept, {counted} counted by the newest checkpoint"
     return holds(not (alerts or dumped or counted), text)
@@ -147,11 +147,11 @@ def finite(facts: Facts) -> Outcome:
 
 @item("A-REP-16", "What was trained again came to the same", severity="major")
 def again(facts: Facts) -> Outcome:
-    log, trainer = facts.log, facts.training.manifest.config["trainer"]
+    log, trainer = facts.log, facts.settings.trainer
     if not log.repeated:
         return beside("no step was trained twice")
     differing = list(log.differing())
-    if differing and trainer["accelerator"] == "cuda" and not trainer["deterministic"]:
+    if differing and trainer.accelerator == "cuda" and not trainer.deterministic:
         return beside(f"{log.repeated:,} steps, on a GPU without trainer.deterministic=true: bits may differ")
     resumes = ", ".join(f"from {a:,} back to {b:,}" for a, b in log.rewinds[:3])
     text = f"{log.repeated:,} steps after {len(log.rewinds)} resumes ({resumes})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 
-from albor.audit.facts import Facts
+from albor.audit.facts import Facts, fact
 from albor.audit.item import Outcome, holds, item, unknown
 from albor.config.units import human_bytes
 from albor.runs import checkpoints
@@ -23,24 +23,19 @@ LEFTOVERS = (".writing-*", ".removing-*", f"*{checkpoints.REPLACED}")
 
 @item("A-WASTE-01", "The device was seldom idle", severity="minor")
 def idle(facts: Facts) -> Outcome:
-    made = facts.training.manifest.facts
-    seconds, speed = made.get("seconds"), made.get("tokens_per_second")
-    if not seconds or not speed:
-        return unknown("the run recorded no time, or was too short for a speed")
-    share = max(0.0, 1 - made["tokens"] / speed / seconds)
+    tokens, seconds, speed = (fact(facts.training, key) for key in ("tokens", "seconds", "tokens_per_second"))
+    share = max(0.0, 1 - tokens / speed / seconds)
     text = f"{share:.1%} of {seconds:,.0f} s outside steps at the usual {speed:,.0f} tokens/s; at most {IDLE:.0%}"
     return holds(share <= IDLE, text)
 
 
 @item("A-WASTE-02", "The device did what was expected of it", severity="minor")
 def mfu(facts: Facts) -> Outcome:
-    values, hardware = facts.log.values("mfu"), facts.training.manifest.config["hardware"]
+    values, hardware = facts.log.values("mfu"), facts.settings.hardware
     if not values:
         return unknown("no MFU was logged: the peak of the device is not known")
-    median, expected = statistics.median(values), hardware["mfu"]
-    text = (
-        f"median MFU {median:.1%}, {hardware['name']} is expected to reach {expected:.0%}; at least {MFU:.0%} of that"
-    )
+    median, expected = statistics.median(values), hardware.mfu
+    text = f"median MFU {median:.1%}, {hardware.name} is expected to reach {expected:.0%}; at least {MFU:.0%} of that"
     return holds(median >= MFU * expected, text)
 
 
@@ -52,9 +47,9 @@ def repeated(facts: Facts) -> Outcome:
 
 @item("A-WASTE-04", "No superseded checkpoint takes up disk", severity="minor")
 def superseded(facts: Facts) -> Outcome:
-    trainer = facts.training.manifest.config["trainer"]
+    trainer = facts.settings.trainer
     place = facts.training.directory / checkpoints.DIRECTORY
-    allowed = trainer["keep_last"] + trainer["keep_best"]
+    allowed = trainer.keep_last + trainer.keep_best
     left = [path for pattern in LEFTOVERS for path in place.glob(pattern)]
     size = sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
     text = f"{len(facts.checkpoints)} checkpoints, {human_bytes(size)}; {allowed} are to be kept"
@@ -64,17 +59,15 @@ def superseded(facts: Facts) -> Outcome:
 
 @item("A-WASTE-05", "Rows are full", severity="minor")
 def fill(facts: Facts) -> Outcome:
-    share = facts.upstream("pack").manifest.facts.get("fill")
-    if share is None:
-        return unknown("the rows do not say how full they are")
+    share = fact(facts.upstream("pack"), "fill")
     return holds(share >= FILL, f"{share:.2%} of the training rows' tokens are text; at least {FILL:.0%}")
 
 
 @item("A-WASTE-06", "The data were not read too often", severity="minor")
 def epochs(facts: Facts) -> Outcome:
-    budget, made = facts.case(facts.training).budget, facts.training.manifest.facts
+    budget, steps = facts.case(facts.training).budget, fact(facts.training, "steps")
     if not budget.num_sequences:
         return unknown("the number of training rows is not known")
-    passes = made["steps"] * budget.sequences_per_step / budget.num_sequences
+    passes = steps * budget.sequences_per_step / budget.num_sequences
     text = f"{passes:.2f} passes over {budget.num_sequences:,} rows; at most {EPOCHS}"
     return holds(passes <= EPOCHS, text)

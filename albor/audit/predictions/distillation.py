@@ -36,20 +36,20 @@ def distillation(material: Material) -> Judgment:
         if base is None:
             why = f"{name(run)} did not start from a base model, so there is none to beat"
             continue
-        sides = [material.evaluations(model) for model in (run.manifest.id, base.id)]
-        if not all(sides):
+        after, before = (material.evaluations(model) for model in (run.manifest.id, base.id))
+        if not after or not before:
             why = f"{name(run)} or its base {base.id} is not evaluated"
             continue
-        return compared(run, sides[0][0], sides[1][0], command)
+        return compared(run, after, before, command)
     return untested(why, command)
 
 
-def compared(run: Run, after: Run, before: Run, command: str) -> Judgment:
+def compared(run: Run, after: list[Run], before: list[Run], command: str) -> Judgment:
     from albor.evals.paired import paired
 
     parts, numbers, holds, missing = [], {}, True, []
     for title, (file, key, sign) in MEASURES.items():
-        ours, theirs = (values(evaluation.artifact / file, key) for evaluation in (after, before))
+        (ours, by), (theirs, base_by) = (newest(found, file, key) for found in (after, before))
         common = sorted(ours.keys() & theirs.keys())
         if len(common) < 2:
             missing.append(f"{title} ({file} of both evaluations)")
@@ -59,13 +59,21 @@ def compared(run: Run, after: Run, before: Run, command: str) -> Judgment:
         holds &= better
         parts.append(
             f"{title} {sign * found.mean:+.4f} (95%: better by {found.low:.4f} to {found.high:.4f}), "
-            f"p = {found.greater:.4f} over {found.count:,} items"
+            f"p = {found.greater:.4f} over {found.count:,} items of {by} and {base_by}"
         )
         numbers[title] = asdict(found)
-    text = f"{name(run)} against its base, {name(after)} and {name(before)}: {'; '.join(parts) or 'nothing to pair'}"
+    text = f"{name(run)} against its base: {'; '.join(parts) or 'nothing to pair'}"
     if missing and holds:
         return untested(f"{text}; missing: {', '.join(missing)}", command, run=run.manifest.id, **numbers)
-    return judged(holds, text, run=run.manifest.id, evaluations=[after.manifest.id, before.manifest.id], **numbers)
+    return judged(holds, text, run=run.manifest.id, **numbers)
+
+
+def newest(evaluations: list[Run], file: str, key: str) -> tuple[dict[str, float], str]:
+    """Item to value of the newest evaluation that wrote them, and what it is called; empty when none did."""
+    for run in evaluations:
+        if found := values(run.artifact / file, key):
+            return found, name(run)
+    return {}, ""
 
 
 def values(path: Path, key: str) -> dict[str, float]:
