@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from albor.audit.corpus import Corpus
 from albor.audit.item import Unknowable
 from albor.audit.log import Log
+from albor.audit.predictions import Material
 from albor.config.problems import Problem
 from albor.config.schema.config import Config
 from albor.config.sections import Structurer
@@ -25,7 +26,6 @@ from albor.runs.store import Run, Store
 from albor.stages import base as stages
 
 if TYPE_CHECKING:
-    from albor.audit.falsify import Judged
     from albor.training.checkpoint.verify import Check
 
 MODEL = "model"
@@ -164,12 +164,10 @@ class Facts:
             raise Unknowable("no evaluation has measured its perplexity")
         return found
 
-    @cached_property
-    def judged(self) -> Judged:
-        """The predictions, judged on the lineage's own runs."""
-        from albor.audit import falsify
-
-        return falsify.judge(falsify.chosen(()), falsify.of_lineage(self.root, self.lineage, self.store))
+    @property
+    def material(self) -> Material:
+        """What predictions are judged on: the lineage's own runs, and their evaluations in the store."""
+        return Material(self.root, self.lineage, named=True, store=self.store)
 
 
 def fact(run: Run, key: str) -> Any:

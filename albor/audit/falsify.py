@@ -13,7 +13,7 @@ from albor.config.suggest import nearest
 from albor.errors import AlborError
 from albor.runs.checkpoints import MODEL
 from albor.runs.manifest import NAME
-from albor.runs.store import Run, Store
+from albor.runs.store import Store
 
 Judged = Sequence[tuple[Prediction, Judgment]]
 
@@ -111,8 +111,3 @@ def flat(numbers: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, st
             yield from flat(value, f"{prefix}{key}: ")
         else:
             yield f"{prefix}{key}", ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def of_lineage(root: Path, lineage: Sequence[Run], store: Sequence[Run]) -> Material:
-    """What a release is judged on: its own runs, and their evaluations in the store."""
-    return Material(root, lineage, named=True, store=store)

@@ -52,7 +52,7 @@ def test_the_runs_of_a_store_are_judged_and_a_report_is_written(store: Path, alb
     text, page = ((store / "falsify" / f"predictions.{kind}").read_text() for kind in ("md", "html"))
     for one in found:
         assert one["id"] in text and one["id"] in page and one["verdict"] in text
-    assert "neither has step 1,000" in found[2]["evidence"]
+    assert "not both keep step 1,000" in found[2]["evidence"]
     assert albor("falsify", "2", "--out", "mine.md").code == 0
     assert "FALSIFY-ALBOR-002" in Path("mine.md").read_text() and Path("mine.html").exists()
 

@@ -10,7 +10,8 @@ from albor.audit.predictions import PREDICTIONS
 
 
 def verdict(number: int, facts: Facts) -> Outcome:
-    prediction, judgment = next(pair for pair in facts.judged if pair[0].number == number)
+    prediction = PREDICTIONS[number]
+    judgment = prediction.judge(facts.material)
     there = {run.manifest.stage for run in facts.lineage}
     if judgment.verdict != "UNTESTED":
         return holds(judgment.verdict == "CORROBORATED", judgment.evidence)

@@ -57,10 +57,14 @@ def digests(facts: Facts) -> Outcome:
 
 @item("A-REP-05", "Inputs from outside are known by their bytes", severity="major")
 def outside(facts: Facts) -> Outcome:
-    found = [f"{name} of {run.directory.name}: {ref.id}" for run, name, ref in facts.inputs() if ref.stage in EXTERNAL]
+    found = [
+        (f"{name} of {run.directory.name}: {ref.id}", ref) for run, name, ref in facts.inputs() if ref.stage in EXTERNAL
+    ]
     if not found:
         return beside("every input was made by a run of the lineage")
-    return holds(False, f"{listed(found)}: known by name, or by sizes and times, and by no hash")
+    bad = [text for text, ref in found if ref.digest is None]
+    loose = f"{listed(bad)}: known by name, or by sizes and times, and by no hash"
+    return holds(not bad, loose if bad else listed([text for text, _ in found]))
 
 
 @item("A-REP-06", "The model is whole and was trained", severity="critical")
@@ -84,7 +88,7 @@ def checked(checks: Sequence[Check]) -> Outcome:
     return holds(not bad, listed(bad) or f"{', '.join(check.name for check in checks)} hold")
 
 
-@item("A-REP-08", "One seed reaches the whole lineage", severity="major")
+@item("A-REP-08", "One seed reaches the whole lineage", severity="minor")
 def seed(facts: Facts) -> Outcome:
     seeds = {run.manifest.config.get("seed") for run in facts.lineage}
     return holds(len(seeds) == 1 and None not in seeds, f"seed {', '.join(map(str, seeds))}")

@@ -35,14 +35,10 @@ def determinism(material: Material) -> Judgment:
             continue
         step = STEP if STEP in common else max(common)
         one, other = sha256_file(left[step]), sha256_file(right[step])
-        text = (
-            f"{name(a)} in {a.directory.parents[1]} and in {b.directory.parents[1]}: weights of step {step:,}, SHA-256 "
-        )
+        text = f"{name(a)} in {place(a)} and in {place(b)}: weights of step {step:,}, SHA-256 "
         text += f"{one[:16]}… in both" if one == other else f"{one[:16]}… and {other[:16]}…"
         if step != STEP:
-            text += (
-                f"; that is their last common step, and the verdict is about it: neither has step {STEP:,} to compare"
-            )
+            text += f"; the verdict is about their last common step, because not both keep step {STEP:,}"
         return judged(one == other, text, run=a.manifest.id, step=step, sha256=[one, other])
     again = short(material.root / AGAIN)
     if not suitable:
@@ -53,6 +49,11 @@ def determinism(material: Material) -> Judgment:
     words = [word for word in newest.manifest.command.split() if not word.startswith("outputs=")]
     why = f"{name(newest)} was made once: no run of its id lies in another store"
     return untested(why, f"{' '.join(words)} outputs={again}", run=newest.manifest.id)
+
+
+def place(run: Run) -> str:
+    """The store that a run lies in."""
+    return short(run.directory.parents[1])
 
 
 def deterministic(run: Run) -> bool:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from albor.cli.arguments import Arguments, bad
 from albor.cli.render import paint
 from albor.config.location import short
-from albor.errors import AlborError
 from albor.runs.store import Store, outputs_of
 
 if TYPE_CHECKING:
@@ -24,12 +23,15 @@ def run(arguments: Arguments) -> int:
 
     from albor.audit import release
     from albor.audit.facts import gather
+    from albor.runs.files import write_text
 
     made = release.audit(gather(found), critical_only=arguments.critical_only)
     if arguments.out:
-        write(Path(arguments.out), release.FORMATS[arguments.format](made))
+        out = Path(arguments.out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_text(out, f"{release.FORMATS[arguments.format](made)}\n")
         print(made.summary)
-        print(f"written: {short(Path(arguments.out))}")
+        print(f"written: {short(out)}")
     else:
         print(
             release.as_text(made, coloured) if arguments.format == "text" else release.FORMATS[arguments.format](made)
@@ -39,12 +41,3 @@ def run(arguments: Arguments) -> int:
 
 def coloured(text: str, verdict: Verdict) -> str:
     return paint(text, COLOURS[verdict])
-
-
-def write(path: Path, text: str) -> None:
-    """Raises AlborError when the directory is not there."""
-    from albor.runs.files import write_text
-
-    if not path.parent.is_dir():
-        raise AlborError(f"the directory {path.parent} does not exist", "create it, or give another --out")
-    write_text(path, f"{text}\n")
