@@ -80,7 +80,7 @@ def markdown(judged: Judged) -> str:
         lines += [
             f"## {prediction.id}: {prediction.title}",
             "",
-            f"**{judgment.verdict}**. {text(judgment.evidence)}.",
+            f"**{judgment.verdict}**: {text(judgment.evidence)}.",
             "",
             f"- prediction: {text(prediction.condition)}",
         ]

@@ -73,7 +73,7 @@ def test_an_import_that_is_not_declared_is_found(built: Path, monkeypatch: pytes
         (spoil.artifact("prepare", "val-00000.parquet", spoil.longer), "A-DATA-11", "FAIL", "cannot be read as"),
         (spoil.artifact("pretrain", "model.safetensors", Path.unlink), "A-REP-06", "FAIL", "No such file"),
         (spoil.config("pretrain", optim__lrr=1), "A-INV-05", "UNKNOWN", "is not one of this albor's"),
-        (RESUMED, "A-REP-16", "PASS", "5 steps after 1 resumes (from 240 back to 236), equal to the bit"),
+        (RESUMED, "A-REP-16", "PASS", "5 steps, from 240 back to 236, equal to the bit"),
         (spoil.log(lambda entries: []), "A-REP-17", "UNKNOWN", "no training step"),
         (spoil.config("eval", eval__tasks=["human_eval"]), "A-DATA-09", "PASS", "measured: human_eval"),
         (spoil.config("pretrain", init_from="x"), "A-EVAL-08", "NOT APPLICABLE", "other weights"),

@@ -119,6 +119,7 @@ def test_two_runs_are_compared_only_when_they_were_made_apart(store: Path, tmp_p
     assert copied.verdict == alone.verdict == "UNTESTED" and "was made once" in alone.evidence
     assert alone.command is not None and alone.command.endswith(f" outputs={store}/again")
     spoil.config("pretrain", trainer__deterministic=False)(store)
+    assert "none of the runs that were named has seed 42" in verdict(store, 3, str(run.directory)).evidence
     assert "no run has seed 42 and trainer.deterministic=true" in verdict(store, 3).evidence
 
 

@@ -157,8 +157,7 @@ def again(facts: Facts) -> Outcome:
     differing = list(log.differing())
     if differing and trainer.accelerator == "cuda" and not trainer.deterministic:
         return beside(f"{log.repeated:,} steps, on a GPU without trainer.deterministic=true: bits may differ")
-    resumes = ", ".join(f"from {a:,} back to {b:,}" for a, b in log.rewinds[:3])
-    text = f"{log.repeated:,} steps after {len(log.rewinds)} resumes ({resumes})"
+    text = f"{log.repeated:,} steps, {listed([f'from {a:,} back to {b:,}' for a, b in log.rewinds])}"
     return holds(not differing, f"{text}; another: {listed(differing)}" if differing else f"{text}, equal to the bit")
 
 

@@ -54,7 +54,7 @@ def superseded(facts: Facts) -> Outcome:
     size = sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
     text = f"{len(facts.checkpoints)} checkpoints, {human_bytes(size)}; {allowed} are to be kept"
     good = len(facts.checkpoints) <= allowed and not left
-    return holds(good, text + (f"; {len(left)} are halves of what a killed process wrote" if left else ""))
+    return holds(good, text + (f"; left by a killed process: {len(left)}" if left else ""))
 
 
 @item("A-WASTE-05", "Rows are full", severity="minor")

@@ -49,6 +49,11 @@ class Material:
     store: Sequence[Run] = ()
     """Every run of the store, where evaluations of the named ones are found."""
 
+    @property
+    def no_run(self) -> str:
+        """How a sentence begins that says what there is none of."""
+        return "none of the runs that were named" if self.named else "no run"
+
     def of(self, *stages: str) -> list[Run]:
         """The runs of these stages, newest first. Those that were not asked for by name count only when done."""
         found = [run for run in self.runs if run.manifest.stage in stages]

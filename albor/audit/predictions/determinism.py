@@ -42,7 +42,7 @@ def determinism(material: Material) -> Judgment:
         return judged(one == other, text, run=a.manifest.id, step=step, sha256=[one, other])
     again = short(material.root / AGAIN)
     if not suitable:
-        why = f"no run has seed {SEED} and trainer.deterministic=true"
+        why = f"{material.no_run} has seed {SEED} and trainer.deterministic=true"
         keys = f"seed={SEED} trainer.deterministic=true trainer.max_steps={STEP} trainer.epochs=100"
         return untested(why, f"python -m albor stage=pretrain {keys}, and once more with outputs={again}")
     newest = suitable[0]

@@ -30,7 +30,7 @@ whether more of it is better (1) or worse (-1)."""
 )
 def distillation(material: Material) -> Judgment:
     command = f"python -m albor stage=eval stage.of={STAGE}"
-    why = "no run distils yet"
+    why = f"{material.no_run} distils"
     for run in material.of(STAGE):
         base = run.manifest.inputs.get("init_from")
         if base is None:

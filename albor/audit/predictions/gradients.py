@@ -21,4 +21,4 @@ def gradients(material: Material) -> Judgment:
             clip = run.manifest.config["optim"]["clip_norm"]
             text = f"{name(run)}: at most {norms[at]:.4f} (step {at:,}) over {len(norms):,} steps, clipped at {clip:g}"
             return judged(norms[at] < BOUND, text, run=run.manifest.id, largest=norms[at], step=at, steps=len(norms))
-    return untested("no run has logged gradient norms", "python -m albor stage=pretrain")
+    return untested(f"{material.no_run} has logged gradient norms", "python -m albor stage=pretrain")

@@ -26,7 +26,7 @@ RISE = 0.05
 def loss(material: Material) -> Judgment:
     from albor.training.convergence import ema, losses
 
-    short = "no run trains"
+    short = f"{material.no_run} trains"
     for run in material.logged(*TRAINING):
         warmup = int(run.manifest.config["trainer"]["warmup_steps"])
         after = [(step, value) for step, value in losses(run.directory / METRICS) if step > warmup]

@@ -14,7 +14,7 @@ SAME = ("val_rows", "val_tokens")
 @prediction(9, "quantisation costs little", f"PPL(q4) < {RATIO} × PPL(fp16) on the same rows", (STAGE,))
 def quantization(material: Material) -> Judgment:
     command = f"python -m albor stage=eval stage.of={STAGE}"
-    why = "no run quantises yet"
+    why = f"{material.no_run} quantises"
     for run in material.of(STAGE):
         given = run.manifest.inputs["model"]
         for small in material.evaluations(run.manifest.id):

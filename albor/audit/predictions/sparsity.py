@@ -33,7 +33,7 @@ def sparsity(material: Material) -> Judgment:
                 f"{title}: {zeros:,} of {count:,} weights in its linear layers are zero, a share of {zeros / count:.4f}"
             )
             return judged(LEAST <= zeros / count <= MOST, text, model=title, zeros=zeros, weights=count)
-    return untested("no run prunes weights to zero yet", f"python -m albor stage={STAGE} prune=wanda")
+    return untested(f"{material.no_run} prunes weights to zero", f"python -m albor stage={STAGE} prune=wanda")
 
 
 def same_shape(run: Run) -> bool:
