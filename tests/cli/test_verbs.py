@@ -113,7 +113,7 @@ def test_plan_json(albor) -> None:
     plan = json.loads(done.out)
     assert done.code == 0 and plan["refused"] is False and plan["target"].startswith("report/")
     nodes = {n["stage"]: n for n in plan["nodes"]}
-    assert list(nodes) == ["prepare", "tokenizer", "pack", "pretrain", "eval", "report"]
+    assert list(nodes) == ["prepare", "tokenizer", "pack", "pretrain", "generate", "eval", "report"]
     assert nodes["pretrain"]["cost"]["parameters"] == 62_403_072
     assert nodes["pretrain"]["cost"]["tensors"] == 110
     assert nodes["pretrain"]["inputs"] == {"rows": nodes["pack"]["id"], "tokenizer": nodes["tokenizer"]["id"]}
