@@ -12,8 +12,9 @@ import numpy as np
 from albor.inference.engine import STOP_EVERY, Request
 from albor.inference.slots import Look, Slots
 
-STEPS = {"cuda": 4}
-"""Steps between two looks at what ended (1 where it is not said): so many at most are computed in vain, twice."""
+PACE = {"cuda": (4, 1)}
+"""Steps between two looks at what ended, and looks that may be out while the device goes on. Elsewhere 1 and 0: waiting
+costs nothing there, and a row that ended is never computed in vain."""
 
 
 @dataclass(eq=False)
@@ -52,15 +53,14 @@ class Batch:
         """The prompt that was placed last, and its slot."""
 
     def run(self) -> Iterator[tuple[int, list[int]]]:
-        device = self.slots.network.device.type
-        behind = int(device == "cuda")
+        steps, behind = PACE.get(self.slots.network.device.type, (1, 0))
         looks: deque[tuple[list[Row], Look]] = deque()
         while True:
             self._fill()
             if not self.rows:
                 return
             span = self._span()
-            for step in range(1, STEPS.get(device, 1) + 1):
+            for step in range(1, steps + 1):
                 self.slots.step(len(self.rows), min(span + step, self.slots.capacity))
                 self.made += 1
             most = min(max(self.made - row.since for row in self.rows), self.slots.capacity)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 ATTEND = {"BLOCK": 64, "num_warps": 4, "num_stages": 3}
 """Positions read at a time."""
-CHOOSE = {"BLOCK": 4096, "FEW": 2048, "num_warps": 8}
+CHOOSE = {"BLOCK": 2048, "FEW": 1024, "num_warps": 8}
 """Logits read at a time; candidates looked at at a time."""
 SWIGLU = {"BLOCK": 1024, "num_warps": 4}
 LOG2E = 1.4426950408889634

@@ -15,6 +15,9 @@ from albor.inference.sampling import choose, draws, knobs
 Look = Callable[[], tuple[np.ndarray, np.ndarray, np.ndarray]]
 """Waits for the device, then tells how many new tokens rows have [B], whether they go on [B], and the tokens [B, T]."""
 
+NARROWEST = 64
+"""Rows of the smallest graph that is made beside that of all slots: fewer cost nearly as much."""
+
 
 class Slots:
     """Room for ``count`` rows of ``capacity`` positions. The first ones are in use: a step computes only those.
@@ -92,8 +95,8 @@ class Slots:
             self._step(live, span)
             return
         width = self.count
-        while live <= (half := (width + 1) // 2) < width:
-            width = half
+        while max(live, NARROWEST) <= width // 2:
+            width //= 2
         graph = self._graphs.get((width, self.greedy))
         if graph is not None:
             graph.replay()
@@ -125,7 +128,8 @@ class Slots:
         """
         states = self.made[:live], self.alive[:live], self.outputs[:live, :most]
         if self.network.device.type != "cuda":
-            return lambda: _arrays(state.cpu() for state in states)
+            copies = [state.to("cpu", copy=True) for state in states]
+            return lambda: _arrays(copies)
         copies = [torch.empty(s.shape, dtype=s.dtype, pin_memory=True).copy_(s, non_blocking=True) for s in states]
         copied = torch.cuda.Event()
         copied.record()

@@ -1,8 +1,8 @@
 """The decoder: pre-norm RMSNorm, RoPE, grouped-query attention, SwiGLU, no biases, tied embeddings (the Llama layout).
 
-Shapes: B rows, T tokens, H hidden, K key and value heads, D head width, I feed-forward width, S cached positions, V
-vocabulary. Parameters are float32 masters. The residual stream has the computing dtype, and every linear layer casts
-its master to it: autocast would keep the stream in float32, at twice the memory traffic.
+Shapes: B rows, T tokens, H hidden, K key and value heads, D head width, I feed-forward width, V vocabulary. Parameters
+are float32 masters. The residual stream has the computing dtype, and every linear layer casts its master to it: autocast
+would keep the stream in float32, at twice the memory traffic. Inference has a pass of its own over the same weights.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from torch.utils.checkpoint import checkpoint
 from albor.config.schema.model import Model
 from albor.models import fp8, fused
 from albor.models.attention import Mask, attend
-from albor.models.cache import KVCache
 from albor.models.loss import linear_cross_entropy
 
 Rotation = tuple[Tensor, Tensor]
@@ -68,26 +67,23 @@ class Decoder(nn.Module):
         with ThreadPoolExecutor() as pool:
             list(pool.map(draw, count(), *zip(*self.named_parameters(), strict=True)))
 
-    def forward(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:
+    def forward(self, tokens: Tensor) -> Tensor:
         """Logits [B, T, V] of the token after each of ``tokens`` [B, T], in the computing dtype."""
-        return self.logits(self.hidden(tokens, cache))
+        return F.linear(self.hidden(tokens), self.model.embed_tokens.weight.to(self.dtype))
 
-    def hidden(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:
-        """Final hidden states [B, T, H]; with a cache, ``tokens`` continue its rows and are added to it."""
-        x, owed = self._blocks(tokens, cache)
+    def hidden(self, tokens: Tensor) -> Tensor:
+        """Final hidden states [B, T, H]."""
+        x, owed = self._blocks(tokens)
         normed: Tensor = self.model.norm(x + owed)
         return normed
 
-    def _blocks(self, tokens: Tensor, cache: KVCache | None = None, mask: Mask = None) -> tuple[Tensor, Tensor]:
+    def _blocks(self, tokens: Tensor, mask: Mask = None) -> tuple[Tensor, Tensor]:
         """The residual stream after the last block, in two parts that are still to be added, each [B, T, H].
 
         A mask (``attention.documents``) says which earlier tokens each one sees; without it, all of them.
         """
         config, x = self.config, F.embedding(tokens, self.model.embed_tokens.weight).to(self.dtype)
-        if cache is None:
-            positions = torch.arange(tokens.shape[1], device=tokens.device)
-        else:
-            positions = cache.extend(tokens.shape[1])
+        positions = torch.arange(tokens.shape[1], device=tokens.device)
         rotation = rotary(positions, config.head_dim, config.rope_theta, self.dtype)
         scales = self.fp8 if self.training else None
         # It has a gradient as later ones do, so that one compiled block fits all.
@@ -95,20 +91,17 @@ class Decoder(nn.Module):
         for index, layer in enumerate(self.model.layers):
             scale = None if scales is None else scales.of(index)
             if self.activation_checkpointing and self.training:
-                x, owed = checkpoint(layer, x, owed, rotation, index, cache, mask, scale, use_reentrant=False)
+                x, owed = checkpoint(layer, x, owed, rotation, mask, scale, use_reentrant=False)
             else:
-                x, owed = layer(x, owed, rotation, index, cache, mask, scale)
+                x, owed = layer(x, owed, rotation, mask, scale)
         return x, owed
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        return F.linear(hidden, self.model.embed_tokens.weight.to(hidden.dtype))
 
     def loss_sum(self, tokens: Tensor, labels: Tensor, mask: Mask = None, *, z_loss: float = 0.0) -> Tensor:
         """Summed cross-entropy (nats, float32 scalar) of ``labels`` [B, T]: the next tokens, or -100 where ignored.
 
         ``z_loss`` adds that weight times log²Z of each token's softmax (PaLM, section 5).
         """
-        return self._loss(*self._blocks(tokens, mask=mask), labels, z_loss)
+        return self._loss(*self._blocks(tokens, mask), labels, z_loss)
 
     def _loss(self, x: Tensor, owed: Tensor, labels: Tensor, z_loss: float) -> Tensor:
         hidden: Tensor = self.model.norm(x + owed).flatten(0, 1)
@@ -152,13 +145,11 @@ class Block(nn.Module):
         x: Tensor,
         owed: Tensor,
         rotation: Rotation,
-        index: int,
-        cache: KVCache | None,
         mask: Mask,
         scale: tuple[Tensor, Tensor] | None,
     ) -> tuple[Tensor, Tensor]:
         x = x + owed
-        x = x + self.dropout(self.self_attn(self.input_layernorm(x), rotation, index, cache, mask))
+        x = x + self.dropout(self.self_attn(self.input_layernorm(x), rotation, mask))
         return x, self.dropout(self.mlp(self.post_attention_layernorm(x), scale))
 
 
@@ -173,20 +164,16 @@ class Attention(nn.Module):
         self.q_norm = RMSNorm(config.head_dim, config.rms_norm_eps) if config.qk_norm else nn.Identity()
         self.k_norm = RMSNorm(config.head_dim, config.rms_norm_eps) if config.qk_norm else nn.Identity()
 
-    def forward(self, x: Tensor, rotation: Rotation, index: int, cache: KVCache | None, mask: Mask) -> Tensor:
+    def forward(self, x: Tensor, rotation: Rotation, mask: Mask) -> Tensor:
         q, k, v = self._heads(x, rotation)
-        if cache is not None:
-            k, v = cache.store(index, k.transpose(1, 2), v.transpose(1, 2))
-            out = attend(q.transpose(1, 2), k, v, cache.mask)
-        else:
-            out = attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), mask)
+        out = attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), mask)
         projected: Tensor = self.o_proj(out.transpose(1, 2).flatten(2))
         return projected
 
     def _heads(self, x: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, each [B, T, heads, D], the first two rotated."""
         layers = self.q_proj, self.k_proj, self.v_proj
-        if x.is_cuda and rotation[0].dim() == 3 and isinstance(self.q_norm, nn.Identity):
+        if x.is_cuda and isinstance(self.q_norm, nn.Identity):
             heads = self.q_proj.weight.shape[0] // self.head_dim
             return fused.rotated_heads(x, stack(layers, x.dtype), *rotation, self.head_dim, heads)
         q, k, v = (part.unflatten(-1, (-1, self.head_dim)) for part in project(x, layers))

@@ -8,6 +8,7 @@ import torch
 import transformers
 
 from albor.config.schema.model import Model
+from albor.inference import batching
 from albor.inference.engine import STOP_EVERY, Engine, Request, Sampling
 from albor.inference.torch_engine import TorchEngine
 from albor.models.checkpoint import save_model
@@ -60,23 +61,40 @@ def test_end_of_text_ends_a_row_and_is_left_out(model):
     assert outputs(engine, requests(), GREEDY) == [greedily(model, prompt, 12, eos) for prompt in PROMPTS]
 
 
-@pytest.mark.parametrize("sampling", [GREEDY, SAMPLED, Sampling(temperature=1.5)])
-@pytest.mark.parametrize("batch_size", [1, 2, 5, 64])
-def test_a_continuation_does_not_depend_on_the_others_their_order_or_the_batch(model, sampling, batch_size):
-    generator = random.Random(batch_size)
+def some_requests(generator: random.Random) -> list[Request]:
+    """40 of many lengths; some have the same prompt, some stop."""
     many = []
     for seed in range(40):
         length = generator.choice((1, 1, 2, 3, 20))
         prompt = tuple(generator.randrange(61) for _ in range(length)) if seed % 4 else (9, 8, 7)
         stop = (lambda new: new[-1] % 2 == 0) if seed % 3 == 0 else None
         many.append(Request(prompt=prompt, max_new_tokens=generator.randrange(1, 30), seed=seed, stop=stop))
-    eos = frozenset([17, 40])
+    return many
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, SAMPLED, Sampling(temperature=1.5)])
+@pytest.mark.parametrize("batch_size", [2, 5, 64])
+def test_a_continuation_does_not_depend_on_the_others_their_order_or_the_batch(model, sampling, batch_size):
+    generator = random.Random(batch_size)
+    many, eos = some_requests(generator), frozenset([17, 40])
     alone = [outputs(TorchEngine(model, eos), [request], sampling)[0] for request in many]
     assert len({len(new) for new in alone}) > 5
     engine = TorchEngine(model, eos, batch_size)
-    for _ in range(3):
+    for _ in range(2):
         order = generator.sample(range(40), generator.randrange(1, 41))
         assert outputs(engine, [many[index] for index in order], sampling) == [alone[index] for index in order]
+
+
+@pytest.mark.parametrize("pace", [(4, 1), (3, 2), (50, 0)])
+@pytest.mark.parametrize("batch_size", [1, 5])
+def test_nor_on_how_often_the_host_looks(model, monkeypatch, pace, batch_size):
+    """The pace of a GPU, whose host looks every few steps, and when the next ones are under way."""
+    many, eos = some_requests(random.Random(1)), frozenset([17, 40])
+    expected = outputs(TorchEngine(model, eos), many, SAMPLED)
+    monkeypatch.setitem(batching.PACE, "cpu", pace)
+    engine = TorchEngine(model, eos, batch_size)
+    for _ in range(2):
+        assert outputs(engine, many, SAMPLED) == expected
 
 
 def test_equal_prompts_get_continuations_by_their_seeds(model):

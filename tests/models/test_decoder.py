@@ -5,7 +5,6 @@ import torch
 import torch.nn.functional as F
 
 from albor.config.schema.model import Model
-from albor.models.cache import KVCache
 from albor.models.decoder import Decoder, rotary, rotate
 from albor.models.loss import linear_cross_entropy
 
@@ -105,36 +104,6 @@ def test_rotation_depends_on_distance_only():
 
     assert product(3, 1) == pytest.approx(product(103, 101), abs=1e-4)
     assert product(3, 1) != pytest.approx(product(3, 2), abs=1e-4)
-
-
-@torch.no_grad()
-def test_decoding_with_a_cache_equals_the_full_forward(decoder):
-    model = decoder()
-    tokens = torch.randint(0, 97, (3, 24))
-    full = model(tokens)
-    cache = KVCache(model.config, rows=3, capacity=24, dtype=torch.float32, device=torch.device("cpu"))
-    parts = [model(tokens[:, :10], cache), model(tokens[:, 10:13], cache)]
-    parts += [model(tokens[:, t : t + 1], cache) for t in range(13, 24)]
-    torch.testing.assert_close(torch.cat(parts, dim=1), full, rtol=1e-5, atol=1e-6)
-    with pytest.raises(ValueError, match="holds 24 positions, 25"):
-        model(tokens[:, :1], cache)
-
-
-@torch.no_grad()
-def test_cached_rows_of_different_lengths_do_not_disturb_each_other(decoder):
-    model = decoder()
-    tokens = torch.randint(0, 97, (2, 12))
-    cache = KVCache(model.config, rows=2, capacity=16, dtype=torch.float32, device=torch.device("cpu"))
-    padded = tokens[:, :10].clone()
-    padded[1, 6:] = 0
-    model(padded, cache)
-    cache.lengths = torch.tensor([10, 6])
-    step = model(torch.stack((tokens[0, 10:11], tokens[1, 6:7])), cache)
-    torch.testing.assert_close(step[0, 0], model(tokens[:1, :11])[0, -1], rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(step[1, 0], model(tokens[1:, :7])[0, -1], rtol=1e-5, atol=1e-6)
-    cache.keep(torch.tensor([1]), span=7)
-    step = model(tokens[1:, 7:8], cache)
-    torch.testing.assert_close(step[0, 0], model(tokens[1:, :8])[0, -1], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("vocab", [50, 300_000])  # one chunk, and several

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask
 
 from albor.models.attention import documents
-from albor.models.cache import KVCache
 from tests.models.gradients import EOS, assert_agree, on, passes, rows
 from tests.models.triton_device import NEEDS_CUDA
 
@@ -88,16 +87,6 @@ def test_validation_keeps_documents_apart_without_compiling(decoder) -> None:
         found = moved.loss_sum(tokens, labels, documents(tokens, EOS)).item()
         exact = model.loss_sum(tokens.cpu(), labels.cpu(), documents(tokens.cpu(), EOS)).item()
     assert found == pytest.approx(exact, rel=2e-3)
-
-
-@torch.no_grad()
-def test_decoding_with_a_cache(decoder) -> None:
-    model, (tokens, _) = decoder(initializer_range=0.1), rows(24)
-    moved = on(CUDA, model, torch.float32)
-    cache = KVCache(model.config, rows=3, capacity=24, dtype=torch.float32, device=CUDA)
-    parts = [moved(tokens[:, :10].cuda(), cache)]
-    parts += [moved(tokens[:, t : t + 1].cuda(), cache) for t in range(10, 24)]
-    torch.testing.assert_close(torch.cat(parts, dim=1).cpu(), model(tokens), rtol=1e-3, atol=1e-4)
 
 
 def test_dropout_under_checkpointing_drops_the_same_again(decoder) -> None:
