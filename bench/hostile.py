@@ -131,10 +131,7 @@ def f(x):
     "kills its parent": """
 import posix
 def f(x):
-    for pid in (posix.getppid(), 1, 2):
-        if pid > 0 and pid != posix.getpid():
-            try: posix.kill(pid, 9)
-            except OSError: pass
+    if posix.getppid() > 1: posix.kill(posix.getppid(), 9)
 """,
     "kills its group": """
 import posix
@@ -241,7 +238,7 @@ def f(x):
 import ctypes, os
 def f(x):
     libc = ctypes.CDLL(None, use_errno=True)
-    return 2 if any(libc.ptrace(16, pid, 0, 0) == 0 for pid in (os.getppid(), 1, 2)) else 0
+    return 2 if libc.ptrace(16, os.getppid(), 0, 0) == 0 else 0
 """,
 }
 
@@ -277,14 +274,15 @@ class Target:
 
 
 def survivors() -> list[int]:
-    """Processes that carry the mark."""
+    """Processes that carry the mark and have not ended."""
     found = []
-    for place in Path("/proc").glob("[0-9]*/comm"):
+    for place in Path("/proc").glob("[0-9]*/stat"):
         try:
-            if place.read_text().strip() == MARK:
-                found.append(int(place.parent.name))
+            head, _, tail = place.read_text().rpartition(")")
         except OSError:
-            pass
+            continue
+        if head.endswith(f"({MARK}") and tail.split()[0] != "Z":
+            found.append(int(place.parent.name))
     return found
 
 

@@ -12,6 +12,11 @@ from pathlib import Path
 INTERVAL = 0.2
 
 
+def tree_pss(pid: int) -> int:
+    """Bytes of a process and all below it; pages that they share are counted once."""
+    return sum(_pss(child) for child in _tree(pid))
+
+
 def run(command: Sequence[str], cwd: Path, *, environment: dict[str, str] | None = None) -> tuple[float, int]:
     """Wall seconds and peak bytes. Pages that processes share are counted once; page cache is not counted.
 
@@ -27,7 +32,7 @@ def run(command: Sequence[str], cwd: Path, *, environment: dict[str, str] | None
         def watch() -> None:
             nonlocal peak
             while not done.wait(INTERVAL):
-                peak = max(peak, sum(_pss(pid) for pid in _tree(process.pid)))
+                peak = max(peak, tree_pss(process.pid))
 
         watcher = threading.Thread(target=watch)
         watcher.start()

@@ -14,6 +14,8 @@ from albor.config.compose import Composer
 from albor.plan.nodes import Planner
 from albor.plan.resolver import Resolver
 
+from .outcomes import pytest_collection_modifyitems, pytest_configure  # noqa: F401
+
 # A shell's background job ignores Ctrl-C, and so would every process that a test starts and interrupts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -14,6 +14,7 @@ VERBS: dict[str, str] = {
     "validate": "check a target, every point of a sweep (-m), or with no argument every config there is",
     "ls": "groups and their choices",
     "explain": "what a key, a contract or an error code means",
+    "contracts": "what must hold: each contract's level, tests and status; details of C-ID…; --graph draws them",
     "fit": "the largest micro-batch, and the accumulation for a number of tokens a step",
     "runs": "the runs in the store",
     "diff": "how two runs differ",
@@ -24,11 +25,14 @@ VERBS: dict[str, str] = {
     "replay": "train up to a step again, beside the run, and say whether every bit is the same",
     "data": "rows of a packed corpus, decoded (inspect RUN), and what a corpus is made of (stats RUN)",
     "doctor": "what this machine has and lacks",
+    "falsify": "what the runs say of albor's predictions: corroborated, falsified or untested",
+    "audit": "whether a model may be released: every check of a release, with its evidence and a grade",
 }
 FLAGS: dict[str, tuple[str, ...]] = {
     "plan": ("json", "strict"),
     "validate": ("json", "strict", "multirun"),
     "runs": ("json",),
+    "contracts": ("json", "graph"),
     "fit": ("json", "tokens_per_step"),
     "sample": ("prompt", "max_new_tokens", "temperature", "top_p", "seed"),
     "eval": ("strict",),
@@ -36,11 +40,16 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "replay": ("step",),
     "data": ("split", "row", "rows", "all", "json"),
     "doctor": ("json",),
+    "falsify": ("json", "out"),
+    "audit": ("critical_only", "format", "out"),
     "": ("multirun", "strict", "cfg", "validate_only"),
 }
 """Flags of each verb, beside --config-dir; "" is running a target."""
 
-WORDS = ("ls", "explain", "runs", "diff", "sample", "eval", "verify", "monitor", "replay", "data")
+WORDS = (
+    *("ls", "explain", "contracts", "runs", "diff", "sample", "eval", "verify", "monitor", "replay", "data"),
+    *("falsify", "audit"),
+)
 """Verbs that take words of their own: a group, a key, a run."""
 
 
@@ -57,6 +66,7 @@ class Arguments:
     strict: bool = False
     json: bool = False
     cfg: str | None = None
+    graph: str | None = None
     tokens_per_step: str | None = None
     prompt: list[str] = field(default_factory=list)
     max_new_tokens: int = 64
@@ -70,6 +80,9 @@ class Arguments:
     once: bool = False
     step: int | None = None
     validate_only: bool = False
+    critical_only: bool = False
+    format: str = "text"
+    out: str | None = None
 
 
 class Parser(argparse.ArgumentParser):
@@ -88,6 +101,7 @@ def parser() -> Parser:
     p.add_argument("--strict", action="store_true")
     p.add_argument("--json", action="store_true")
     p.add_argument("--cfg", "-c", choices=("job",))
+    p.add_argument("--graph", choices=("mermaid", "svg"))
     p.add_argument("--tokens-per-step")
     p.add_argument("--prompt", action="append")
     p.add_argument("--max-new-tokens", type=int)
@@ -101,6 +115,9 @@ def parser() -> Parser:
     p.add_argument("--once", action="store_true")
     p.add_argument("--step", type=int)
     p.add_argument("--validate-only", action="store_true")
+    p.add_argument("--critical-only", action="store_true")
+    p.add_argument("--format", choices=("text", "json", "github", "markdown"))
+    p.add_argument("--out")
     return p
 
 

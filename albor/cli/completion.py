@@ -43,9 +43,13 @@ def answers(line: str) -> list[str]:
     elif verb == "data" and len(words) == 3:
         found = ["inspect", "stats"]
     elif verb == "explain":
-        from albor.contracts import CONTRACTS
+        from albor.contracts import RULES
 
-        found = [*_keys(), *sorted(CONTRACTS)]
+        found = [*_keys(), *RULES]
+    elif verb == "contracts":
+        from albor.contracts import RULES
+
+        found = list(RULES)
     else:
         found = _overrides(begun, groups) + (list(VERBS) if len(words) == 2 else [])
     return [f for f in found if f.startswith(begun)]

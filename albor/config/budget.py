@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from albor.config.schema.trainer import Trainer
@@ -39,8 +38,8 @@ class Budget:
 
     @property
     def min_epochs(self) -> int | None:
-        """Fewest epochs that hold the steps asked for."""
-        return math.ceil(self.wanted / self.steps_per_epoch) if self.steps_per_epoch else None
+        """Fewest epochs that hold the steps asked for: ``ceil(wanted / steps_per_epoch)``, exact at any size."""
+        return -(-self.wanted // self.steps_per_epoch) if self.steps_per_epoch else None
 
     @property
     def total_tokens(self) -> int:

@@ -90,6 +90,7 @@ def untrained(cfg: Config, case: Case) -> dict[str, Start]:
     history="The original's alert `loss > 10 → stop` ends every run of a vocabulary of 32,768 at step 1, where the "
     "loss is 10.397.",
     stages=TRAINING,
+    needs=("C-TRAINCFG-001", "C-MODEL-002"),
 )
 def alerts(case: Case) -> Iterator[Found]:
     known = starts(case)

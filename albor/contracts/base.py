@@ -11,6 +11,14 @@ from albor.config.schema.config import Config
 from albor.config.schema.tokenizer import BpeTokenizer, HfTokenizer
 
 Severity = Literal["error", "warning"]
+Level = Literal[1, 2, 3, 4]
+LEVELS: dict[Level, str] = {
+    1: "typed: the schema makes a violation unrepresentable",
+    2: "examples: what breaks it, and what just does not",
+    3: "properties: 10,000 random cases at least",
+    4: "proof: by a solver or by exhaustion, within the bounds that the test states",
+}
+"""How surely a contract is known to hold, or to refuse what it should."""
 TRAINING = ("pretrain",)
 """Stages that train."""
 
@@ -68,14 +76,24 @@ Found = tuple[Severity, str, str, str]
 Check = Callable[[Case], Iterator[Found]]
 
 
-@dataclass(frozen=True)
-class Contract:
-    """A rule that a config must keep before any compute is spent."""
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """What is promised, and how surely it is known to be kept."""
 
     id: str
     title: str
     formula: str
-    history: str
+    level: Level
+    """The highest level of its tests."""
+    history: str = ""
+    needs: tuple[str, ...] = ()
+    """Ids of the contracts that this one takes for granted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contract(Rule):
+    """A rule that a config must keep before any compute is spent."""
+
     stages: tuple[str, ...]
     check: Check
 
@@ -93,12 +111,16 @@ def contract(
     formula: str,
     stages: tuple[str, ...],
     history: str = "",
+    level: Level = 2,
+    needs: tuple[str, ...] = (),
 ) -> Callable[[Check], Check]:
     """Registers a check as the contract ``id``, applied to the runs of ``stages``."""
 
     def register(check: Check) -> Check:
         assert id not in CONTRACTS, f"{id} is defined twice"
-        CONTRACTS[id] = Contract(id, title, formula, history, stages, check)
+        CONTRACTS[id] = Contract(
+            id=id, title=title, formula=formula, level=level, history=history, needs=needs, stages=stages, check=check
+        )
         return check
 
     return register

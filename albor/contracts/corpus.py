@@ -110,6 +110,7 @@ def pins(case: Case) -> Iterator[Found]:
     formula="a source's licence ∈ filters.licences; rows without licence and licence_column need unknown there",
     history="Documents of a licence that is not listed are dropped: of a source that calls it 'Apache 2.0', all are.",
     stages=("prepare",),
+    needs=("C-DATA-012",),
 )
 def stated_licences(case: Case) -> Iterator[Found]:
     allowed = case.cfg.data.filters.licences
@@ -148,6 +149,7 @@ def _leaves(source: Source) -> list[tuple[str, Leaf]]:
     formula="validation documents > 0, validation rows > 0",
     history="A corpus of one document has no other to hold out; training on it ended at its first validation.",
     stages=("pack", "pretrain"),
+    needs=("C-DATA-005",),
 )
 def validates(case: Case) -> Iterator[Found]:
     documents = case.inputs.get("documents", {}).get("documents", {})

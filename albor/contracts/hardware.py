@@ -18,6 +18,7 @@ FP8_MULTIPLE = 16
     formula="16·P (18·P in bf16; Muon: 4 bytes less for each element of the blocks' matrices) + "
     "micro_batch · seq_len · activation bytes ≤ 0.92 · hardware.memory",
     stages=TRAINING,
+    needs=("C-MODEL-001", "C-HW-002"),
 )
 def memory(case: Case) -> Iterator[Found]:
     cfg = case.cfg
@@ -35,6 +36,7 @@ def memory(case: Case) -> Iterator[Found]:
     "The checkpoints fit onto the disk",
     formula="(12 · (keep_last + keep_best + 1) + 4)·P ≤ hardware.disk",
     stages=TRAINING,
+    needs=("C-MODEL-001",),
 )
 def disk(case: Case) -> Iterator[Found]:
     trainer = case.cfg.trainer
@@ -51,6 +53,7 @@ def disk(case: Case) -> Iterator[Found]:
     formula="fp8 ⇒ accelerator = cuda, compute capability ≥ 8.9, 16 | hidden, ffn, micro_batch · seq_len, no fsdp; the "
     "device has a peak for the precision",
     stages=TRAINING,
+    needs=("C-HW-002",),
 )
 def precision(case: Case) -> Iterator[Found]:
     hardware, wanted, accelerator = case.cfg.hardware, case.cfg.trainer.precision, case.cfg.trainer.accelerator
@@ -101,6 +104,7 @@ def together(case: Case) -> Iterator[Found]:
     "There is something to shard over",
     formula="strategy = fsdp ⇒ devices · nodes > 1",
     stages=TRAINING,
+    needs=("C-HW-003",),
 )
 def sharded(case: Case) -> Iterator[Found]:
     trainer = case.cfg.trainer

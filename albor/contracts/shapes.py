@@ -40,6 +40,7 @@ def _divisor(n: int, near: int) -> int:
     formula="model.vocab_size = tokenizer.vocab_size, and the vocabulary of the rows",
     history="A teacher with 151,936 tokens was once set against a student with 32,768.",
     stages=("pretrain",),
+    needs=("C-DATA-003", "C-DATA-004"),
 )
 def vocabulary(case: Case) -> Iterator[Found]:
     cfg = case.cfg

@@ -16,10 +16,13 @@ LARGE_MODEL = 100_000_000
     "C-TRAINCFG-001",
     "The data last for the steps, and the warmup fits into them",
     formula="steps_per_epoch = floor(N / (micro_batch · grad_accum · world_size)) ≥ 1; max_steps ≤ epochs · "
-    "steps_per_epoch; warmup < actual = min(max_steps, achievable); warmup/actual ≤ 0.10 and tokens ≥ 10·P are advised",
+    "steps_per_epoch; warmup < actual = min(max_steps, achievable); warmup/actual ≤ 0.10 and tokens ≥ 10·P are "
+    "advised. lr(warmup) is the peak, lr never rises after it, and its decay ends at actual",
     history="The original's first 350m run asked for 5,000 steps of 524,288 tokens with one epoch over 22,079 rows. "
     "The data ended at step 43, inside a warmup of 2,000: the learning rate had reached 6.45e-6 of 3e-4.",
     stages=TRAINING,
+    level=4,
+    needs=("C-TRAINCFG-005", "C-DATA-001", "C-MODEL-001"),
 )
 def step_budget(case: Case) -> Iterator[Found]:
     b = case.budget
@@ -40,7 +43,7 @@ def step_budget(case: Case) -> Iterator[Found]:
     if b.warmup >= b.actual:
         message = f"a warmup of {b.warmup:,} steps does not end within the {b.actual:,} steps that run"
         yield "error", "trainer.warmup_steps", message, f"trainer.warmup_steps={b.actual // 10}"
-    elif b.warmup > 0.10 * b.actual:
+    elif 10 * b.warmup > b.actual:
         message = f"the warmup takes {b.warmup / b.actual:.0%} of the {b.actual:,} steps that run; 10% are plenty"
         yield "warning", "trainer.warmup_steps", message, f"trainer.warmup_steps={b.actual // 10}"
     parameters = case.cfg.model.num_parameters
@@ -60,6 +63,7 @@ def step_budget(case: Case) -> Iterator[Found]:
     history="The original's third run held the peak rate after warmup and stayed at a validation perplexity of about "
     "1,000, the level of token frequencies.",
     stages=TRAINING,
+    needs=("C-TRAINCFG-001",),
 )
 def decay(case: Case) -> Iterator[Found]:
     if case.cfg.optim.schedule == "constant":
@@ -74,6 +78,7 @@ def decay(case: Case) -> Iterator[Found]:
     history="The original's third run used 4,096 tokens a step for 350m, 48 to 128 times too few: 28,000 steps "
     "of noise.",
     stages=TRAINING,
+    needs=("C-MODEL-001", "C-KERNEL-009"),
 )
 def batch_size(case: Case) -> Iterator[Found]:
     b, trainer = case.budget, case.cfg.trainer
@@ -90,6 +95,7 @@ def batch_size(case: Case) -> Iterator[Found]:
     history="A mis-keyed save_interval was once silently ignored and a run ended without a checkpoint. The last step "
     "is always saved; this is about what a crash costs.",
     stages=TRAINING,
+    needs=("C-TRAINCFG-001",),
 )
 def save_interval(case: Case) -> Iterator[Found]:
     actual, every = case.budget.actual, case.cfg.trainer.save_every
@@ -103,6 +109,7 @@ def save_interval(case: Case) -> Iterator[Found]:
     "The best checkpoints are among those that are saved",
     formula="keep_best > 0 ⇒ save_every divides val_every, or val_every divides save_every",
     stages=TRAINING,
+    needs=("C-TRAINCFG-004", "C-DATA-011"),
 )
 def scored_and_saved(case: Case) -> Iterator[Found]:
     trainer = case.cfg.trainer

@@ -12,7 +12,6 @@ from typing import Any, Literal
 from albor.config.origins import Origins
 from albor.config.problems import ConfigRefused, Problem
 from albor.config.schema.config import Config
-from albor.config.structure import plain
 from albor.contracts import Case, Finding, check_all
 from albor.errors import AlborError
 from albor.plan.missing import missing
@@ -203,7 +202,8 @@ class Planner:
     ) -> Node:
         config = chosen.config
         identity = self._identity(stage, config)
-        made = run_id(stage.name, stage.version, self._fields(stage, config), dict(identity), ids)
+        fields = stages.determining(stage, config, self._encoded)
+        made = run_id(stage.name, stage.version, fields, dict(identity), ids)
         store = self.store(config.outputs)
         directory = store.directory(stage.name, config.name or stage.label(config), made)
         run = store.get(directory)
@@ -215,21 +215,13 @@ class Planner:
             self._identities[key] = (config, stage.identity(config))
         return self._identities[key][1]
 
-    def _fields(self, stage: stages.Stage, config: Config) -> str:
-        """Canonical JSON of what the stage reads; sections that points share are encoded once."""
-        parts = []
-        for path in sorted({*stage.reads, "stage"}):
-            head, _, rest = path.partition(".")
-            section = getattr(config, head)
-            key = (id(section), path)
-            if key not in self._json:
-                value = section
-                for part in rest.split(".") if rest else ():
-                    value = getattr(value, part)
-                text = json.dumps(plain(value, determining=True), sort_keys=True)
-                self._json[key] = (section, f"{json.dumps(path)}:{text}")
-            parts.append(self._json[key][1])
-        return "{" + ",".join(parts) + "}"
+    def _encoded(self, config: Config, path: str) -> str:
+        """``stages.encoded``; sections that points share are encoded once."""
+        section = getattr(config, path.partition(".")[0])
+        key = (id(section), path)
+        if key not in self._json:
+            self._json[key] = (section, stages.encoded(config, path))
+        return self._json[key][1]
 
     def store(self, outputs: str) -> Store:
         return self._stores.setdefault(outputs, Store(Path(outputs)))

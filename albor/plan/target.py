@@ -24,9 +24,10 @@ from albor.stages import base as stages
 
 CHAIN = ("model", "data", "tokenizer", "hardware", "executor", "tracking", "alerts", "debug", "eval", "task")
 """Groups whose choice reaches every stage."""
-EVERYWHERE = ("seed", "outputs", "allow", "tracking", "executor", "hardware", "alerts")
-"""Keys whose value reaches every stage: the seed by convention, the others because they do not determine results."""
-ASIDE = ("data.num_sequences", "data.name")
+EVERYWHERE = ("seed", "outputs", "allow", "tracking", "executor", "hardware", "alerts", "evals")
+"""Keys whose value reaches every stage: the seed by convention, the benchmarks because what a model is measured on is
+kept out of its corpus, the others because they do not determine results."""
+ASIDE = ("data.num_sequences", "data.name", "eval.name")
 """Keys that no result depends on, but contracts or the names of runs do; they reach every stage."""
 OWN = ("name", "refused_by")
 """Keys that no result depends on and that are the target's own."""

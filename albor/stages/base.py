@@ -6,7 +6,10 @@ torch, pyarrow, lightning): planning imports it. What does the work is imported 
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import importlib
+import json
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypedDict, cast
 
 import albor.stages
 from albor.config.schema.config import Config
+from albor.config.structure import determining_fields, hints, plain
 
 if TYPE_CHECKING:
     from albor.executors import Executor
@@ -155,6 +159,31 @@ def find(name: str) -> Stage:
     stage = importlib.import_module(f"albor.stages.{name}").STAGE
     assert isinstance(stage, Stage) and stage.name == name
     return stage
+
+
+def encoded(config: Config, path: str) -> str:
+    """What determines the result below one of a stage's declared prefixes: the entry of a JSON object."""
+    value = functools.reduce(getattr, path.split("."), config)
+    return f"{json.dumps(path)}:{json.dumps(plain(value, determining=True), sort_keys=True)}"
+
+
+def determining(stage: Stage, config: Config, encode: Callable[[Config, str], str] = encoded) -> str:
+    """Canonical JSON of what a stage reads, for its runs' ids."""
+    paths = (path for path in sorted({*stage.reads, "stage"}) if not is_recorded(path))
+    return "{" + ",".join(encode(config, path) for path in paths) + "}"
+
+
+@cache
+def is_recorded(path: str) -> bool:
+    """Whether a dotted key is kept in manifests without determining a result."""
+    schema: Any = Config
+    for name in path.split("."):
+        if not dataclasses.is_dataclass(schema) or name not in hints(schema):
+            return False
+        if name not in determining_fields(schema):
+            return True
+        schema = hints(schema)[name]
+    return False
 
 
 class View:

@@ -19,7 +19,7 @@ from albor.config.location import conf_directory, options
 from albor.config.problems import CODES
 from albor.config.schema.config import Config
 from albor.config.sections import Structurer
-from albor.contracts import CONTRACTS
+from albor.contracts import CONTRACTS, RULES
 from albor.errors import AlborError
 from albor.plan.apply import prepare
 from albor.plan.keys import Key, field_docs, keys, walk
@@ -36,7 +36,7 @@ def test_every_key_is_explained(key: str, albor) -> None:
 
 
 def test_every_contract_and_code_is_explained(albor) -> None:
-    for word in (*CONTRACTS, *CODES):
+    for word in (*RULES, *CODES):
         done = albor("explain", word.lower())
         assert done.code == 0 and done.out.startswith(word)
         assert len(done.out) > 50
@@ -46,7 +46,7 @@ def test_every_contract_and_code_is_explained(albor) -> None:
 
 def test_the_overview_names_everything(albor) -> None:
     out = albor("explain").out
-    assert all(word in out for word in (*keys(), *CONTRACTS, *CODES))
+    assert all(word in out for word in (*keys(), *RULES, *CODES))
     assert "data.filters.max_characters" in albor("explain", "data.filters").out
 
 
@@ -113,7 +113,7 @@ def test_plan_json(albor) -> None:
     plan = json.loads(done.out)
     assert done.code == 0 and plan["refused"] is False and plan["target"].startswith("report/")
     nodes = {n["stage"]: n for n in plan["nodes"]}
-    assert list(nodes) == ["prepare", "tokenizer", "pack", "pretrain", "eval", "report"]
+    assert list(nodes) == ["prepare", "tokenizer", "pack", "pretrain", "generate", "eval", "report"]
     assert nodes["pretrain"]["cost"]["parameters"] == 62_403_072
     assert nodes["pretrain"]["cost"]["tensors"] == 110
     assert nodes["pretrain"]["inputs"] == {"rows": nodes["pack"]["id"], "tokenizer": nodes["tokenizer"]["id"]}
@@ -127,7 +127,17 @@ def test_plan_json(albor) -> None:
 
 
 def test_plan_writes_nothing(albor, tmp_path: Path) -> None:
-    for words in (["plan"], ["validate"], ["fit"], ["runs"], ["ls"], ["explain"], ["doctor"], ["--cfg", "job"]):
+    for words in (
+        ["plan"],
+        ["validate"],
+        ["fit"],
+        ["runs"],
+        ["ls"],
+        ["explain"],
+        ["contracts"],
+        ["doctor"],
+        ["--cfg", "job"],
+    ):
         assert albor(*words).code == 0
     assert list(tmp_path.iterdir()) == []
 
@@ -162,6 +172,8 @@ def test_doctor(albor) -> None:
         ("albor ls mod", ["model"]),
         ("albor runs pre", ["prepare", "pretrain"]),
         ("albor explain C-HW", ["C-HW-001", "C-HW-002", "C-HW-003", "C-HW-004", "C-HW-005"]),
+        ("albor contracts C-OPT", ["C-OPTIM-001"]),
+        ("albor contracts --g", ["--graph"]),
         ("albor plan --st", ["--strict"]),
         ("albor ls --", ["--config-dir"]),
         ("albor nothing=", []),

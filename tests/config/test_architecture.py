@@ -32,6 +32,7 @@ MAY_ENTER: dict[str, tuple[str, ...]] = {
     "serve": ("inference",),
     "report": ("data", "runs"),  # a corpus has a card
     "stages": ("config", "contracts", "runs"),
+    "audit": ("config", "contracts", "runs", "stages"),
     "exec": ("worker",),
     "worker": ("config", "contracts", "runs", "stages"),
     "plan": ("config", "contracts", "runs", "stages"),
@@ -42,7 +43,8 @@ LAZILY: dict[str, tuple[str, ...]] = {
     "data": ("executors",),  # for types: a stage hands it one
     "report": ("data",),  # for types: what it shows
     "stages": (*WORKSHOPS, "executors"),
-    "cli": WORKSHOPS,
+    "audit": ("data", "models", "training", "evals", "report"),
+    "cli": (*WORKSHOPS, "audit"),
     "exec": ("worker",),
     "worker": ("cli",),
 }
@@ -139,6 +141,8 @@ LIGHT = (
     ("validate", "stage=pretrain"),
     ("validate", "-m", "stage=pretrain", "optim.lr=1e-3,2e-3"),
     ("explain",),
+    ("contracts",),
+    ("contracts", "--graph", "svg"),
     ("runs",),
     ("fit", "model=350m", "hardware=h200"),
     ("doctor",),

@@ -5,6 +5,7 @@ import pytest
 from albor.contracts import check_all
 
 
+@pytest.mark.contract("C-FIT-002", level=2)
 @pytest.mark.parametrize(("keep_last", "keep_best"), [(1, 0), (2, 0), (1, 2), (3, 4)])
 def test_the_disk_is_enough_to_the_byte(case, keep_last, keep_best) -> None:
     need = 398_509_056 * (12 * (keep_last + keep_best + 1) + 4)

@@ -18,6 +18,7 @@ def findings(case):
     return find
 
 
+@pytest.mark.contract("C-HW-001", level=2)
 @pytest.mark.parametrize(
     "texts",
     [
@@ -38,6 +39,7 @@ def test_it_goes(texts, findings) -> None:
     assert findings(*texts) == []
 
 
+@pytest.mark.contract("C-HW-001", level=2)
 @pytest.mark.parametrize(
     ("texts", "path", "message", "remedy"),
     [
@@ -64,6 +66,7 @@ def test_it_does_not_and_the_remedy_helps(texts, path, message, remedy, findings
     assert findings(*texts, *remedy.split()) == []
 
 
+@pytest.mark.contract("C-HW-001", level=2)
 def test_every_size_that_is_wrong_is_told_of_by_what_it_is(findings) -> None:
     """Also where the numbers are equal."""
     found = findings("model.hidden_size=200", "model.num_attention_heads=10", "model.intermediate_size=200",
@@ -75,12 +78,14 @@ def test_every_size_that_is_wrong_is_told_of_by_what_it_is(findings) -> None:
     ]
 
 
+@pytest.mark.contract("C-HW-001", level=2)
 def test_other_precisions_are_not_asked(case) -> None:
     odd = ("model.hidden_size=200", "model.num_attention_heads=10", "model.intermediate_size=200")
     for words in (("trainer.precision=bf16",), ("trainer.precision=float32", "trainer.accelerator=cpu")):
         assert CONTRACTS["C-HW-001"].findings(case(*FP8, *odd, *words)) == []
 
 
+@pytest.mark.contract("C-HW-001", level=2)
 def test_a_run_is_refused_before_anything_is_computed(albor) -> None:
     done = albor("validate", "stage=pretrain", "hardware=h100", "trainer.precision=fp8", "trainer.accelerator=cpu")
     assert done.code == 2 and "error[C-HW-001]" in done.err and "training runs on cpu" in done.err

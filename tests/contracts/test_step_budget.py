@@ -26,6 +26,7 @@ def budget(n, micro, accum, *, wanted=5_000, epochs=1, seq_len=1_024, warmup=0, 
     )
 
 
+@pytest.mark.contract("C-TRAINCFG-001", level=2)
 @pytest.mark.parametrize(
     ("n", "micro", "accum", "steps"),
     [(22_079, 4, 128, 43), (67_977, 4, 128, 132), (67_977, 4, 1, 16_994), (500, 4, 4, 31), (500, 4, 1, 125)],
@@ -34,6 +35,7 @@ def test_steps_per_epoch(n, micro, accum, steps) -> None:
     assert budget(n, micro, accum).steps_per_epoch == steps
 
 
+@pytest.mark.contract("C-TRAINCFG-001", level=2)
 @pytest.mark.parametrize(("n", "epochs", "achievable"), [(22_079, 117, 5_031), (67_977, 38, 5_016)])
 def test_epochs_for_5000_steps(n, epochs, achievable) -> None:
     assert budget(n, 4, 128).min_epochs == epochs
@@ -41,6 +43,13 @@ def test_epochs_for_5000_steps(n, epochs, achievable) -> None:
     assert budget(n, 4, 128, epochs=epochs - 1).actual < 5_000 == budget(n, 4, 128, epochs=epochs).actual
 
 
+@pytest.mark.contract("C-TRAINCFG-001", level=2)
+def test_epochs_are_counted_exactly_at_any_size() -> None:
+    """Floats hold no integer of 17 digits to the unit."""
+    assert budget(10, 1, 1, wanted=10**17 + 1).min_epochs == 10**16 + 1
+
+
+@pytest.mark.contract("C-TRAINCFG-001", level=2)
 def test_tokens_per_step() -> None:
     assert budget(None, 4, 128).tokens_per_step == 524_288
     assert budget(None, 4, 32).tokens_per_step == 131_072
@@ -48,11 +57,13 @@ def test_tokens_per_step() -> None:
     assert budget(22_079, 4, 128, world=8).sequences_per_step == 4_096
 
 
+@pytest.mark.contract("C-TRAINCFG-001", level=2)
 def test_learning_rate_of_the_first_run_at_its_end() -> None:
     factor = lr_factor(43, schedule="cosine", warmup_steps=2_000, total_steps=43, min_lr_ratio=0.1, decay_fraction=0.2)
     assert 3e-4 * factor == pytest.approx(6.45e-6)
 
 
+@pytest.mark.contract("C-TRAINCFG-001", level=2)
 @given(
     n=st.integers(1, 10_000_000),
     per_step=st.integers(1, 10_000),
@@ -73,6 +84,7 @@ def test_min_epochs_is_the_least_that_holds_the_steps(n, per_step, wanted, epoch
     assert b.total_tokens == b.actual * per_step * 1_024
 
 
+@pytest.mark.contract("C-TRAINCFG-001", level=2)
 @given(
     schedule=st.sampled_from(["cosine", "linear", "wsd", "constant"]),
     total=st.integers(1, 3_000),
@@ -109,6 +121,7 @@ def test_every_schedule_rises_to_its_peak_and_never_again(
     assert lr(total + 1) == pytest.approx(rates[-1])
 
 
+@pytest.mark.contract("C-TRAINCFG-001", level=2)
 def test_the_declared_rows_give_way_to_the_built_ones(case) -> None:
     declared = case("experiment=original/v4", stage="pretrain")
     assert declared.num_sequences == 2_587_890
@@ -128,6 +141,7 @@ HISTORY = {
 }
 
 
+@pytest.mark.contract("C-TRAINCFG-001", "C-TRAINCFG-003", level=2)
 @pytest.mark.parametrize("version", HISTORY)
 def test_history_repeats_itself(version: str, case) -> None:
     errors, tokens, wanted, actual = HISTORY[version]
@@ -139,6 +153,7 @@ def test_history_repeats_itself(version: str, case) -> None:
     assert made.cfg.model.num_parameters == 398_509_056
 
 
+@pytest.mark.contract("C-TRAINCFG-001", level=2)
 def test_the_first_run_is_refused_in_words(albor) -> None:
     outcome = albor("plan", "experiment=original/v1")
     assert outcome.code == 2

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import random
 import re
 import unicodedata
 from pathlib import Path
@@ -69,6 +70,7 @@ def test_specials_have_their_ids_and_the_size_is_exact(codec: Codec, tmp_path: P
     assert (loaded.fim.prefix, loaded.fim.suffix, loaded.fim.middle, loaded.fim.pad) == (1, 2, 3, 4)
 
 
+@pytest.mark.contract("C-KERNEL-006", level=2)
 @given(TEXT)
 def test_every_text_comes_back_and_never_makes_a_control_token(codec: Codec, text: str) -> None:
     ids = codec.encode(text)
@@ -77,6 +79,26 @@ def test_every_text_comes_back_and_never_makes_a_control_token(codec: Codec, tex
     assert all(token >= len(SPECIAL_TOKENS) for token in ids)
     assert codec.encode_batch([text, text]) == [ids, ids]
     assert [encoded.ids for encoded in codec.encode_documents([text])] == [ids]
+
+
+SCRIPTS = [(0, 0x80), (0x80, 0x800), (0x800, 0xD800), (0xE000, 0x10000), (0x10000, 0x110000)]
+"""Every code point but the surrogates, by the length of its UTF-8."""
+
+
+@pytest.mark.contract("C-KERNEL-006", level=3)
+def test_ten_thousand_texts_come_back(codec: Codec) -> None:
+    """Of code points from anywhere, literal sentinels whole and cut, and white space of all kinds."""
+    draw = random.Random(0)
+    made = [
+        *(lambda: chr(draw.randrange(*draw.choice(SCRIPTS))) for _ in range(6)),
+        lambda: draw.choice(SPECIAL_TOKENS)[: draw.randint(1, 20)],
+        lambda: draw.choice(["\r\n", "    ", "\t", "\0", "\x85", "\u2028", "\ufeff", "e\u0301", "👩\u200d💻"]),
+    ]
+    texts = ["".join(draw.choice(made)() for _ in range(draw.randint(0, 40))) for _ in range(10_000)]
+    for text, batch in zip(texts, codec.encode_batch(texts), strict=True):
+        ids = codec.encode(text)
+        assert codec.decode(ids) == text and ids == batch
+        assert all(token >= len(SPECIAL_TOKENS) for token in ids)
 
 
 ODD = " \n\t\r\x0b\x0c\x00\x1c\x1d\x1f\x85'sdt05a.()_é\u00a0\u2028\u0660²½"

@@ -51,6 +51,7 @@ def test_what_writes_to_the_residual_stream_starts_smaller(decoder):
             assert torch.equal(parameter, torch.ones_like(parameter))
 
 
+@pytest.mark.contract("C-KERNEL-010", level=2)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_every_parameter_has_a_float32_gradient(dtype, decoder):
     model = decoder(dtype=dtype)
@@ -69,6 +70,7 @@ def test_bf16_computes_nearly_what_float32_does(decoder):
     assert (logits.float() - exact(tokens)).abs().max() < 0.02 * exact(tokens).abs().max()
 
 
+@pytest.mark.contract("C-KERNEL-011", level=2)
 def test_grouped_attention_with_as_many_groups_as_heads_is_multi_head_attention(decoder):
     """Repeating the key and value heads of a grouped model gives a multi-head model with the same function."""
     grouped = decoder()

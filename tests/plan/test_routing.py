@@ -11,7 +11,7 @@ from albor.config.schema.config import Config
 from albor.errors import AlborError
 from albor.plan.nodes import External, Plan, Planner
 
-CHAIN = ["prepare", "tokenizer", "pack", "pretrain", "eval", "report"]
+CHAIN = ["prepare", "tokenizer", "pack", "pretrain", "generate", "eval", "report"]
 
 
 def configs(plan: Plan) -> dict[str, Config]:
@@ -49,7 +49,10 @@ def reached(planner: Planner, text: str, *others: str) -> list[str]:
         ("data.val_fraction=0.5", ["prepare"]),
         ("data.filters.max_characters=900", ["prepare"]),
         ("tokenizer.vocab_size=300", ["tokenizer"]),
-        ("eval.batch_size=3", ["eval"]),
+        ("eval.batch_size=3", ["generate"]),
+        ("eval.threshold=3", ["eval"]),
+        ("evals.data_dir=x", CHAIN),
+        ("eval.name=x", CHAIN),
         ("name=me", ["report"]),
         ("seed=7", CHAIN),
         ("outputs=elsewhere", CHAIN),
@@ -73,9 +76,9 @@ def test_nearer_stages_come_first(planner: Planner) -> None:
 def test_mappings_and_lists_travel_like_values(planner: Planner) -> None:
     after = configs(planner.plan(("data={max_documents: 9}", "+eval.prompts=[x]", "optim={lr: 0.5, eps: 1e-6}")))
     assert after["prepare"].data.max_documents == 9 and after["pack"].data.max_documents is None
-    assert after["eval"].eval.prompts == ("x",)
+    assert after["generate"].eval.prompts == ("x",)
     assert (after["pretrain"].optim.lr, after["pretrain"].optim.eps) == (0.5, 1e-6)
-    assert configs(planner.plan(("eval.prompts.0=first",)))["eval"].eval.prompts[0] == "first"
+    assert configs(planner.plan(("eval.prompts.0=first",)))["generate"].eval.prompts[0] == "first"
 
 
 def test_group_choices_of_the_chain_reach_everything(planner: Planner) -> None:
@@ -102,7 +105,7 @@ def test_up_addresses_one_stage(planner: Planner) -> None:
     before, after = planner.plan(()), planner.plan(("up.pack.data.fim_rate=0",))
     assert [s for s in CHAIN if configs(after)[s].data.fim_rate == 0] == ["pack"]
     changed = [s for s in CHAIN if ids(before)[s] != ids(after)[s]]
-    assert changed == ["pack", "pretrain", "eval", "report"]
+    assert changed == ["pack", "pretrain", "generate", "eval", "report"]
 
 
 def test_up_may_set_choose_delete_and_add(planner: Planner) -> None:
@@ -140,7 +143,7 @@ def test_an_experiment_that_names_no_stage_reaches_every_stage(albor, tmp_path: 
     made = {n["stage"]: n for n in json.loads(done.out)["nodes"]}
     assert done.code == 0
     differ = [n["stage"] for n in plain["nodes"] if made[n["stage"]]["id"] != n["id"]]
-    assert differ == ["pack", "pretrain", "eval", "report"]
+    assert differ == ["pack", "pretrain", "generate", "eval", "report"]
     assert made["report"]["run"].startswith("mine-") and not made["pack"]["run"].startswith("mine-")
 
 
@@ -198,8 +201,8 @@ def test_what_is_replaced_takes_no_values(albor, tmp_path: Path) -> None:
 
 
 def test_another_stage_to_report_on(planner: Planner) -> None:
-    assert configs(planner.plan(("stage=eval", "stage.of=pretrain"))).keys() == {*CHAIN} - {"report"}
-    assert planner.plan(("up.eval.stage.of=pretrain",)).target.id == planner.plan(()).target.id
+    assert configs(planner.plan(("stage=eval", "eval.of=pretrain"))).keys() == {*CHAIN} - {"report"}
+    assert planner.plan(("up.generate.eval.of=pretrain",)).target.id == planner.plan(()).target.id
 
 
 def test_weights_from_the_hub_are_named_without_their_prefix(planner: Planner) -> None:

@@ -15,7 +15,7 @@ from albor.plan.nodes import Planner
 from albor.plan.resolver import Resolver
 from albor.stages import base as stages
 
-CHAIN = ["prepare", "tokenizer", "pack", "pretrain", "eval", "report"]
+CHAIN = ["prepare", "tokenizer", "pack", "pretrain", "generate", "eval", "report"]
 FREE = (
     "name=me",
     "outputs=elsewhere",
@@ -40,6 +40,10 @@ FREE = (
     "data.name=other",
     "tokenizer.name=other",
     "eval.name=other",
+    "eval.batch_size=7",
+    "eval.sandbox=none",
+    "eval.workers=3",
+    "eval.endpoint_key_env=KEY",
     "data.num_sequences=12345",
     "up.pack.name=x",
 )
@@ -111,16 +115,20 @@ DETERMINING = {
     "trainer.deterministic=true": "pretrain",
     "trainer.val_every=101": "pretrain",
     "trainer.val_rows=101": "pretrain",
-    "eval.tasks=[samples]": "eval",
-    "eval.max_rows=99": "eval",
-    "eval.batch_size=7": "eval",
-    "eval.prompts=[x]": "eval",
-    "eval.max_new_tokens=65": "eval",
-    "eval.temperature=0.21": "eval",
-    "eval.top_p=0.94": "eval",
+    "task=samples": "generate",
+    "eval.samples=3": "generate",
+    "eval.limit=3": "generate",
+    "eval.endpoint_model=x": "generate",
+    "eval.threshold=99": "eval",
+    "eval.python=python3": "eval",
+    "eval.max_rows=99": "generate",
+    "eval.prompts=[x]": "generate",
+    "eval.max_new_tokens=65": "generate",
+    "eval.temperature=0.21": "generate",
+    "eval.top_p=0.94": "generate",
 }
 ELSEWHERE = {"init_from", "inputs", "stage.name",
-             "stage.of", "optim.kind", "optim.matrix_lr", "optim.momentum", "optim.newton_schulz_steps",
+             "eval.of", "eval.endpoint", "task", "optim.kind", "optim.matrix_lr", "optim.momentum", "optim.newton_schulz_steps",
              "tokenizer.kind", "executor.kind"}  # fmt: skip
 """Keys that other tests are about, or that have a single value."""
 
@@ -191,7 +199,7 @@ def test_a_new_version_of_a_stage_has_new_ids(planner: Planner, monkeypatch: pyt
     finally:
         monkeypatch.undo()
         stages.find.cache_clear()
-    assert [s for s in CHAIN if before[s] != after[s]] == ["pack", "pretrain", "eval", "report"]
+    assert [s for s in CHAIN if before[s] != after[s]] == ["pack", "pretrain", "generate", "eval", "report"]
 
 
 def test_sources_are_known_by_their_content(planner: Planner, tmp_path) -> None:

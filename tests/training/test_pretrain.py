@@ -23,6 +23,7 @@ from albor.training.pretrain import fit
 from .toy import MODEL, ToyBatches, equal, validation, weights
 
 
+@pytest.mark.contract("C-TRAINCFG-001", level=2)
 def test_a_run_learns_and_reports_what_it_did(job):
     lines: list[Metrics] = []
     seen: list[tuple[int, int]] = []
@@ -120,6 +121,7 @@ def test_given_weights_are_where_training_starts(job):
     assert all((init[n] - tensor).abs().max() < 1e-6 for n, tensor in weights(fit(MODEL, made, init)).items())
 
 
+@pytest.mark.contract("C-KERNEL-009", level=2)
 def test_accumulated_gradients_equal_those_of_one_large_batch(job, tmp_path):
     """Also when the micro-batches differ in the number of their valid labels."""
 

@@ -9,7 +9,7 @@ from albor.cli.arguments import Arguments
 from albor.cli.render import paint, table
 from albor.config.problems import CODES, ConfigRefused, Problem
 from albor.config.suggest import nearest, nearest_key
-from albor.contracts import CONTRACTS, Contract
+from albor.contracts import LEVELS, RULES, Contract, Kernel, Rule
 from albor.plan.keys import Key, entry_keys, generic, keys
 
 
@@ -25,8 +25,8 @@ def run(arguments: Arguments) -> int:
 
 def explanation(word: str) -> str:
     """Raises ConfigRefused when nothing is called so."""
-    if word.upper() in CONTRACTS:
-        return contract_text(CONTRACTS[word.upper()])
+    if word.upper() in RULES:
+        return contract_text(RULES[word.upper()])
     if word.upper() in CODES:
         return f"{paint(word.upper(), 'bold')}\n{fill(CODES[word.upper()])}"
     known = keys() | entry_keys()
@@ -36,7 +36,7 @@ def explanation(word: str) -> str:
     section = [k for path, k in known.items() if path.startswith(f"{meant}.")]
     if section:
         return table([["", "", ""], *[[k.path, default(k), first_sentence(k.help)] for k in section]]).split("\n", 1)[1]
-    guess = nearest(word.upper(), [*CONTRACTS, *CODES]) or nearest_key(word, known)
+    guess = nearest(word.upper(), [*RULES, *CODES]) or nearest_key(word, known)
     fix = f"did you mean `albor explain {guess}`?" if guess else "`albor explain` lists what there is"
     raise ConfigRefused([Problem("E-KEY", "explain", f"'{word}' is no key, contract or error code", fix)])
 
@@ -49,17 +49,23 @@ def overview() -> None:
         ]
     )
     print(paint("\ncontracts", "bold"))
-    print(table([["", ""], *[[c.id, c.title] for c in CONTRACTS.values()]]).split("\n", 1)[1])
+    print(table([["", ""], *[[c.id, c.title] for c in RULES.values()]]).split("\n", 1)[1])
     print(paint("\nerror codes", "bold"))
     print(table([["", ""], *[[c, first_sentence(t)] for c, t in CODES.items()]]).split("\n", 1)[1])
 
 
-def contract_text(contract: Contract) -> str:
-    lines = [f"{paint(contract.id, 'bold')}  {contract.title}", f"  rule     {contract.formula}"]
+def contract_text(contract: Rule) -> str:
+    lines = [f"{paint(contract.id, 'bold')}  {contract.title}", f"  rule       {contract.formula}"]
     if contract.history:
-        lines.append(textwrap.fill(contract.history, 100, initial_indent="  history  ", subsequent_indent=" " * 11))
-    lines.append(f"  stages   {', '.join(contract.stages)}")
-    lines.append(f"  let pass allow=[{contract.id}] turns its errors into warnings, and the manifest keeps that")
+        lines.append(textwrap.fill(contract.history, 100, initial_indent="  history    ", subsequent_indent=" " * 13))
+    lines.append(f"  level      {contract.level}, {LEVELS[contract.level]}")
+    if contract.needs:
+        lines.append(f"  needs      {', '.join(contract.needs)}")
+    if isinstance(contract, Kernel):
+        lines.append(f"  kept by    {contract.where}")
+    elif isinstance(contract, Contract):
+        lines.append(f"  stages     {', '.join(contract.stages)}")
+        lines.append(f"  let pass   allow=[{contract.id}] turns its errors into warnings, and the manifest keeps that")
     return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from albor.config.schema.sources import (
     FilesSource,
@@ -12,7 +13,7 @@ from albor.config.schema.sources import (
     PypiSource,
     StdlibSource,
 )
-from albor.config.types import Count, Fraction, Label, NonNegativeFloat, Positive, PositiveFraction, Text
+from albor.config.types import Count, Fraction, Label, NonNegativeFloat, Positive, PositiveFraction, Recorded, Text
 
 PERMISSIVE = (
     "MIT",
@@ -76,7 +77,7 @@ class Dedup:
 class Benchmarks:
     """The files that models are evaluated on; no training document may hold a part of them."""
 
-    data_dir: Text | None = None
+    data_dir: Annotated[Text | None, Recorded()] = None
     """Directory of benchmark files (JSON, JSONL, text; also compressed), searched at any depth; null knows none, and
     tasks fetch theirs from the Hub."""
 

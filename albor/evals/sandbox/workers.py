@@ -52,9 +52,9 @@ class Worker:
         words = command(python, limits, warm) if sandbox.contained else server(python, limits, warm, contained=False)
         self._line, theirs = socket.socketpair()
         with theirs:
-            self._process = subprocess.Popen(
+            self._process: subprocess.Popen[bytes] = subprocess.Popen(
                 words,
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 start_new_session=True,

@@ -158,7 +158,7 @@ class Encoder(pickle.Pickler):
         if type(obj) not in _EXACT:
             for base in BASES:
                 if isinstance(obj, base):
-                    return base, (base(obj),)
+                    return base, (base(obj),)  # type: ignore[arg-type]
         return NotImplemented
 
 

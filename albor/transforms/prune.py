@@ -1,0 +1,34 @@
+"""Which weights to keep: those of the highest scores (Wanda: Sun et al., 2023)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Group = Literal["row", "tensor"]
+"""What scores are compared within: the weights of one output, or all."""
+
+
+def wanda_scores(weight: Tensor, input_norms: Tensor) -> Tensor:
+    """|w|·‖x‖₂ [out, in], of a weight [out, in] and the norm of each input over the calibration tokens [in]."""
+    return weight.abs() * input_norms
+
+
+def keep_mask(scores: Tensor, sparsity: float, *, per: Group = "row") -> Tensor:
+    """True for the weights to keep [out, in]: in each group, none that goes has a higher score than one that stays.
+
+    Of all weights the share ``sparsity`` goes, to half a weight: where it is not a whole number of a row, rows lose one
+    more or one less (C-KERNEL-008). Of equal scores the first go.
+
+    Args:
+        scores: [out, in].
+        sparsity: the share to remove, 0 to 1.
+        per: what scores are compared within.
+    """
+    groups = scores if per == "row" else scores.reshape(1, -1)
+    rows, width = groups.shape
+    removed = (torch.arange(rows + 1, dtype=torch.float64, device=scores.device) * width * sparsity).round().long()
+    rank = groups.argsort(dim=-1, stable=True).argsort(dim=-1)
+    return (rank >= removed.diff()[:, None]).view(scores.shape)

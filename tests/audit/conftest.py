@@ -1,0 +1,66 @@
+"""A small store with all that an audit looks at: trained twice apart, in a repository, searched for a benchmark."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from albor.runs.store import Run, Store
+from tests.command import albor
+
+TRAINED = (
+    "debug=default",
+    "tracking=none",
+    "data.max_documents=60",
+    "tokenizer.vocab_size=512",
+    "model.vocab_size=512",
+    "trainer.deterministic=true",
+    "trainer.max_steps=240",
+    "trainer.micro_batch_size=8",
+    "trainer.epochs=4",
+    "trainer.warmup_steps=10",
+    "trainer.val_every=80",
+    "trainer.save_every=120",
+    "evals.data_dir=benchmarks",
+)
+TARGETS = (("stage=eval", "eval.max_rows=null"), ("stage=pretrain", "outputs=outputs/again"))
+ITEM = (
+    "def never_seen_before(first, second):\n    return [first + second * number for number in range(first, second)]\n"
+)
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory whose ``outputs`` is the store."""
+    place = tmp_path_factory.mktemp("audited")
+    (place / "benchmarks").mkdir()
+    (place / "benchmarks" / "humaneval.jsonl").write_text(json.dumps({"prompt": ITEM}) + "\n")
+    (place / "requirements.lock").write_text("torch\n")
+    who = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+    for words in (("init", "-q"), ("add", "requirements.lock"), (*who, "commit", "-q", "-m", "all")):
+        subprocess.run(["git", *words], cwd=place, check=True)
+    for target in TARGETS:
+        if target[-1].startswith("outputs="):
+            for stage in ("prepare", "tokenizer", "pack"):
+                shutil.copytree(place / "outputs" / stage, place / "outputs" / "again" / stage)
+        done = albor(*TRAINED, *target, cwd=place)
+        assert done.returncode == 0, done.stderr
+    return place
+
+
+@pytest.fixture
+def store(built: Path, tmp_path: Path) -> Path:
+    """A copy of the store that a test may spoil."""
+    shutil.copytree(built / "outputs", tmp_path / "outputs")
+    return tmp_path / "outputs"
+
+
+@pytest.fixture
+def run_of(store: Path) -> Callable[[str], Run]:
+    """The run of a stage in the copy."""
+    return lambda stage: next(run for run in Store(store).runs() if run.manifest.stage == stage)
