@@ -12,8 +12,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-ATTEND = {"BLOCK": 64, "num_warps": 4, "num_stages": 3}
-"""Positions read at a time."""
+TILE = 8192
+"""Bytes of keys read at a time, and of values: three of each are under way, which small GPUs have room for too."""
+ATTEND = {"num_warps": 4, "num_stages": 3}
 CHOOSE = {"BLOCK": 2048, "FEW": 1024, "num_warps": 8}
 """Logits read at a time; candidates looked at at a time."""
 SWIGLU = {"BLOCK": 1024, "num_warps": 4}
@@ -152,10 +153,12 @@ def attend(
     heads = projected.shape[1] // width - 2 * kv_heads
     out = projected.new_empty(rows, heads * width)
     q_norm, k_norm = norms or (projected, projected)
+    block_d = max(16, triton.next_power_of_2(width))
+    block = min(64, max(16, TILE // (block_d * keys.itemsize)))
     _attend_kernel[(rows, kv_heads)](
         projected, q_norm, k_norm, *rotation, keys, values, lengths, out, *keys.stride()[:2], eps, LOG2E * width**-0.5,
         HEADS=heads, KV_HEADS=kv_heads, D=width, BLOCK_G=max(16, triton.next_power_of_2(heads // kv_heads)),
-        BLOCK_D=max(16, triton.next_power_of_2(width)), NORMED=norms is not None, **ATTEND,
+        BLOCK_D=block_d, NORMED=norms is not None, BLOCK=block, **ATTEND,
     )  # fmt: skip
     return out
 

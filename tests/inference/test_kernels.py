@@ -62,7 +62,7 @@ def test_swiglu(dtype, shape) -> None:
 
 
 HEADS = [(heads * group, heads, width) for group in range(1, 9) for heads, width in ((1, 64), (2, 32), (1, 128))]
-HEADS += [(4, 2, 8), (6, 3, 12), (9, 3, 24), (12, 1, 16)]
+HEADS += [(4, 2, 8), (6, 3, 12), (9, 3, 24), (12, 1, 16), (2, 1, 256)]
 LENGTHS = [0, 1, 63, 64, 65, 150, 7]
 
 
