@@ -178,7 +178,7 @@ def is_recorded(path: str) -> bool:
     """Whether a dotted key is kept in manifests without determining a result."""
     schema: Any = Config
     for name in path.split("."):
-        if not dataclasses.is_dataclass(schema) or name not in hints(schema):
+        if not isinstance(schema, type) or not dataclasses.is_dataclass(schema) or name not in hints(schema):
             return False
         if name not in determining_fields(schema):
             return True

@@ -17,11 +17,12 @@ from albor.config.structure import MISSING
 from albor.config.tree import leaves
 from albor.contracts.base import TRAINING
 from albor.errors import AlborError
+from albor.plan.nodes import Node
 from albor.plan.resolver import value_at
 from albor.plan.target import CHAIN
 from albor.runs.checkpoints import DIRECTORY, is_checkpoint, run_around, run_of, steps
 from albor.runs.lineage import input_path
-from albor.runs.manifest import EXTERNAL, NAME, InputRef, Manifest
+from albor.runs.manifest import EXTERNAL, NAME, InputRef, Manifest, load
 from albor.runs.store import Run, Store
 
 
@@ -42,15 +43,20 @@ def run(arguments: Arguments) -> int:
         "seed": trained.config["seed"],
         "outputs": outputs,
         "inputs.model": str(path.absolute()),
-        **{
-            f"inputs.{name}": source(name, trained.inputs[name], around, Store(Path(outputs)))
-            for name in ("rows", "tokenizer")
-            if f"inputs.{name}" not in given
-        },
     }
     # Hydra's grammar reads JSON's scalars and lists.
     own = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in texts.items() if key not in given]
-    return target.run(replace(arguments, verb=None, words=[], overrides=("stage=eval", *own, *arguments.overrides)))
+    overrides = ("stage=eval", *own, *arguments.overrides)
+    sources = {name: source(name, trained, around, Store(Path(outputs))) for name in wanted(arguments, overrides)}
+    inputs = [f"inputs.{name}={json.dumps(place, ensure_ascii=False)}" for name, place in sources.items()]
+    return target.run(replace(arguments, verb=None, words=[], overrides=(*overrides, *inputs)))
+
+
+def wanted(arguments: Arguments, overrides: tuple[str, ...]) -> list[str]:
+    """What the tasks need besides the model and was not given."""
+    nodes = planner(arguments).plan(overrides).nodes
+    generate = next(node for node in nodes if node.stage.name == "generate")
+    return [name for name, made in generate.inputs.items() if isinstance(made, Node)]
 
 
 def newest(found: Run) -> Path:
@@ -72,16 +78,31 @@ def choices(arguments: Arguments, trained: Manifest) -> dict[str, object]:
     return {**chosen, **{key: value_at(trained.config, key) for key in open_keys}}
 
 
-def source(name: str, ref: InputRef, around: Run | None, store: Store) -> str:
-    """Where an input of the run lies now. Raises AlborError when it is gone."""
+def source(name: str, trained: Manifest, around: Run | None, store: Store) -> str:
+    """Where what the run was trained with, or that was made from, lies now. Raises AlborError when it is gone."""
+    directory = around.directory if around else None
+    if name in trained.inputs:
+        return str(place_of(name, trained.inputs[name], directory, store))
+    rows = place_of("rows", trained.inputs["rows"], directory, store)
+    made_from = load(rows).inputs if (rows / NAME).exists() else {}
+    if name not in made_from:
+        raise gone(f"the {name} behind its rows are not known", name, store)
+    return str(place_of(name, made_from[name], rows, store))
+
+
+def place_of(name: str, ref: InputRef, directory: Path | None, store: Store) -> Path:
+    """The directory of an input that ``ref`` names, as seen from ``directory``."""
     if ref.stage in EXTERNAL:
         place = Path(ref.path)
         if place.is_dir():
-            return str(place)
+            return place
     else:
-        recorded = [input_path(around.directory, ref).parent] if around else []
+        recorded = [input_path(directory, ref).parent] if directory else []
         for place in (*recorded, store.directory(ref.stage, "", ref.id)):
             if (place / NAME).exists():
-                return str(place.absolute())
-    cause = f"the {name} that it was trained with, {ref.stage} {ref.id}, are not there any more"
-    raise AlborError(cause, f"give others: inputs.{name}=RUN, or a directory", place=str(store.root))
+                return place.absolute()
+    raise gone(f"the {name} that it was trained with, {ref.stage} {ref.id}, are not there any more", name, store)
+
+
+def gone(cause: str, name: str, store: Store) -> AlborError:
+    return AlborError(cause, f"give others: inputs.{name}=RUN, or a directory", place=str(store.root))
