@@ -40,7 +40,7 @@ def run_of(place: Path, stage: str) -> manifest.Manifest:
 @pytest.mark.xdist_group("built")
 def test_every_stage_is_done_and_the_model_starts_at_ln_vocab_and_learns(built: Path) -> None:
     stages = {r.manifest.stage: r.manifest for r in Store(built / "outputs").runs()}
-    assert set(stages) == {"prepare", "tokenizer", "pack", "pretrain", "eval", "report"}
+    assert set(stages) == {"prepare", "tokenizer", "pack", "pretrain", "generate", "eval", "report"}
     assert all(m.status == "done" and m.files and m.digest for m in stages.values())
     trained = stages["pretrain"].facts
     assert trained["initial_val_loss"] == pytest.approx(math.log(512), rel=0.02)
@@ -74,7 +74,7 @@ def test_a_change_makes_only_what_depends_on_it_again(built: Path) -> None:
     planned = json.loads(albor("plan", "--json", *SMALL, "optim.lr=0.001", cwd=built).stdout)
     states = {n["stage"]: n["state"] for n in planned["nodes"]}
     assert states == dict.fromkeys(("prepare", "tokenizer", "pack"), "done") | dict.fromkeys(
-        ("pretrain", "eval", "report"), "new"
+        ("pretrain", "generate", "eval", "report"), "new"
     )
 
 
@@ -98,7 +98,9 @@ def test_a_run_made_again_from_other_inputs_does_not_go_on_from_its_old_checkpoi
     places = [tmp_path / name for name in ("changed", "fresh")]
     for place in places:
         shutil.copytree(
-            built / "outputs", place / "outputs", ignore=shutil.ignore_patterns("pretrain", "eval", "report")
+            built / "outputs",
+            place / "outputs",
+            ignore=shutil.ignore_patterns("pretrain", "generate", "eval", "report"),
         )
     assert albor(*target, cwd=places[0]).returncode == 0
     before = run_of(places[0], "pretrain")
@@ -141,7 +143,7 @@ def test_one_model_is_reported_whatever_stage_it_is_given_to(built: Path) -> Non
     plan = json.loads(albor("plan", "--json", *small, f"inputs.model={run.id}", "seed=7", cwd=built).stdout)
     inputs = {n["stage"]: n["inputs"] for n in plan["nodes"]}
     assert "pretrain" not in inputs
-    assert inputs["eval"]["model"] == run.id
+    assert inputs["generate"]["model"] == run.id
     for wrong, kind in ((run_of(built, "tokenizer").id, "tokenizer"), (run_of(built, "pack").id, "rows")):
         refused = albor("plan", *small, "stage=eval", f"inputs.model={wrong}", cwd=built)
         assert refused.returncode == 2
@@ -149,7 +151,8 @@ def test_one_model_is_reported_whatever_stage_it_is_given_to(built: Path) -> Non
     other = albor(*small, "stage=tokenizer", "tokenizer.vocab_size=512", "seed=3", cwd=built)
     assert other.returncode == 0
     newest = Store(built / "outputs").runs()[-1].manifest.id
-    mixed = albor("plan", *small[:3], "stage=eval", f"inputs.model={run.id}", f"inputs.tokenizer={newest}", cwd=built)
+    rows = run_of(built, "pack").id
+    mixed = albor("plan", *small[:3], "stage=pretrain", f"inputs.rows={rows}", f"inputs.tokenizer={newest}", cwd=built)
     assert mixed.returncode == 2
     assert "C-DATA-004" in mixed.stdout
 

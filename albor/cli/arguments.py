@@ -19,7 +19,7 @@ VERBS: dict[str, str] = {
     "runs": "the runs in the store",
     "diff": "how two runs differ",
     "sample": "let a trained model continue a prompt",
-    "eval": "measure a checkpoint on the rows of its run",
+    "eval": "measure a checkpoint: the rows of its run, or benchmarks (task=[humaneval,mbpp])",
     "verify": "whether a checkpoint or run is whole, was trained and converged",
     "monitor": "a run as it goes, or went: progress, curves, throughput, alerts, whether it lives (--once: as text)",
     "replay": "train up to a step again, beside the run, and say whether every bit is the same",

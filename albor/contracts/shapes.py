@@ -116,7 +116,7 @@ def rows(case: Case) -> Iterator[Found]:
     "C-DATA-004",
     "Rows, tokenizer and model speak of the same tokens",
     formula="the SHA-256 of the tokenizer is the same in all inputs that name it",
-    stages=("pretrain", "eval"),
+    stages=("pretrain", "generate"),
 )
 def same_tokenizer(case: Case) -> Iterator[Found]:
     named = {k: f["tokenizer_sha256"] for k, f in case.inputs.items() if k != "init_from" and "tokenizer_sha256" in f}

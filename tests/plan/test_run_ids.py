@@ -128,7 +128,8 @@ DETERMINING = {
     "eval.top_p=0.94": "generate",
 }
 ELSEWHERE = {"init_from", "inputs", "stage.name",
-             "eval.of", "eval.endpoint", "task", "optim.kind", "optim.matrix_lr", "optim.momentum", "optim.newton_schulz_steps",
+             "eval.of", "eval.endpoint", "task",
+             "optim.kind", "optim.matrix_lr", "optim.momentum", "optim.newton_schulz_steps",
              "tokenizer.kind", "executor.kind"}  # fmt: skip
 """Keys that other tests are about, or that have a single value."""
 

@@ -60,6 +60,7 @@ class Worker:
                 start_new_session=True,
                 env=NOTHING,
             )
+        self._said: str | None = None
         self._answers = self._line.makefile("rb")
 
     def run(self, program: Program, grace: float = GRACE) -> Verdict | None:
@@ -82,10 +83,11 @@ class Worker:
 
     def close(self) -> str:
         """Ends the sandbox with all that is in it; what it last said."""
-        self._line.close()
-        self._process.kill()
-        said = self._process.communicate()[1]
-        return str(said.decode(errors="replace")).strip()
+        if self._said is None:
+            self._line.close()
+            self._process.kill()
+            self._said = self._process.communicate()[1].decode(errors="replace").strip()
+        return self._said
 
 
 def refused(reason: str) -> AlborError:
