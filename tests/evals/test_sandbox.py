@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +31,11 @@ def verdicts(*programs: Program, sandbox: Sandbox | None = None, count: int = 1)
 
 def one(program: str, test: str, **more: str) -> Verdict:
     return verdicts(Functions(program=program, test=test, **more))[0]
+
+
+def kill_children(pid: int) -> None:
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        os.kill(int(child), signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +90,8 @@ def test_programs_do_not_see_each_others_files() -> None:
         ("def f(x): return [1.5, 'a', b'b', None, True, (1, {2: {3}}), 2j, frozenset({1})]",
          "assert f(0) == [1.5, 'a', b'b', None, True, (1, {2: {3}}), 2j, frozenset({1})]"),
         ("from collections import Counter, OrderedDict, deque, namedtuple\nfrom decimal import Decimal\n"
-         "P = namedtuple('P', 'x y')\ndef f(x): return Counter('ab'), OrderedDict(a=1), deque([1]), P(1, 2), Decimal('1.5')",
+         "P = namedtuple('P', 'x y')\n"
+            "def f(x): return Counter('ab'), OrderedDict(a=1), deque([1]), P(1, 2), Decimal('1.5')",
          "from collections import Counter, deque\nfrom decimal import Decimal\n"
          "assert f(0) == (Counter('ab'), {'a': 1}, deque([1]), (1, 2), Decimal('1.5'))"),
         ("def f(xs): xs.sort(); xs.append([9])", "xs = [3, 1]\nassert f(xs) is None and xs == [1, 3, [9]]"),
@@ -100,7 +108,8 @@ def test_programs_do_not_see_each_others_files() -> None:
         ("def f(g, xs): return [g(x) for x in xs]", "assert f(lambda x: x + 1, [1, 2]) == [2, 3]"),
         ("def f(a, *b, k=0): return a, b, k", "assert f(1, 2, k=3) == (1, (2,), 3)"),
         ("import math\nN = 5\ndef f(x): return x", "assert math.isclose(f(1.0), 1.0) and N == 5"),
-        ("from dataclasses import dataclass\n@dataclass\nclass C:\n    x: int = 1\ndef f(): return C().x", "assert f() == 1"),
+        ("from dataclasses import dataclass\n@dataclass\nclass C:\n    x: int = 1\ndef f(): return C().x",
+         "assert f() == 1"),
         ("def f(x): return float('nan'), float('inf'), 10**400", "a, b, c = f(0)\nassert a != a and b > c"),
         ("import random\ndef f(): return random.random()", "assert f() != f()"),
         ("def f(x):\n    print('x' * 10_000_000)\n    return x", "assert f(1) == 1"),
@@ -161,22 +170,53 @@ def test_scripts_and_commands() -> None:
 @pytest.mark.xdist_group("sandbox")
 def test_a_sandbox_that_dies_takes_its_programs_along_and_is_replaced() -> None:
     made: list[workers.Worker] = []
+    sleeps = Functions(program="import time\ndef f(): time.sleep(1)", test="f()")
 
     class Watched(workers.Worker):
-        def __init__(self, sandbox: Sandbox) -> None:
-            super().__init__(sandbox)
-            made.append(self)
+        def run(self, program: Program, grace: float = 10.0) -> Verdict | None:
+            if program is sleeps:
+                if not made:
+                    threading.Timer(0.5, kill_children, (self._process.pid,)).start()
+                made.append(self)
+            return super().run(program, grace)
 
     ordinary, workers.Worker = workers.Worker, Watched  # type: ignore[misc]
     try:
-        sleeps = Functions(program="import time\ndef f(): time.sleep(1)", test="f()")
-        killer = threading.Timer(0.8, lambda: made[0]._process.kill())
-        killer.start()
         found = verdicts(sleeps, sleeps, sandbox=Sandbox.of_this_python(Limits(seconds=2)))
     finally:
         workers.Worker = ordinary  # type: ignore[misc]
     assert [v.status for v in found] == ["passed", "passed"]
-    assert len(made) == 2
+    assert len(set(made)) == 2
+
+
+@pytest.mark.xdist_group("sandbox")
+def test_a_killed_harness_leaves_no_sandbox() -> None:
+    code = (
+        "from albor.evals.sandbox.workers import Sandbox, execute\n"
+        "from albor.evals.sandbox.program import Functions\n"
+        "loop = Functions(program='def f():\\n    while True: pass', test='print()\\nf()')\n"
+        "print(list(execute([loop], Sandbox.of_this_python(), workers=1)))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    deadline = time.monotonic() + 30
+    while not (inside := sandboxes(process.pid)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    assert inside
+    process.kill()
+    process.wait()
+    while any(Path(f"/proc/{pid}").exists() for pid in inside) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not [pid for pid in inside if Path(f"/proc/{pid}").exists()]
+
+
+def sandboxes(pid: int) -> list[int]:
+    """bubblewrap below a process, and what is below that."""
+    found = subprocess.run(["ps", "-eo", "pid,ppid,comm"], capture_output=True, text=True).stdout.split("\n")[1:-1]
+    parents = {int(line.split()[0]): int(line.split()[1]) for line in found}
+    names = {int(line.split()[0]): line.split()[2] for line in found}
+    outer = [p for p, parent in parents.items() if parent == pid and names[p] == "bwrap"]
+    return outer + [p for p, parent in parents.items() if parent in outer]
 
 
 @pytest.mark.xdist_group("sandbox")
@@ -243,7 +283,7 @@ def test_a_user_without_rights_has_the_same_sandbox(tmp_path: Path) -> None:
     copy = tmp_path / "albor"
     shutil.copytree(root / "albor", copy, ignore=shutil.ignore_patterns("__pycache__"))
     for place in (tmp_path, *tmp_path.parents):
-        if os.stat(place).st_uid == os.getuid() and str(place).startswith("/tmp/"):
+        if place.stat().st_uid == os.getuid() and str(place).startswith("/tmp/"):
             place.chmod(0o755)
     done = subprocess.run(
         [readable, "-c", code], capture_output=True, text=True, cwd=tmp_path, user="nobody", group="nogroup",

@@ -8,7 +8,7 @@ import queue
 import socket
 import subprocess
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from albor.errors import AlborError
@@ -110,7 +110,7 @@ def started(sandbox: Sandbox) -> Worker:
 
 def execute(
     programs: Iterable[Program], sandbox: Sandbox, *, workers: int | None = None
-) -> Iterator[tuple[int, Verdict]]:
+) -> Generator[tuple[int, Verdict]]:
     """(index, verdict) of each program as it ends, on ``workers`` sandboxes (one per core).
 
     Raises AlborError when no sandbox can be made.

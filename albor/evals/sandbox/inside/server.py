@@ -84,7 +84,7 @@ def answer(jobs: socket.socket, limits: Mapping[str, Any], *, contained: bool) -
         os._exit(0)
     os.close(writing)
     try:
-        verdict = wait(reading, began, limits)
+        verdict = wait(reading, jobs, began, limits)
     finally:
         os.close(reading)
         end_all(contained=contained)
@@ -92,11 +92,20 @@ def answer(jobs: socket.socket, limits: Mapping[str, Any], *, contained: bool) -
     return verdict
 
 
-def wait(reading: int, began: float, limits: Mapping[str, Any]) -> Verdict:
-    """The verdict, or that a limit was reached. Time is the processors': another program's load is nobody's fault."""
+def wait(reading: int, jobs: socket.socket, began: float, limits: Mapping[str, Any]) -> Verdict:
+    """The verdict, or that a limit was reached. Time is the processors': another program's load is nobody's fault.
+
+    Ends the sandbox when nobody is left to be answered.
+    """
     deadline = began + PATIENCE * limits["seconds"]
+    poller = select.poll()
+    poller.register(reading, select.POLLIN)
+    poller.register(jobs, select.POLLRDHUP)
     while (left := deadline - time.perf_counter()) > 0:
-        if select.select([reading], [], [], min(left, LOOK))[0]:
+        events = dict(poller.poll(1000 * min(left, LOOK)))
+        if jobs.fileno() in events:
+            sys.exit("nobody waits for this any more")
+        if reading in events:
             data = os.read(reading, LONGEST_ANSWER)
             return dict(json.loads(data)) if data else {"status": "crashed", "detail": "its judge was killed"}
         seconds, memory = taken()
