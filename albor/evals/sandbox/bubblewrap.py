@@ -17,6 +17,19 @@ from albor.evals.sandbox.program import Limits
 
 PACKAGE = Path(albor.__file__).resolve().parent
 INSTALL = "install bubblewrap (apt install bubblewrap, dnf install bubblewrap)"
+ENVIRONMENT = {
+    "PYTHONHASHSEED": "0",
+    "HOME": "/tmp",
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "LC_ALL": "C.UTF-8",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MPLBACKEND": "Agg",
+    "MPLCONFIGDIR": "/tmp",
+}
+"""All that programs find in their environment."""
+LIBRARY = "/library"
+"""Where installed packages are found inside, wherever they lie outside: programs have ``/tmp`` to themselves."""
 DEVICES = ("null", "zero", "full", "random", "urandom")
 
 
@@ -64,7 +77,8 @@ def command(python: Python, limits: Limits, warm: Sequence[str] = ()) -> list[st
             f"{where}; or trust them with this machine: eval.sandbox=none",
             code="E-SANDBOX",
         )
-    shared = ["/usr", python.prefix, *python.path, str(PACKAGE)]
+    at_home = outermost(["/usr", python.prefix])
+    inside = {place: f"{LIBRARY}/{number}" for number, place in enumerate(python.path)}
     # Root keeps the right to become nobody, since a limit on processes does not bind root; others are nobody already.
     rights = (
         ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
@@ -77,22 +91,28 @@ def command(python: Python, limits: Limits, warm: Sequence[str] = ()) -> list[st
         *("--cap-drop", "ALL", *rights),
         *("--as-pid-1", "--die-with-parent", "--new-session", "--clearenv", "--hostname", "sandbox"),
         *_system(),
-        *(word for place in above(shared) for word in ("--perms", "0755", "--dir", place)),
-        *(word for place in outermost(shared) for word in ("--ro-bind", place, place)),
+        *("--perms", "1777", "--tmpfs", "/tmp"),
+        *(word for place in above(at_home) for word in ("--perms", "0755", "--dir", place)),
+        *(word for place in at_home for word in ("--ro-bind", place, place)),
+        *(word for place, there in inside.items() for word in ("--ro-bind", place, there)),
+        *("--ro-bind", str(PACKAGE), f"{LIBRARY}/albor/albor"),
         *("--proc", "/proc", "--dir", "/dev"),
         *(word for name in DEVICES for word in ("--dev-bind", f"/dev/{name}", f"/dev/{name}")),
-        *("--symlink", "/tmp", "/dev/shm", "--dir", "/tmp", "--remount-ro", "/"),
-        *("--setenv", "PYTHONHASHSEED", "0", "--setenv", "HOME", "/tmp", "--setenv", "PATH", "/usr/bin:/bin"),
-        *("--setenv", "OMP_NUM_THREADS", "1", "--setenv", "OPENBLAS_NUM_THREADS", "1", "--setenv", "LC_ALL", "C.UTF-8"),
-        *server(python, limits, warm, contained=True),
+        *("--symlink", "/tmp", "/dev/shm", "--remount-ro", "/"),
+        *(word for name, value in ENVIRONMENT.items() for word in ("--setenv", name, value)),
+        *server(python, limits, warm, [*inside.values(), f"{LIBRARY}/albor"], contained=True),
     ]
 
 
-def server(python: Python, limits: Limits, warm: Sequence[str], *, contained: bool) -> list[str]:
+def free(python: Python, limits: Limits, warm: Sequence[str]) -> list[str]:
+    """The command that starts a server without walls."""
+    return server(python, limits, warm, [*python.path, str(PACKAGE.parent)], contained=False)
+
+
+def server(python: Python, limits: Limits, warm: Sequence[str], path: Sequence[str], *, contained: bool) -> list[str]:
     """The server's own command line: no user's directories, no ``site``, no current directory on its path."""
     mode = "contained" if contained else "free"
-    path = [*python.path, str(PACKAGE.parent)]
-    start = f"import sys; sys.path += {path!r}; from albor.evals.sandbox.inside.server import main; main()"
+    start = f"import sys; sys.path += {list(path)!r}; from albor.evals.sandbox.inside.server import main; main()"
     return [python.executable, "-P", "-s", "-S", "-B", "-c", start, mode, json.dumps(asdict(limits)), *warm]
 
 

@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from albor.errors import AlborError
-from albor.evals.sandbox.bubblewrap import INSTALL, Python, command, server, this_python
+from albor.evals.sandbox.bubblewrap import ENVIRONMENT, INSTALL, Python, command, free, this_python
 from albor.evals.sandbox.inside.server import PATIENCE
 from albor.evals.sandbox.inside.wire import HEAD
 from albor.evals.sandbox.program import Functions, Limits, Program, Verdict, job
@@ -23,7 +23,6 @@ FIRST = 60.0
 """The same for the first one, until which its modules are imported."""
 ATTEMPTS = 2
 """Sandboxes that a program may break before that is its verdict."""
-NOTHING: dict[str, str] = {}
 NONE = Functions(program="", test="")
 
 
@@ -49,7 +48,7 @@ class Worker:
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
         python, limits, warm = sandbox.python, sandbox.limits, sandbox.warm
-        words = command(python, limits, warm) if sandbox.contained else server(python, limits, warm, contained=False)
+        words = (command if sandbox.contained else free)(python, limits, warm)
         self._line, theirs = socket.socketpair()
         with theirs:
             self._process: subprocess.Popen[bytes] = subprocess.Popen(
@@ -58,7 +57,7 @@ class Worker:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
-                env=NOTHING,
+                env=ENVIRONMENT,
             )
         self._said: str | None = None
         self._answers = self._line.makefile("rb")
@@ -104,7 +103,8 @@ def started(sandbox: Sandbox) -> Worker:
     """A worker that has run an empty program. Raises AlborError with what it said when it could not."""
     worker = Worker(sandbox)
     if worker.run(NONE, FIRST) is None:
-        raise refused(worker.close() or f"it does not answer; {INSTALL}")
+        said = worker.close().splitlines()
+        raise refused(said[-1] if said else f"it does not answer; {INSTALL}")
     return worker
 
 

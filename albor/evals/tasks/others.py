@@ -38,10 +38,7 @@ class Ds1000Judge:
         context, calls = problem.row["code_context"], f"test_execution({completion!r})\n"
         if "def test_string(" in context:
             calls += f"test_string({completion!r})\n"
-        return Script(program=f"{_PLOT}{context}\n{calls}")
-
-
-_PLOT = "import os\nos.environ['MPLBACKEND'] = 'Agg'\nos.environ['MPLCONFIGDIR'] = '/tmp'\n"
+        return Script(program=f"{context}\n{calls}")
 
 
 class MultiPLEJudge:

@@ -31,10 +31,7 @@ def run(files: Mapping[str, str], steps: Sequence[Sequence[str]], word: str) -> 
 
 
 def _step(step: Sequence[str]) -> tuple[int, bytes]:
-    environment = {"PATH": os.defpath, "HOME": "/tmp", "TMPDIR": "/tmp"}
-    with subprocess.Popen(
-        step, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
-    ) as process:
+    with subprocess.Popen(step, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         assert process.stdout is not None
         output = _read(process.stdout.fileno(), process)
         return process.wait(), output

@@ -44,7 +44,6 @@ def main() -> None:
     """Arguments: "contained" or "free", every job's limits as JSON, modules to import. The line is descriptor 0."""
     contained, limits = sys.argv[1] == "contained", json.loads(sys.argv[2])
     jobs = socket.socket(fileno=os.dup(0))
-    silence()
     if contained:
         confine.become_nobody()
     else:
@@ -52,6 +51,7 @@ def main() -> None:
     for name in (*WARM, *sys.argv[3:]):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    silence(jobs)
     if contained:
         seccomp.prepare()
     gc.collect()
@@ -60,12 +60,13 @@ def main() -> None:
         jobs.sendall(json.dumps(answer(jobs, limits, contained=contained)).encode() + b"\n")
 
 
-def silence() -> None:
-    """Programs read nothing and print to nowhere."""
+def silence(jobs: socket.socket) -> None:
+    """Programs read nothing and print to nowhere, and hold nothing open but the line."""
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
-    os.closerange(4, 64)
+    os.closerange(3, jobs.fileno())
+    os.closerange(jobs.fileno() + 1, 1 << 16)
 
 
 def answer(jobs: socket.socket, limits: Mapping[str, Any], *, contained: bool) -> Verdict:
