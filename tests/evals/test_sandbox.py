@@ -290,3 +290,10 @@ def test_a_user_without_rights_has_the_same_sandbox(tmp_path: Path) -> None:
         extra_groups=[], env={"PYTHONPATH": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"},
     )  # fmt: skip
     assert done.stdout.split() == ["passed", "error"], done.stderr
+
+
+@pytest.mark.xdist_group("sandbox")
+def test_programs_find_the_packages_that_albor_finds() -> None:
+    verdict = one("import numpy as np\ndef f(x): return np.int64(x) + 1, np.float64(0.5), np.array([x])",
+                  "a, b, c = f(1)\nassert a == 2 and b == 0.5 and list(c) == [1] and c.tolist() == [1]")  # fmt: skip
+    assert verdict.passed, verdict

@@ -92,7 +92,11 @@ def command(python: Python, limits: Limits, warm: Sequence[str] = ()) -> list[st
         *("--as-pid-1", "--die-with-parent", "--new-session", "--clearenv", "--hostname", "sandbox"),
         *_system(),
         *("--perms", "1777", "--tmpfs", "/tmp"),
-        *(word for place in above(at_home) for word in ("--perms", "0755", "--dir", place)),
+        *(
+            word
+            for place in (*above(at_home), LIBRARY, f"{LIBRARY}/albor")
+            for word in ("--perms", "0755", "--dir", place)
+        ),
         *(word for place in at_home for word in ("--ro-bind", place, place)),
         *(word for place, there in inside.items() for word in ("--ro-bind", place, there)),
         *("--ro-bind", str(PACKAGE), f"{LIBRARY}/albor/albor"),
