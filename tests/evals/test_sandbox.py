@@ -21,6 +21,7 @@ from albor.evals.sandbox.workers import Sandbox, execute
 from bench.hostile import MAY_PASS, PROGRAMS, TEST, Target, survivors, target
 
 LIMITS = Limits(seconds=1.0)
+pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
 
 
 def verdicts(*programs: Program, sandbox: Sandbox | None = None, count: int = 1) -> list[Verdict]:

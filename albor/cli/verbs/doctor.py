@@ -16,10 +16,12 @@ from pathlib import Path
 from albor.cli.arguments import Arguments
 from albor.cli.render import paint, table
 from albor.config.units import human_bytes
+from albor.errors import AlborError
 from albor.runs.environment import installed
 from albor.runs.store import outputs_of
 from albor.runs.tracking import logged_in
 
+LANGUAGES = {"node": "JavaScript", "g++": "C++"}
 COLOURS = {"ok": "green", "lacks": "yellow", "bad": "red"}
 
 
@@ -90,6 +92,19 @@ def tools(outputs: Path) -> Iterator[Check]:
     yield Check("git", "ok" if git else "lacks", git or "none: runs will not know their commit")
 
 
+def sandbox(outputs: Path) -> Iterator[Check]:
+    """Whether programs written by a model can be run safely here: by making a sandbox."""
+    from albor.evals.sandbox.workers import Sandbox, started
+
+    try:
+        started(Sandbox.of_this_python()).close()
+    except AlborError as error:
+        yield Check("sandbox", "lacks", f"{error.cause}: {error.help}")
+    else:
+        found = [f"{language} ({tool})" for tool, language in LANGUAGES.items() if shutil.which(tool)]
+        yield Check("sandbox", "ok", f"bubblewrap runs programs in {', '.join(['Python', *found])}")
+
+
 def tracking(outputs: Path) -> Iterator[Check]:
     if importlib.util.find_spec("wandb") is None:
         return
@@ -97,4 +112,13 @@ def tracking(outputs: Path) -> Iterator[Check]:
     yield Check("w&b", "ok" if logged_in() else "lacks", text)
 
 
-PROBES: tuple[Callable[[Path], Iterator[Check]], ...] = (python, packages, devices, memory, disk, tools, tracking)
+PROBES: tuple[Callable[[Path], Iterator[Check]], ...] = (
+    python,
+    packages,
+    devices,
+    memory,
+    disk,
+    tools,
+    sandbox,
+    tracking,
+)
