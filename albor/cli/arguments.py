@@ -20,6 +20,8 @@ VERBS: dict[str, str] = {
     "diff": "how two runs differ",
     "sample": "let a trained model continue a prompt",
     "eval": "measure a checkpoint: the rows of its run, or benchmarks (task=[humaneval,mbpp])",
+    "watch": "evaluate each new checkpoint of a running training; keep the best, stop it when it no longer improves",
+    "leaderboard": "an evaluation as a submission to the Big Code leaderboard (--org, --model, --user)",
     "verify": "whether a checkpoint or run is whole, was trained and converged",
     "monitor": "a run as it goes, or went: progress, curves, throughput, alerts, whether it lives (--once: as text)",
     "replay": "train up to a step again, beside the run, and say whether every bit is the same",
@@ -42,13 +44,15 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "doctor": ("json",),
     "falsify": ("json", "out"),
     "audit": ("critical_only", "format", "out"),
+    "leaderboard": ("org", "model", "user", "out"),
+    "watch": ("metric", "patience", "every"),
     "": ("multirun", "strict", "cfg", "validate_only"),
 }
 """Flags of each verb, beside --config-dir; "" is running a target."""
 
 WORDS = (
     *("ls", "explain", "contracts", "runs", "diff", "sample", "eval", "verify", "monitor", "replay", "data"),
-    *("falsify", "audit"),
+    *("falsify", "audit", "leaderboard", "watch"),
 )
 """Verbs that take words of their own: a group, a key, a run."""
 
@@ -83,6 +87,12 @@ class Arguments:
     critical_only: bool = False
     format: str = "text"
     out: str | None = None
+    org: str | None = None
+    metric: str | None = None
+    patience: int | None = None
+    every: float = 5.0
+    model: str | None = None
+    user: str | None = None
 
 
 class Parser(argparse.ArgumentParser):
@@ -118,6 +128,12 @@ def parser() -> Parser:
     p.add_argument("--critical-only", action="store_true")
     p.add_argument("--format", choices=("text", "json", "github", "markdown"))
     p.add_argument("--out")
+    p.add_argument("--org")
+    p.add_argument("--metric")
+    p.add_argument("--patience", type=int)
+    p.add_argument("--every", type=float)
+    p.add_argument("--model")
+    p.add_argument("--user")
     return p
 
 

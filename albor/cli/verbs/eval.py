@@ -29,12 +29,24 @@ from albor.runs.store import Run, Store
 def run(arguments: Arguments) -> int:
     if len(arguments.words) != 1:
         raise bad("`albor eval` takes one checkpoint", "albor eval outputs/pretrain/RUN/checkpoints/step-00000200")
-    given = {text.partition("=")[0].lstrip("+~"): text for text in arguments.overrides}
-    outputs = str(plain_value(parse(given["outputs"]))) if "outputs" in given else None
     path = Path(arguments.words[0])
     if not is_checkpoint(path):
-        path = newest(Store(Path(outputs or "outputs")).find(arguments.words[0]))
+        path = newest(Store(store_of(arguments) or Path("outputs")).find(arguments.words[0]))
         print(f"evaluates {short(path)}", file=sys.stderr)
+    return target.run(replace(arguments, verb=None, words=[], overrides=overrides_for(arguments, path)))
+
+
+def store_of(arguments: Arguments) -> Path | None:
+    """The store that is named by an override."""
+    given = next((text for text in arguments.overrides if text.startswith("outputs=")), None)
+    return Path(str(plain_value(parse(given)))) if given else None
+
+
+def overrides_for(arguments: Arguments, path: Path) -> tuple[str, ...]:
+    """What makes ``stage=eval`` the evaluation of a checkpoint. Raises AlborError."""
+    given = {text.partition("=")[0].lstrip("+~"): text for text in arguments.overrides}
+    store = store_of(arguments)
+    outputs = str(store) if store else None
     trained, around = run_of(path), run_around(path)
     if outputs is None:  # the store that the checkpoint lies in
         outputs = str(around.directory.parents[1] if around else trained.config["outputs"])
@@ -49,7 +61,7 @@ def run(arguments: Arguments) -> int:
     overrides = ("stage=eval", *own, *arguments.overrides)
     sources = {name: source(name, trained, around, Store(Path(outputs))) for name in wanted(arguments, overrides)}
     inputs = [f"inputs.{name}={json.dumps(place, ensure_ascii=False)}" for name, place in sources.items()]
-    return target.run(replace(arguments, verb=None, words=[], overrides=(*overrides, *inputs)))
+    return (*overrides, *inputs)
 
 
 def wanted(arguments: Arguments, overrides: tuple[str, ...]) -> list[str]:

@@ -6,13 +6,14 @@ import ctypes
 import os
 import resource
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from albor.evals.sandbox.inside import seccomp
 
 NOBODY = 65534
 CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWIPC = 0x10000000, 0x00020000, 0x20000000, 0x08000000
-MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 1, 4, 38
 FILES = 128
 """Descriptors that a program may hold."""
@@ -42,8 +43,12 @@ def become_nobody() -> None:
         check(libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), "dumpable")  # or /proc/self belongs to root
 
 
-def enter_namespaces(disk: int) -> None:
-    """Own users, mounts, processes and IPC for what is forked next; an own ``/tmp`` of ``disk`` bytes, no ``/proc``."""
+def enter_namespaces(disk: int, *, maps: bool) -> None:
+    """Own users, mounts, processes and IPC for what is forked next; an own ``/tmp`` of ``disk`` bytes, no ``/proc``.
+
+    With ``maps`` there is ``/proc/self/maps`` as it is now: numerical libraries look there for each other.
+    """
+    loaded = Path("/proc/self/maps").read_bytes() if maps else b""
     uid, gid = os.getuid(), os.getgid()
     check(libc.unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC), "unshare")
     for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
@@ -52,8 +57,12 @@ def enter_namespaces(disk: int) -> None:
         os.close(descriptor)
     options = f"size={disk},nr_inodes=4096,mode=1777".encode()
     check(libc.mount(b"tmpfs", b"/tmp", b"tmpfs", MS_NOSUID | MS_NODEV, options), "mount /tmp")
-    hidden = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC
-    check(libc.mount(b"tmpfs", b"/proc", b"tmpfs", hidden, b"size=4k,nr_inodes=2"), "mount /proc")
+    hidden, options = MS_NOSUID | MS_NODEV | MS_NOEXEC, f"size={len(loaded) + 8192},nr_inodes=4,mode=755".encode()
+    check(libc.mount(b"tmpfs", b"/proc", b"tmpfs", hidden | (0 if maps else MS_RDONLY), options), "mount /proc")
+    if maps:
+        Path("/proc/self").mkdir()
+        Path("/proc/self/maps").write_bytes(loaded)
+        check(libc.mount(None, b"/proc", None, hidden | MS_RDONLY | MS_REMOUNT, options), "mount /proc")
     os.chdir("/tmp")
     check(libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "dumpable")
 

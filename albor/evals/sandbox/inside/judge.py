@@ -26,7 +26,7 @@ def judge(jobs: socket.socket, limits: Mapping[str, Any], *, contained: bool) ->
     The program's process is forked before the job is read: it has no memory of tests to look for.
     """
     if contained:
-        confine.enter_namespaces(limits["disk"])
+        confine.enter_namespaces(limits["disk"], maps=limits["maps"])
     ours, theirs = socket.socketpair()
     pid = confine.fork()
     if pid == 0:

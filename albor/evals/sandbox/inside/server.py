@@ -43,6 +43,7 @@ PR_SET_CHILD_SUBREAPER = 36
 def main() -> None:
     """Arguments: "contained" or "free", every job's limits as JSON, modules to import. The line is descriptor 0."""
     contained, limits = sys.argv[1] == "contained", json.loads(sys.argv[2])
+    limits["maps"] = len(sys.argv) > 3
     jobs = socket.socket(fileno=os.dup(0))
     if contained:
         confine.become_nobody()
