@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from albor.audit.corpus import Corpus
+from albor.audit.evaluations import Evaluation, evaluations
 from albor.audit.item import Unknowable
 from albor.audit.log import Log
 from albor.audit.predictions import Material
 from albor.config.problems import Problem
 from albor.config.schema.config import Config
+from albor.config.schema.task import Benchmark, LmEval
 from albor.config.sections import Structurer
 from albor.contracts import Case, Finding, check_all
 from albor.contracts.base import TRAINING
@@ -24,11 +26,31 @@ from albor.runs.lineage import chain, input_path
 from albor.runs.manifest import EXTERNAL, InputRef, Manifest
 from albor.runs.store import Run, Store
 from albor.stages import base as stages
+from albor.stages.generate import chosen
 
 if TYPE_CHECKING:
     from albor.training.checkpoint.verify import Check
 
 MODEL = "model"
+BENCHMARKS = (Benchmark, LmEval)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A benchmark that an evaluation measured."""
+
+    evaluation: Evaluation
+    task: str
+    spec: Benchmark | LmEval
+
+    @property
+    def title(self) -> str:
+        return f"{self.task} in {self.evaluation.name}"
+
+    @property
+    def file(self) -> str | None:
+        """What is known of the bytes of its file: their SHA-256, or where on the Hub they are from."""
+        return self.evaluation.generations.manifest.identity.get(f"task.{self.task}")
 
 
 @dataclass(frozen=True)
@@ -151,18 +173,27 @@ class Facts:
     # --- evaluations and predictions ---
 
     @cached_property
-    def evaluations(self) -> list[Run]:
+    def evaluations(self) -> list[Evaluation]:
         """Finished ones of this model, newest first."""
-        done = [run for run in self.store if run.manifest.stage == "eval" and run.manifest.status == "done"]
-        return [run for run in reversed(done) if run.manifest.inputs[MODEL].id == self.run.manifest.id]
+        return evaluations(self.store, self.run.manifest.id)
 
     @property
-    def evaluation(self) -> Run:
+    def evaluation(self) -> Evaluation:
         """The newest that measured a perplexity. Raises Unknowable."""
-        found = next((run for run in self.evaluations if "val_loss" in run.manifest.facts), None)
+        found = next((made for made in self.evaluations if "val_loss" in made.facts), None)
         if found is None:
             raise Unknowable("no evaluation has measured its perplexity")
         return found
+
+    @cached_property
+    def measured(self) -> list[Measured]:
+        """Every benchmark of every evaluation, newest first. Raises Unknowable."""
+        return [
+            Measured(made, name, spec)
+            for made in self.evaluations
+            for name, spec in chosen(self.config(made.generations)).items()
+            if isinstance(spec, BENCHMARKS)
+        ]
 
     @property
     def material(self) -> Material:

@@ -38,9 +38,14 @@ def fingerprint(directory: str | None) -> dict[str, str]:
     if not root.is_dir():
         return {"benchmarks": "missing"}
     digest = hashlib.sha256()
-    for name in _names(root):
-        digest.update(f"{name}\0{hashlib.sha256((root / name).read_bytes()).hexdigest()}\0".encode())
+    for name, sha256 in hashes(root).items():
+        digest.update(f"{name}\0{sha256}\0".encode())
     return {"benchmarks": digest.hexdigest()}
+
+
+def hashes(directory: Path) -> dict[str, str]:
+    """SHA-256 of every benchmark file under ``directory``, by name."""
+    return {name: hashlib.sha256((directory / name).read_bytes()).hexdigest() for name in _names(directory)}
 
 
 def names(directory: Path) -> list[str]:

@@ -59,7 +59,8 @@ def _lines(data: bytes) -> Iterator[tuple[bytes, int]]:
 
 
 def read(path: Path) -> list[Record]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    with path.open(encoding="utf-8") as lines:  # str.splitlines would end one at U+2028, too
+        return [json.loads(line) for line in lines]
 
 
 def write(path: Path, records: list[Record]) -> None:

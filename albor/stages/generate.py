@@ -23,6 +23,8 @@ EFFICIENCY = 0.1
 """Share of the speed of training that generation is expected to reach, in arithmetic."""
 LENGTH = 200
 """Tokens that a completion is expected to take."""
+ROWS = "rows.jsonl"
+"""A line for each validation row: its number, summed negative log-likelihood (nats), and the tokens predicted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,18 +183,22 @@ def refuse_lossy(codec: Codec, jobs: list[Job]) -> None:
 
 
 def perplexity(cfg: Whole, context: Context, engine: Engine) -> Facts:
+    """What the rows come to together; each row's own loss is written down, for comparisons in pairs."""
     from albor.data.parquet import shards
     from albor.data.rows import Rows
-    from albor.evals.perplexity import perplexity
+    from albor.evals import journal
+    from albor.evals.perplexity import losses, perplexity
 
     rows = context.inputs["rows"]
-    return perplexity(
+    scores = losses(
         engine,
         Rows(shards(rows.path, "val")),
         limit=cfg.eval.max_rows,
-        bytes_per_token=bytes_per_token(rows.facts),
         progress=lambda done, total: context.progress(done, total, "rows"),
     )
+    lines = [{"row": row, "nll": score.nll, "tokens": score.count} for row, score in enumerate(scores)]
+    journal.write(context.out / ROWS, lines)
+    return perplexity(scores, bytes_per_token=bytes_per_token(rows.facts))
 
 
 def samples(cfg: Whole, context: Context, model: Loaded | None, name: str) -> Facts:
@@ -243,7 +249,7 @@ def complete(cfg: Whole, context: Context, writer: Writer, jobs: list[Job]) -> d
 
 STAGE = Stage(
     name="generate",
-    version=1,
+    version=2,
     makes="generations",
     config=Config,
     reads=(

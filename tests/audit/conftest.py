@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -28,10 +29,21 @@ TRAINED = (
     "trainer.save_every=120",
     "evals.data_dir=benchmarks",
 )
-TARGETS = (("stage=eval", "eval.max_rows=null"), ("stage=pretrain", "outputs=outputs/again"))
 ITEM = (
     "def never_seen_before(first, second):\n    return [first + second * number for number in range(first, second)]\n"
 )
+HOLES = "".join(
+    json.dumps({"prompt": f"def unheard_of_{n}(a, b):\n", "body": [f"    c = a + {n} * b", "    return c"]}) + "\n"
+    for n in range(4)
+)
+MEASURED = (
+    "stage=eval",
+    "eval.max_rows=null",
+    "task=[perplexity,samples,santacoder_fim]",
+    "task.santacoder_fim.file=holes.jsonl",
+    f"task.santacoder_fim.sha256={hashlib.sha256(HOLES.encode()).hexdigest()}",
+)
+TARGETS = (MEASURED, ("stage=pretrain", "outputs=outputs/again"))
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +52,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("audited")
     (place / "benchmarks").mkdir()
     (place / "benchmarks" / "humaneval.jsonl").write_text(json.dumps({"prompt": ITEM}) + "\n")
+    (place / "benchmarks" / "holes.jsonl").write_text(HOLES)
     (place / "requirements.lock").write_text("torch\n")
     who = ("-c", "user.name=a", "-c", "user.email=a@b.c")
     for words in (("init", "-q"), ("add", "requirements.lock"), (*who, "commit", "-q", "-m", "all")):
@@ -54,9 +67,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def store(built: Path, tmp_path: Path) -> Path:
-    """A copy of the store that a test may spoil."""
-    shutil.copytree(built / "outputs", tmp_path / "outputs")
+def store(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the store that a test may spoil, and of the benchmarks beside it."""
+    for name in ("outputs", "benchmarks"):
+        shutil.copytree(built / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
     return tmp_path / "outputs"
 
 

@@ -201,6 +201,29 @@ def twin(store: Path) -> None:
         flip(path)
 
 
+def tasks(specs: dict[str, Any]) -> Spoil:
+    """What the evaluation measured."""
+    return config("generate", task=specs)
+
+
+def task(kind: str, file: str | None) -> Spoil:
+    return tasks({kind: {"kind": kind, "file": file}})
+
+
+def file(known: str) -> Spoil:
+    """What is known of the bytes of the benchmark that was measured."""
+    return edit("generate", lambda made: {"identity": {**made.identity, "task.santacoder_fim": known}})
+
+
+def unsafe(store: Path) -> None:
+    task("humaneval", "humaneval.jsonl")(store)
+    config("eval", eval__sandbox="none")(store)
+
+
+def another_benchmark(store: Path) -> None:
+    (store.parent / "benchmarks" / "mbpp.jsonl").write_text('{"text": "sort"}\n')
+
+
 ALERT = {"step": 7, "alert": "non-finite", "message": "the loss was nan"}
 PLANTS: dict[str, list[Spoil]] = {
     "A-DATA-01": [licence("unknown"), licence("")],
@@ -222,7 +245,7 @@ PLANTS: dict[str, list[Spoil]] = {
     "A-DATA-06": [config("prepare", data__filters__secrets=False)],
     "A-DATA-07": [rewrite("train", with_secret), rewrite("val", with_secret)],
     "A-DATA-08": [fact("prepare", benchmarks=[])],
-    "A-DATA-09": [config("eval", eval__tasks=["perplexity", "mbpp"])],
+    "A-DATA-09": [task("mbpp", "mbpp/mbpp.jsonl"), task("mbpp", "/mine/mbpp.jsonl"), task("mbpp", None)],
     "A-DATA-10": [in_json("prepare", "sources.json", package_twice)],
     "A-DATA-11": [rewrite("val", with_training_document)],
     "A-DATA-12": [in_json("prepare", "steps.json", lambda rows: rows[-1].update(kept=1))],
@@ -231,6 +254,11 @@ PLANTS: dict[str, list[Spoil]] = {
     "A-DATA-15": [
         artifact("pack", "PROVENANCE.md", append("and so on\n")),
         in_json("pack", "card.json", lambda card: card["shards"][0].update(sha256="0" * 64)),
+    ],
+    "A-DATA-16": [
+        file("0" * 64),
+        edit("prepare", lambda made: {"identity": {}}),
+        config("prepare", evals__data_dir=None),
     ],
     "A-HYP-001": [each("loss", lambda entry: 3 + entry["step"] / 50)],
     "A-HYP-002": [each("grad_norm_clipped", lambda entry: 10.0)],
@@ -272,6 +300,7 @@ PLANTS: dict[str, list[Spoil]] = {
         log(lambda entries: [*entries, {"message": SECRET}]),
         config("pretrain", tracking__project=SECRET),
         artifact("eval", "samples.jsonl", append(SECRET)),
+        artifact("generate", "generations/santacoder_fim.jsonl", append(SECRET)),
     ],
     "A-SAFE-04": [in_json("pretrain", "roles.json", lambda roles: roles.update(made="/home/ada/models"))],
     "A-SAFE-05": [environment(executable="/Users/ada/.venv/bin/python")],
@@ -285,6 +314,7 @@ PLANTS: dict[str, list[Spoil]] = {
         lambda store: (find(store, "pretrain").artifact / "etc").symlink_to("/etc/hosts"),
     ],
     "A-SAFE-08": [fact("pretrain", val_loss=None), fact("eval", val_ppl=None)],
+    "A-SAFE-09": [unsafe],
     "A-INV-01": [checkpoint("model.safetensors", flip), checkpoint("checkpoint.json", append(" "))],
     "A-INV-02": [
         checkpoint(
@@ -303,8 +333,8 @@ PLANTS: dict[str, list[Spoil]] = {
     "A-INV-08": [fact("pack", tokenizer_sha256="0" * 64), config("pretrain", model__vocab_size=513)],
     "A-INV-09": [in_json("pretrain", "config.json", lambda found: found.update(rope_theta=1e6, rope_parameters=None))],
     "A-INV-10": [edit("prepare", lambda made: {"version": 1})],
-    "A-EVAL-01": [remove("eval"), edit("eval", lambda made: {"status": "failed"})],
-    "A-EVAL-02": [given("eval", "model", digest="0" * 64)],
+    "A-EVAL-01": [remove("eval"), remove("generate"), edit("eval", lambda made: {"status": "failed"})],
+    "A-EVAL-02": [given("generate", "model", digest="0" * 64)],
     "A-EVAL-03": [rewrite("val", with_training_document)],
     "A-EVAL-04": [fact("eval", val_loss=7.0)],
     "A-EVAL-05": [log(last("loss", 9.0))],
@@ -315,5 +345,11 @@ PLANTS: dict[str, list[Spoil]] = {
     "A-EVAL-10": [fact("eval", val_loss=1.0)],
     "A-EVAL-11": [fact("eval", val_tokens=100)],
     "A-EVAL-12": [config("pretrain", model__hidden_size=4096, model__num_hidden_layers=12)],
+    "A-EVAL-13": [
+        config("generate", task__santacoder_fim__sha256=None),
+        file("org/name@main"),
+        edit("generate", lambda made: {"identity": {}}),
+    ],
+    "A-EVAL-14": [config("generate", eval__limit=10), fact("eval", scores={})],
 }
 """Item to what makes it fail."""

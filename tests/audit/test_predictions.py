@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,17 +12,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
+from albor.audit.evaluations import evaluations
 from albor.audit.facts import Facts, gather
 from albor.audit.falsify import chosen, judge, material
 from albor.audit.items import ITEMS
 from albor.audit.predictions import PREDICTIONS, Judgment
+from albor.audit.predictions.distillation import bits_per_byte, fim_exact
 from albor.errors import AlborError
+from albor.evals import journal
 from albor.plan.nodes import Planner
 from albor.runs import manifest
 from albor.runs.manifest import InputRef
 from albor.runs.store import Run, Store
+from albor.training import distillation
+from albor.transforms import merge
 from tests.audit import spoil
 from tests.audit.spoil import find
 
@@ -42,8 +49,8 @@ def test_the_runs_of_a_store_are_judged_and_a_report_is_written(store: Path, alb
     found = json.loads(done.out)
     assert [one["id"] for one in found] == [f"FALSIFY-ALBOR-{n:03d}" for n in range(1, 10)]
     verdicts = [one["verdict"] for one in found]
-    assert verdicts == ["CORROBORATED"] * 3 + ["UNTESTED"] * 6
-    assert all(one["command"] for one in found[3:]) and not any(one["command"] for one in found[:3])
+    assert [number for number, verdict in enumerate(verdicts, 1) if verdict == "CORROBORATED"] == [1, 2, 3, 4, 7]
+    assert all((one["command"] is None) != (one["verdict"] == "UNTESTED") for one in found)
     run = find(store, "pretrain")
     loss, gradients, same = (one["numbers"] for one in found[:3])
     assert loss["run"] == gradients["run"] == run.manifest.id and loss["last"] < loss["first"]
@@ -117,10 +124,20 @@ def test_two_runs_are_compared_only_when_they_were_made_apart(store: Path, tmp_p
     copied = verdict(store, 3, str(run.directory), str(tmp_path / "copy" / "pretrain" / run.directory.name))
     alone = verdict(store, 3)
     assert copied.verdict == alone.verdict == "UNTESTED" and "was made once" in alone.evidence
-    assert alone.command is not None and alone.command.endswith(f" outputs={store}/again")
+    assert alone.command is not None and alone.command.endswith(" outputs=outputs/again")
     spoil.config("pretrain", trainer__deterministic=False)(store)
     assert "none of the runs that were named has seed 42" in verdict(store, 3, str(run.directory)).evidence
     assert "no run has seed 42 and trainer.deterministic=true" in verdict(store, 3).evidence
+
+
+def test_an_evaluation_says_how_each_of_its_items_went(store: Path) -> None:
+    [made] = evaluations(Store(store).runs(), find(store, "pretrain").manifest.id)
+    bits, holes = bits_per_byte(made), fim_exact(made)
+    tokens = [key[2] for key in bits if isinstance(key, tuple)]
+    assert len(bits) == made.facts["val_rows"] and sum(tokens) == made.facts["val_tokens"]
+    assert np.average([*bits.values()], weights=tokens) == pytest.approx(made.facts["val_bits_per_byte"])
+    score = made.facts["scores"]["santacoder_fim"]
+    assert len(holes) == score["problems"] == 8 and np.mean([*holes.values()]) == score["exact@1"]["value"]
 
 
 def test_what_would_test_a_prediction_is_a_command_that_can_be_planned(tmp_path: Path, planner: Planner) -> None:
@@ -145,16 +162,44 @@ def made(store: Path, stage: str, name: str, inputs: Mapping[str, str], **change
     return Run(directory, manifest.load(directory))
 
 
-def measured(store: Path, name: str, model: str, facts: Mapping[str, Any] = {}, **items: Sequence[float]) -> None:
-    run = made(store, "eval", name, {"model": model, "rows": "r"}, facts=dict(facts))
-    for file, key in (("documents", "bits_per_byte"), ("fim", "exact")):
-        if file in items:
-            lines = [json.dumps({"id": number, key: value}) for number, value in enumerate(items[file])]
-            (run.artifact / f"{file}.jsonl").write_text("\n".join(lines))
+def measured(
+    store: Path,
+    name: str,
+    model: str,
+    facts: Mapping[str, Any] = {},
+    *,
+    rows: str = "r",
+    bits: Sequence[float] = (),
+    exact: Sequence[Sequence[bool]] = (),
+    temperature: float = 0,
+) -> None:
+    """An evaluation, made of rows with these bits per byte and of holes whose completions passed or not."""
+    base = find(store, "pretrain").manifest.config
+    config = {**base, "task": {"holes": {"kind": "fim_exact", "temperature": temperature}, "none": None}}
+    generations = made(store, "generate", f"g{name}", {"model": model, "rows": rows}, config=config)
+    # 4 bytes a token
+    lines = [{"row": n, "nll": 63 * 4 * math.log(2) * value, "tokens": 63} for n, value in enumerate(bits)]
+    journal.write(generations.artifact / "rows.jsonl", lines)
+    ratio = {"val_loss": 4 * math.log(2), "val_bits_per_byte": 1.0} if bits else {}
+    run = made(store, "eval", name, {"generations": f"g{name}"}, facts={**ratio, **facts})
+    if exact:
+        verdicts = [
+            {
+                "problem": str(n),
+                "sample": s,
+                "prompt": f"x\u2028{n}",
+                "suffix": "",
+                "verdict": "passed" if ok else "failed",
+            }
+            for n, samples in enumerate(exact)
+            for s, ok in enumerate(samples)
+        ]
+        whole = {"problem": "w", "sample": 0, "prompt": "", "verdict": "passed"}
+        journal.write(run.artifact / "generations" / "holes.jsonl", [*verdicts, whole])
 
 
 BITS = np.random.default_rng(0).normal(1.5, 0.3, 60)
-EXACT = np.arange(60) % 3 == 0
+EXACT = [[n % 3 == 0, n % 6 == 0] for n in range(60)]
 
 
 @pytest.mark.parametrize(
@@ -172,14 +217,28 @@ def test_distillation_is_judged_pair_by_pair(gain: float, fim: bool | None, expe
     noise = np.random.default_rng(1).normal(0, 0.05, 60)
     base = find(store, "pretrain").manifest.id
     made(store, "distill", "d", {"init_from": base})
-    better = np.where(np.arange(60) % 3 == 1, 1, EXACT) if fim else EXACT
-    extra = [{}, {}] if fim is None else [{"fim": EXACT.tolist()}, {"fim": better.tolist()}]
-    measured(store, "eb", base, documents=BITS.tolist(), **extra[0])
-    measured(store, "ed", "d", documents=(BITS - gain + noise).tolist(), **extra[1])
+    better = [[True, False] if n % 3 == 1 else found for n, found in enumerate(EXACT)] if fim else EXACT
+    measured(store, "eb", base, bits=BITS.tolist(), exact=EXACT if fim is not None else ())
+    measured(store, "ed", "d", bits=(BITS - gain + noise).tolist(), exact=better if fim is not None else ())
     judgment = verdict(store, 5)
     assert judgment.verdict == expected, judgment.evidence
     assert judgment.numbers["bits per byte"]["count"] == 60
-    assert "60 items" in judgment.evidence and ("missing: FIM" in judgment.evidence) == (expected == "UNTESTED")
+    assert judgment.numbers["bits per byte"]["mean"] == pytest.approx(float((gain - noise).mean()))
+    if fim:
+        assert judgment.numbers["FIM holes passed"]["mean"] == pytest.approx(20 / 60 / 2)
+    missing = "missing, of the same items in both evaluations: FIM" in judgment.evidence
+    assert "60 items" in judgment.evidence and missing == (expected == "UNTESTED")
+
+
+def test_what_was_measured_otherwise_is_not_paired(store: Path) -> None:
+    base = find(store, "pretrain").manifest.id
+    made(store, "distill", "d", {"init_from": base})
+    measured(store, "eb", base, bits=BITS.tolist(), exact=EXACT)
+    measured(store, "ed", "d", rows="s", bits=BITS.tolist(), exact=EXACT, temperature=1)
+    judgment = verdict(store, 5)
+    assert judgment.verdict == "UNTESTED" and "nothing to pair" in judgment.evidence
+    measured(store, "ef", "d", bits=(BITS + 0.1).tolist(), exact=EXACT)
+    assert verdict(store, 5).verdict == "FALSIFIED" and "eval/x-ef" in verdict(store, 5).evidence
 
 
 def test_distillation_that_is_not_evaluated_is_not_judged(store: Path) -> None:
@@ -188,10 +247,46 @@ def test_distillation_that_is_not_evaluated_is_not_judged(store: Path) -> None:
     made(store, "distill", "e", {}, created=1e12)
     assert verdict(store, 5, "x-e").verdict == "UNTESTED"
     measured(store, "ed", "d")
-    (store / "eval" / "x-ed" / "artifact" / "documents.jsonl").write_text("{}\n")
-    measured(store, "eb", find(store, "pretrain").manifest.id, documents=[1.0])
-    with pytest.raises(AlborError, match="a line cannot be read"):
-        verdict(store, 5)
+    measured(store, "eb", find(store, "pretrain").manifest.id)
+    path = store / "eval" / "x-eb" / "artifact" / "generations" / "holes.jsonl"
+    path.parent.mkdir()
+    for text in ("{}", "{", "1"):
+        path.write_text(f"{text}\n")
+        with pytest.raises(AlborError, match="a line cannot be read"):
+            verdict(store, 5)
+
+
+def logged(run: Run, *lines: Mapping[str, Any]) -> None:
+    (run.directory / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+
+def test_divergences_are_drawn_and_looked_up(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = verdict(store, 4)
+    assert alone.verdict == "CORROBORATED" and "rests on the random pairs alone" in alone.evidence
+    assert -1e-7 <= alone.numbers["smallest"] < 1e-9 and alone.numbers["pairs"] == 10_000, "some pairs are near"
+    run = made(store, "distill", "d", {})
+    logged(run, {"step": 1, "kl": 0.5}, {"step": 2, "kl": 0.0}, {"step": 3, "loss": 1.0})
+    judgment = verdict(store, 4)
+    assert judgment.verdict == "CORROBORATED" and "(step 2) over 2 steps" in judgment.evidence
+    logged(run, {"step": 1, "kl": 0.5}, {"step": 2, "kl": -1e-6})
+    assert verdict(store, 4).verdict == "FALSIFIED"
+    for broken in (
+        lambda student, teacher, *, temperature: student[:, 0],
+        lambda s, t, *, temperature: s[:, 0] * np.nan,
+    ):
+        monkeypatch.setattr(distillation, "kl", broken)
+        shutil.rmtree(run.directory, ignore_errors=True)
+        assert verdict(store, 4).verdict == "FALSIFIED"
+
+
+def test_norms_are_drawn(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    judgment = verdict(store, 7)
+    assert judgment.verdict == "CORROBORATED" and 0 < judgment.numbers["largest"] < 1e-3
+    assert judgment == verdict(store, 7), "the same pairs each time"
+    for broken in (torch.lerp, lambda a, b, t: a * torch.nan):
+        monkeypatch.setattr(merge, "slerp", broken)
+        judgment = verdict(store, 7)
+        assert judgment.verdict == "FALSIFIED" and not judgment.numbers["largest"] <= 0.01
 
 
 @pytest.mark.parametrize(
@@ -254,12 +349,15 @@ ROWS = {"val_rows": 10, "val_tokens": 5_000}
 def test_quantisation(facts: Mapping[str, Any], expected: str, store: Path) -> None:
     made(store, "quantize", "q", {"model": "m"})
     assert verdict(store, 9).verdict == "UNTESTED"
+    measured(store, "ex", "m", {**ROWS, "val_ppl": 1.0}, rows="others")
     measured(store, "ea", "m", {**ROWS, "val_ppl": 20.0})
     measured(store, "eb", "q", facts)
     assert verdict(store, 9).verdict == expected
 
 
-def test_predictions_on_a_releases_own_stages_are_items_of_its_audit(store: Path) -> None:
+def test_predictions_on_a_releases_own_stages_are_items_of_its_audit(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     base = find(store, "pretrain")
     runs = [
         made(store, "distill", "d", {"init_from": base.manifest.id}),
@@ -268,14 +366,19 @@ def test_predictions_on_a_releases_own_stages_are_items_of_its_audit(store: Path
         made(store, "quantize", "q", {"model": base.manifest.id}),
     ]
     shutil.copy(base.artifact / "model.safetensors", runs[2].artifact)
-    measured(store, "eb", base.manifest.id, {**ROWS, "val_ppl": 20.0}, documents=BITS.tolist())
-    measured(store, "ed", "d", documents=(BITS + 0.1).tolist())
+    measured(store, "eb", base.manifest.id, {**ROWS, "val_ppl": 20.0}, bits=BITS.tolist())
+    measured(store, "ed", "d", bits=(BITS + 0.1).tolist())
     measured(store, "eq", "q", {**ROWS, "val_ppl": 40.0})
     lineage = (*gather(base).lineage, *runs)
     facts = Facts(runs[-1], lineage, tuple(Store(store).runs()))
-    for id_ in ("A-HYP-005", "A-HYP-006", "A-HYP-008", "A-HYP-009"):
+    logged(runs[0], {"step": 1, "kl": -1.0})
+    for id_ in ("A-HYP-004", "A-HYP-005", "A-HYP-006", "A-HYP-008", "A-HYP-009"):
         assert ITEMS[id_](facts).verdict == "FAIL", ITEMS[id_](facts)
-    assert ITEMS["A-HYP-001"](facts).verdict == "PASS" and ITEMS["A-HYP-004"](facts).verdict == "UNKNOWN"
+    assert ITEMS["A-HYP-001"](facts).verdict == "PASS" and ITEMS["A-HYP-007"](facts).verdict == "NOT APPLICABLE"
+    merged = replace(facts, lineage=(*facts.lineage, made(store, "merge", "m", {})))
+    assert ITEMS["A-HYP-007"](merged).verdict == "PASS"
+    monkeypatch.setattr(merge, "slerp", torch.lerp)
+    assert ITEMS["A-HYP-007"](merged).verdict == "FAIL"
 
 
 def test_every_prediction_of_the_specification_is_there() -> None:

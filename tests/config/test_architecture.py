@@ -43,7 +43,7 @@ LAZILY: dict[str, tuple[str, ...]] = {
     "data": ("executors",),  # for types: a stage hands it one
     "report": ("data",),  # for types: what it shows
     "stages": (*WORKSHOPS, "executors"),
-    "audit": ("data", "models", "training", "evals", "report"),
+    "audit": ("data", "models", "training", "transforms", "evals", "report"),
     "cli": (*WORKSHOPS, "audit"),
     "exec": ("worker",),
     "worker": ("cli",),

@@ -1,5 +1,6 @@
 """The items of the audit, a file for each section."""
 
+import albor.audit.items.benchmarks
 import albor.audit.items.data
 import albor.audit.items.evaluation
 import albor.audit.items.hypotheses

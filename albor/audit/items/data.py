@@ -25,8 +25,6 @@ RESTRICTED = re.compile(
 )
 """Licences that forbid commercial use, or changes."""
 COMMIT, SHA256 = re.compile(r"[0-9a-f]{40}"), re.compile(r"[0-9a-f]{64}")
-NOT_BENCHMARKS = ("perplexity", "samples")
-"""Tasks of an evaluation that no file of questions belongs to."""
 
 
 def share(rows: Iterable[SourceRow], every: Iterable[SourceRow]) -> str:
@@ -125,22 +123,6 @@ def benchmarks_searched(facts: Facts) -> Outcome:
     step, files = facts.corpus.step("benchmarks"), facts.corpus.run.manifest.identity.get("benchmarks", "not recorded")
     dropped = f"{step.taken - step.kept:,} of {step.taken:,} documents dropped"
     return holds(True, f"{', '.join(names)} (files {files[:12]}): {dropped}")
-
-
-@item("A-DATA-09", "Every benchmark that was measured was searched for", severity="critical")
-def measured_searched(facts: Facts) -> Outcome:
-    tasks = {task for run in facts.evaluations for task in run.manifest.config["eval"]["tasks"]}
-    measured = sorted(tasks.difference(NOT_BENCHMARKS))
-    if not measured:
-        return beside("no evaluation of this model has measured a benchmark")
-    searched = {plain(name) for name in facts.corpus.run.manifest.facts.get("benchmarks") or []}
-    bad = [name for name in measured if plain(name) not in searched]
-    return holds(not bad, f"measured: {', '.join(measured)}" + (f"; not searched for: {', '.join(bad)}" if bad else ""))
-
-
-def plain(name: str) -> str:
-    """A benchmark's name as it is compared: human-eval is humaneval."""
-    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 @item("A-DATA-10", "No package lies in both splits", severity="critical")

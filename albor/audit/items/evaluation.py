@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 
 from albor.audit.corpus import Corpus
+from albor.audit.evaluations import Evaluation
 from albor.audit.facts import Facts, fact
 from albor.audit.item import Outcome, Unknowable, beside, holds, item, unknown
 from albor.contracts import CONTRACTS
 from albor.contracts.alerts import LOSS_SPREAD
 from albor.contracts.training import LARGE_MODEL, MIN_TOKENS_PER_STEP
 from albor.runs.metrics import NAME as METRICS
-from albor.runs.store import Run
 
 WORSE = 0.05
 """Share by which the last validation loss may exceed the lowest."""
@@ -25,7 +25,7 @@ TOKENS = 10_000
 
 @item("A-EVAL-01", "The model was evaluated", severity="critical")
 def evaluated(facts: Facts) -> Outcome:
-    found = [f"{run.directory.name} ({', '.join(run.manifest.config['eval']['tasks'])})" for run in facts.evaluations]
+    found = [f"{made.name} ({', '.join(made.tasks)})" for made in facts.evaluations]
     return holds(
         bool(found), "; ".join(found) or f"no: python -m albor stage=eval inputs.model={facts.run.manifest.id}"
     )
@@ -33,8 +33,8 @@ def evaluated(facts: Facts) -> Outcome:
 
 @item("A-EVAL-02", "The evaluation measured these very weights", severity="critical")
 def these_weights(facts: Facts) -> Outcome:
-    measured, made = facts.evaluation.manifest.inputs["model"].digest, facts.run.manifest.digest
-    text = f"{facts.evaluation.directory.name} measured {str(measured)[:16]}…, the artifact is {str(made)[:16]}…"
+    measured, made = facts.evaluation.model.digest, facts.run.manifest.digest
+    text = f"{facts.evaluation.name} measured {str(measured)[:16]}…, the artifact is {str(made)[:16]}…"
     return holds(measured == made, text)
 
 
@@ -46,12 +46,12 @@ def unseen(facts: Facts) -> Outcome:
     val, train = corpus.hashes("val"), facts.corpus.hashes("train")
     both = pc.sum(pc.is_in(val, value_set=train)).as_py() or 0
     text = f"{both:,} of the {len(val):,} documents of its validation split were trained on, of {len(train):,}"
-    return holds(both == 0 and len(val) > 0, f"{facts.evaluation.directory.name}: {text}")
+    return holds(both == 0 and len(val) > 0, f"{facts.evaluation.name}: {text}")
 
 
-def documents_of(facts: Facts, evaluation: Run) -> Corpus:
+def documents_of(facts: Facts, evaluation: Evaluation) -> Corpus:
     """The documents behind an evaluation's rows. Raises Unknowable when they are gone."""
-    rows = facts.maker(evaluation, evaluation.manifest.inputs["rows"])
+    rows = facts.maker(evaluation.generations, evaluation.rows) if evaluation.rows else None
     documents = rows.manifest.inputs.get("documents") if rows else None
     made = facts.maker(rows, documents) if rows and documents else None
     if made is None or made.manifest.stage != "prepare":
@@ -61,7 +61,7 @@ def documents_of(facts: Facts, evaluation: Run) -> Corpus:
 
 @item("A-EVAL-04", "The model is better than an untrained one", severity="critical")
 def better(facts: Facts) -> Outcome:
-    measured = fact(facts.evaluation, "val_loss")
+    measured = fact(facts.evaluation.run, "val_loss")
     start = math.log(facts.settings.model.vocab_size)
     text = f"{measured:.4f} nats a token (perplexity {math.exp(measured):,.2f}); untrained {start:.4f}"
     return holds(measured < start, text)
@@ -124,7 +124,7 @@ def overfitted(facts: Facts) -> Outcome:
 
 @item("A-EVAL-10", "Evaluation and training agree", severity="minor")
 def agree(facts: Facts) -> Outcome:
-    measured, trained = fact(facts.evaluation, "val_loss"), facts.training.manifest.facts.get("val_loss")
+    measured, trained = fact(facts.evaluation.run, "val_loss"), facts.training.manifest.facts.get("val_loss")
     if trained is None:
         return unknown("training recorded no validation")
     text = f"{measured:.4f} nats evaluated, {trained:.4f} at the end of training; within {APART:.0%}"
@@ -133,7 +133,7 @@ def agree(facts: Facts) -> Outcome:
 
 @item("A-EVAL-11", "The evaluation measured enough", severity="minor")
 def enough(facts: Facts) -> Outcome:
-    count = fact(facts.evaluation, "val_tokens")
+    count = fact(facts.evaluation.run, "val_tokens")
     return holds(count >= TOKENS, f"{count:,} tokens; at least {TOKENS:,}")
 
 

@@ -11,12 +11,12 @@ from albor.audit.predictions import PREDICTIONS
 
 def verdict(number: int, facts: Facts) -> Outcome:
     prediction = PREDICTIONS[number]
-    judgment = prediction.judge(facts.material)
     there = {run.manifest.stage for run in facts.lineage}
-    if judgment.verdict != "UNTESTED":
-        return holds(judgment.verdict == "CORROBORATED", judgment.evidence)
     if not there.intersection(prediction.stages):
         return beside(f"it is about {', '.join(prediction.stages)} runs, and none lies in the lineage")
+    judgment = prediction.judge(facts.material)
+    if judgment.verdict != "UNTESTED":
+        return holds(judgment.verdict == "CORROBORATED", judgment.evidence)
     return unknown(f"{judgment.evidence}; tested by `{judgment.command}`")
 
 

@@ -33,7 +33,7 @@ def tensors(facts: Facts) -> Outcome:
 def secrets(facts: Facts) -> Outcome:
     from albor.data.secrets import secret
 
-    runs = [*facts.lineage, *facts.evaluations]
+    runs = [*facts.lineage, *(run for made in facts.evaluations for run in (made.generations, made.run))]
     paths = [path for run in runs for path in (*files.records(run), *files.kept(run))]
     read = list(files.texts(paths))
     bad = [f"{kind} in {path.parent.name}/{path.name}" for path, text in read if (kind := secret(text))]
@@ -78,7 +78,7 @@ def recorded(facts: Facts) -> Outcome:
 
 @item("A-SAFE-08", "What a model card needs is recorded", severity="major")
 def card(facts: Facts) -> Outcome:
-    made, measured = facts.training.manifest.facts, facts.evaluation.manifest.facts
+    made, measured = facts.training.manifest.facts, facts.evaluation.facts
     missing = [key for key in CARD if made.get(key) is None] + [key for key in MEASURED if measured.get(key) is None]
     licences = sorted({row.licence for row in facts.corpus.sources})
     text = f"{len(CARD) + len(MEASURED)} figures; documents under {', '.join(licences)}"

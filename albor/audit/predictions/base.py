@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from albor.audit.evaluations import Evaluation, evaluations
 from albor.runs.metrics import NAME as METRICS
 from albor.runs.store import Run
 
@@ -63,10 +64,9 @@ class Material:
         """Those that have metrics."""
         return [run for run in self.of(*stages) if (run.directory / METRICS).exists()]
 
-    def evaluations(self, model: str) -> list[Run]:
+    def evaluations(self, model: str) -> list[Evaluation]:
         """The finished evaluations of the model that the run of this id made, newest first."""
-        done = [run for run in self.store if run.manifest.stage == "eval" and run.manifest.status == "done"]
-        return [run for run in reversed(done) if run.manifest.inputs["model"].id == model]
+        return evaluations(self.store, model)
 
 
 Judge = Callable[[Material], Judgment]

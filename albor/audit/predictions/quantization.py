@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from albor.audit.evaluations import Evaluation
 from albor.audit.predictions.base import Judgment, Material, judged, name, prediction, untested
-from albor.runs.store import Run
 
 STAGE = "quantize"
 RATIO = 1.05
@@ -13,7 +13,7 @@ SAME = ("val_rows", "val_tokens")
 
 @prediction(9, "quantisation costs little", f"PPL(q4) < {RATIO} × PPL(fp16) on the same rows", (STAGE,))
 def quantization(material: Material) -> Judgment:
-    command = f"python -m albor stage=eval stage.of={STAGE}"
+    command = f"python -m albor stage=eval eval.of={STAGE}"
     why = f"{material.no_run} quantises"
     for run in material.of(STAGE):
         given = run.manifest.inputs["model"]
@@ -25,16 +25,18 @@ def quantization(material: Material) -> Judgment:
     return untested(why, command)
 
 
-def same_rows(a: Run, b: Run) -> bool:
-    rows = [run.manifest.inputs["rows"].id for run in (a, b)]
-    facts = [[run.manifest.facts.get(key) for key in SAME] for run in (a, b)]
-    return rows[0] == rows[1] and facts[0] == facts[1] and None not in facts[0]
+def same_rows(a: Evaluation, b: Evaluation) -> bool:
+    if a.rows is None or b.rows is None or a.rows.id != b.rows.id:
+        return False
+    facts = [[made.facts.get(key) for key in SAME] for made in (a, b)]
+    return facts[0] == facts[1] and None not in facts[0]
 
 
-def ratio(small: Run, full: Run) -> Judgment:
-    q4, fp16 = (float(run.manifest.facts["val_ppl"]) for run in (small, full))
+def ratio(small: Evaluation, full: Evaluation) -> Judgment:
+    q4, fp16 = (float(made.facts["val_ppl"]) for made in (small, full))
     text = (
-        f"{name(small)}: PPL {q4:.4f}, {q4 / fp16:.4f} times the {fp16:.4f} of {name(full)}, "
-        f"over {small.manifest.facts['val_tokens']:,} tokens"
+        f"{name(small.run)}: PPL {q4:.4f}, {q4 / fp16:.4f} times the {fp16:.4f} of {name(full.run)}, "
+        f"over {small.facts['val_tokens']:,} tokens"
     )
-    return judged(q4 < RATIO * fp16, text, evaluations=[small.manifest.id, full.manifest.id], ppl_q4=q4, ppl_fp16=fp16)
+    ids = [made.run.manifest.id for made in (small, full)]
+    return judged(q4 < RATIO * fp16, text, evaluations=ids, ppl_q4=q4, ppl_fp16=fp16)
