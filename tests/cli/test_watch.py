@@ -14,7 +14,7 @@ from tests.command import albor
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("watch")]
 SMALL = ("debug=default", "tracking=none", "data.max_documents=60", "tokenizer.vocab_size=512", "model.vocab_size=512")
-LONG = ("trainer.max_steps=100k", "trainer.epochs=100k", "trainer.save_every=20", "trainer.val_every=20")
+LONG = ("trainer.max_steps=100k", "trainer.epochs=100000", "trainer.save_every=20", "trainer.val_every=20")
 
 
 def started(place: Path, *more: str) -> tuple[subprocess.Popen[bytes], Path]:
