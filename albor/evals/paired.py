@@ -53,8 +53,8 @@ def paired(a: Sequence[float], b: Sequence[float], *, seed: int = 0) -> Paired:
         raise AlborError("a value to compare is not finite", "look at the evaluation that it is from")
     random, count = np.random.default_rng(seed), len(differences)
     mean = float(differences.mean())
-    flipped = _means(lambda rows: differences * random.choice((-1.0, 1.0), (rows, count)), count)
-    drawn = _means(lambda rows: differences[random.integers(0, count, (rows, count))], count)
+    flipped = means(lambda rows: differences * random.choice((-1.0, 1.0), (rows, count)), count)
+    drawn = means(lambda rows: differences[random.integers(0, count, (rows, count))], count)
     rounding = ROUNDING * float(np.abs(differences).mean())
     low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]).tolist()
     return Paired(
@@ -67,8 +67,8 @@ def paired(a: Sequence[float], b: Sequence[float], *, seed: int = 0) -> Paired:
     )
 
 
-def _means(draw: Callable[[int], Values], count: int) -> Values:
-    """The means of ``RESAMPLES`` rows of ``count`` values, drawn some at a time."""
+def means(draw: Callable[[int], Values], count: int) -> Values:
+    """The means of ``RESAMPLES`` rows of ``count`` values, which ``draw`` makes some at a time."""
     block = max(1, CELLS // count)
     sizes = [min(block, RESAMPLES - start) for start in range(0, RESAMPLES, block)]
     return np.concatenate([draw(rows).mean(axis=1) for rows in sizes])

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-RESAMPLES = 10_000
+from albor.evals.paired import means
+
 LEVEL = 0.95
 """Share of the resamples that an interval holds."""
-BLOCK = 500
-"""Resamples drawn at a time."""
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
@@ -32,10 +31,8 @@ def interval(values: Sequence[float], *, seed: int = 0) -> tuple[float, float]:
     """The 95% bootstrap interval of the mean over problems (percentile method)."""
     found: NDArray[np.float64] = np.asarray(values, dtype=np.float64)
     draw = np.random.default_rng(seed)
-    means = np.concatenate(
-        [found[draw.integers(0, len(found), (BLOCK, len(found)))].mean(axis=1) for _ in range(RESAMPLES // BLOCK)]
-    )
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    drawn = means(lambda rows: found[draw.integers(0, len(found), (rows, len(found)))], len(found))
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from albor.cli.arguments import Arguments, bad
 from albor.cli.render import paint, table
 from albor.runs.manifest import Manifest
-from albor.runs.store import Store, outputs_of
+from albor.runs.store import Run, Store, outputs_of
 
 
 def run(arguments: Arguments) -> int:
@@ -27,9 +28,39 @@ def run(arguments: Arguments) -> int:
         if rows:
             print(paint(title, "bold"))
             print(table([names, *rows]))
+    if a.stage == b.stage == "eval":
+        compare(left, right, names[1:])
     if not any(sections.values()):
         print("the same config, inputs, facts and environment")
     return 0
+
+
+def compare(left: Run, right: Run, names: list[str]) -> None:
+    """For the tasks that both evaluations have: whether one passes more, problem by problem."""
+    from albor.evals.paired import paired
+
+    rows = []
+    for task in sorted(left.manifest.facts.get("scores", {}).keys() & right.manifest.facts.get("scores", {}).keys()):
+        a, b = (passed(run.artifact / "generations" / f"{task}.jsonl") for run in (left, right))
+        shared = [problem for problem in a if problem in b]
+        if len(shared) > 1:
+            test = paired([b[p] for p in shared], [a[p] for p in shared])
+            shares = [f"{100 * sum(of[p] for p in shared) / len(shared):.1f}" for of in (a, b)]
+            effect = f"{100 * test.mean:+.1f} ({100 * test.low:+.1f} to {100 * test.high:+.1f})"
+            rows.append([task, f"{len(shared):,}", *shares, effect, f"{test.two_sided:.4f}"])
+    if rows:
+        print(paint("problem by problem: percent passed, the difference with its 95% interval, sign-flip test", "bold"))
+        print(table([["task", "problems", *names, "difference", "p"], *rows], right=(1, 2, 3, 4, 5)))
+
+
+def passed(path: Path) -> dict[str, float]:
+    """The share of each problem's completions that pass; empty for a task without completions."""
+    from albor.evals import journal
+
+    verdicts: dict[str, list[bool]] = {}
+    for record in journal.read(path) if path.exists() else []:
+        verdicts.setdefault(record["problem"], []).append(record["verdict"] == "passed")
+    return {problem: sum(found) / len(found) for problem, found in verdicts.items()}
 
 
 def inputs(run: Manifest) -> dict[str, str]:
