@@ -44,6 +44,24 @@ class Ancestor:
 
 
 @dataclass(frozen=True)
+class Score:
+    """One benchmark's figure, in percent."""
+
+    task: str
+    metric: str
+    value: float
+    low: float
+    high: float
+    """Ends of its 95% interval."""
+    problems: int
+    samples: int = 1
+    floor: float | None = None
+    """What passes without an answer."""
+    known: Sequence[tuple[str, float]] = ()
+    """Other models and what they score."""
+
+
+@dataclass(frozen=True)
 class Report:
     """One training run and its evaluation. Only the first four fields are needed; an absent part is left out."""
 
@@ -63,6 +81,7 @@ class Report:
     samples: Sequence[tuple[str, str]] = ()
     """(prompt, completion)."""
     evaluation: Mapping[str, Number] = field(default_factory=dict)
+    scores: Sequence[Score] = ()
     config: Mapping[str, object] = field(default_factory=dict)
     """The resolved config, nested."""
     lineage: Sequence[Ancestor] = ()

@@ -46,6 +46,7 @@ def render(report: Report) -> str:
         charts=_charts(report) if train or val else [],
         rows=(len(train), len(val)),
         evaluation=[(key, fact(value), MEANINGS.get(key, "")) for key, value in report.evaluation.items()],
+        scores=report.scores,
         samples=[highlight(prompt, completion) for prompt, completion in report.samples],
         config=list(flatten(report.config)),
         graph=draw(report.lineage, report.run_id),

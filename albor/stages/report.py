@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from albor.runs.metrics import NAME as METRICS
 from albor.stages.base import Context, Facts, Input, Stage
 
 if TYPE_CHECKING:
-    from albor.report.model import Ancestor, Report, Scalar
+    from albor.report.model import Ancestor, Report, Scalar, Score
 
 PAGE = "index.html"
 
@@ -76,12 +77,32 @@ def collect(evaluation: Input) -> Report:
         ),
         metrics=read_metrics(directory / METRICS),
         samples=[(s["prompt"], s["completion"]) for s in map(json.loads, lines(samples))],
+        scores=list(scores_of(evaluation.facts)),
         evaluation={k: v for k, v in evaluation.facts.items() if k.startswith("val_")},
         config=run.config,
         lineage=lineage(measured),
         environment={k: str(v) for k, v in run.environment.items() if v is not None},
         command=run.command,
     )
+
+
+def scores_of(facts: Facts) -> Iterator[Score]:
+    """Every metric of every benchmark that is a share, in percent."""
+    from albor.evals.baselines import beside
+    from albor.report.model import Score
+
+    for task, found in facts.get("scores", {}).items():
+        for metric, value in found.items():
+            if isinstance(value, dict) and "value" in value and metric != "perplexity":
+                yield Score(
+                    task=task,
+                    metric=metric,
+                    **{key: 100 * value[key] for key in ("value", "low", "high")},
+                    problems=found["problems"],
+                    samples=found.get("samples", 1),
+                    floor=100 * found["empty"] if "empty" in found else None,
+                    known=list(beside(task, metric).items()),
+                )
 
 
 def lineage(*directories: Path) -> list[Ancestor]:
@@ -123,7 +144,7 @@ def moment(seconds: float | None) -> str | None:
 
 STAGE = Stage(
     name="report",
-    version=1,
+    version=2,
     makes="page",
     config=Config,
     reads=(),

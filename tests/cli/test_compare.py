@@ -26,7 +26,9 @@ def evaluated(store: Path, name: str, passing: int) -> None:
     manifest.save(run, made)
 
 
-def test_two_evaluations_are_compared_problem_by_problem(albor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_evaluations_are_compared_problem_by_problem(
+    albor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     evaluated(tmp_path / "outputs", "aaaa", passing=4)
     evaluated(tmp_path / "outputs", "bbbb", passing=24)

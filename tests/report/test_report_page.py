@@ -9,7 +9,7 @@ import pytest
 from albor.report.formats import duration, fact, flatten, moment, number, short
 from albor.report.highlight import highlight
 from albor.report.lineage import draw, layers, resolve
-from albor.report.model import Ancestor, Headline, Report
+from albor.report.model import Ancestor, Headline, Report, Score
 from albor.report.page import render
 from albor.report.scale import perplexity_scale
 from tests.report.report_example import COMPLETION, PROMPT, report, rows
@@ -191,3 +191,14 @@ def test_the_config_is_flat_and_reads_like_yaml() -> None:
 def test_a_report_is_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         report(metrics=rows(3)).title = "other"  # type: ignore[misc]
+
+
+def test_scores_stand_beside_their_interval_their_floor_and_known_models() -> None:
+    score = Score("humaneval", "pass@1", 9.1, 5.25, 13.4, 164, 50, floor=2.6, known=[("<b>SantaCoder</b>", 18.1)])
+    page = render(report(scores=[score]))
+    row = page[page.index('<table class="scores">') :].partition("</table>")[0]
+    for text in ("humaneval", "pass@1", "9.1", "5.2–13.4", "164 × 50", "2.6 pass with nothing filled in", "18.1"):
+        assert text in row
+    assert "<b>SantaCoder" not in page and "&lt;b&gt;SantaCoder" in row
+    assert "--from: 5.25; --to: 13.4" in row
+    assert '<table class="scores">' not in render(report())
