@@ -86,7 +86,9 @@ def _rows(path: Path) -> list[Row]:
             return list(pq.read_table(path).to_pylist())
         text = read_text(path)
         rows = (
-            json.loads(text) if ".json" in path.suffixes else [json.loads(line) for line in text.splitlines() if line]
+            json.loads(text)
+            if ".json" in path.suffixes
+            else [json.loads(line) for line in text.split("\n") if line.strip()]
         )
     except (OSError, EOFError, ValueError) as error:
         raise _unreadable(path, str(error)) from None

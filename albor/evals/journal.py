@@ -59,7 +59,8 @@ def _lines(data: bytes) -> Iterator[tuple[bytes, int]]:
 
 
 def read(path: Path) -> list[Record]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    # Text may hold characters at which splitlines would end a line too, U+2028 for one.
+    return [json.loads(line) for line, _ in _lines(path.read_bytes())]
 
 
 def write(path: Path, records: list[Record]) -> None:

@@ -63,7 +63,8 @@ class HttpWriter:
         try:
             content = answer.json()
             text, usage = content["choices"][0]["text"], content.get("usage") or {}
-            return Answer(cut_at(str(text), request.stop), usage.get("completion_tokens"))
+            whole = text.encode("utf-8", "replace").decode()  # JSON can hold halves of characters
+            return Answer(cut_at(whole, request.stop), usage.get("completion_tokens"))
         except (ValueError, KeyError, IndexError, TypeError, AttributeError):
             raise _failed(
                 f"its answer has no choices[0].text: {answer.text[:200]}", "is it a completions service?"

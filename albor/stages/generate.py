@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +16,7 @@ from albor.stages.pretrain import bytes_per_token
 if TYPE_CHECKING:
     from albor.data.tokenizer import Codec
     from albor.evals.generation import Job
+    from albor.evals.tasks.base import Problem
     from albor.inference.engine import Engine
     from albor.inference.text import Writer
 
@@ -162,7 +163,24 @@ def problems_of(cfg: Whole, context: Context, tasks: Mapping[str, Task]) -> Iter
             continue
         by = judge_of(spec, cfg.seed)
         found = by.problems(rows)[: cfg.eval.limit]
+        refuse_unusable(name, found)
         yield Job(name, spec, found, cfg.eval.samples or spec.samples, by.stop)
+
+
+def refuse_unusable(name: str, problems: Sequence[Problem]) -> None:
+    """Raises AlborError when there is no problem, or two that nothing tells apart."""
+    from albor.errors import AlborError
+
+    if not problems:
+        fix = "take another file or selection, for fim_exact a corpus with functions of four lines and more"
+        raise AlborError(f"task {name} has no problems", f"{fix}; or leave it out: ~task.{name}", code="E-EVAL")
+    known: set[str] = set()
+    for problem in problems:
+        if problem.id in known:
+            raise AlborError(
+                f"two problems of task {name} are called {problem.id}", "give each its own task_id", code="E-DATA"
+            )
+        known.add(problem.id)
 
 
 def refuse_lossy(codec: Codec, jobs: list[Job]) -> None:
