@@ -483,6 +483,8 @@ def test_lines_are_those_of_python(text: str) -> None:
     for seed in range(20):
         for p in holes([text], seed):
             assert p.prompt + p.answer + str(p.suffix) == text
+            begin, end = len(p.prompt), len(p.prompt) + len(p.answer)
+            assert any(start <= begin and end <= stop for start, stop in bodies(text)), p
             if p.group != "random_span":
                 assert {line.strip() for line in p.answer.split("\n")} <= lines
 
