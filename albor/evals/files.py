@@ -22,9 +22,16 @@ def local(spec: Benchmark | LmEval, data_dir: str | None) -> Path | None:
         return None
     own = Path(spec.file).expanduser()
     if data_dir is None:
-        return own if spec.hub is None or own.is_file() else None
+        return None if _on_hub(spec) and not own.is_file() else own
     below = Path(data_dir).expanduser() / spec.file
     return own if own.is_file() and not below.is_file() else below
+
+
+def _on_hub(spec: Benchmark | LmEval) -> bool:
+    """Whether the Hub has the same problems; it has not those of a file of one's own, which no SHA-256 describes."""
+    if spec.hub is None or spec.file is None:
+        return spec.hub is not None
+    return spec.sha256 is not None or Path(spec.file).name in [Path(file).name for file in spec.hub.files]
 
 
 def locate(name: str, spec: Benchmark | LmEval, data_dir: str | None) -> list[Path]:
