@@ -14,6 +14,7 @@ from albor.config.schema.task import Benchmark, LmEval
 from albor.errors import AlborError
 
 Row = dict[str, Any]
+TEXTS = ("prompt", "canonical_solution", "entry_point", "test", "tests", "text", "code", "code_context")
 
 
 def local(spec: Benchmark | LmEval, data_dir: str | None) -> Path | None:
@@ -115,12 +116,13 @@ def _unreadable(path: Path, cause: str) -> AlborError:
 
 
 def field(row: Row, name: str, path_or_task: str) -> Any:
-    """A record's field. Raises AlborError when it has none of that name."""
-    if name not in row:
+    """A record's field. Raises AlborError when it has none of that name, or no text where one must be."""
+    value = row.get(name)
+    if value is None or (name in TEXTS and not isinstance(value, str)):
         known = ", ".join(map(str, row))
         raise AlborError(
-            f"a record of {path_or_task} has no field '{name}'",
+            f"a record of {path_or_task} has no field '{name}'" + ("" if value is None else " that is text"),
             f"its fields are {known}; is it another format than the task's kind?",
             code="E-DATA",
         )
-    return row[name]
+    return value

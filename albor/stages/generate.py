@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from albor.config.schema.config import Config as Whole
 from albor.config.schema.task import Benchmark, FimExact, Generated, LmEval, Perplexity, Samples, Task
+from albor.errors import AlborError
 from albor.runs.files import write_text
 from albor.stages.base import Context, Cost, Facts, Stage
 from albor.stages.pretrain import bytes_per_token
@@ -16,7 +17,6 @@ from albor.stages.pretrain import bytes_per_token
 if TYPE_CHECKING:
     from albor.data.tokenizer import Codec
     from albor.evals.generation import Job
-    from albor.evals.tasks.base import Problem
     from albor.inference.engine import Engine
     from albor.inference.text import Writer
 
@@ -40,6 +40,14 @@ def chosen(cfg: Whole) -> dict[str, Task]:
 
 
 def inputs(cfg: Whole) -> dict[str, str]:
+    """Raises AlborError when a task asks for more than a service gives: before anything is built."""
+    for name, spec in chosen(cfg).items():
+        if cfg.eval.endpoint and not isinstance(spec, Generated):
+            raise AlborError(
+                f"task {name} asks for probabilities or a tokenizer, which a completions service does not give",
+                "leave the task out, or measure a model of albor's or a directory: inputs.model=DIR",
+                code="E-EVAL",
+            )
     needed = {} if cfg.eval.endpoint else {"model": cfg.eval.of}
     kinds = {type(spec) for spec in chosen(cfg).values()}
     if Perplexity in kinds:
@@ -97,10 +105,13 @@ def run(cfg: Whole, context: Context) -> Facts:
     facts: dict[str, Any] = {}
     for name, spec in tasks.items():
         if isinstance(spec, Perplexity):
-            facts |= perplexity(cfg, context, engine_of(model, name))
+            assert model is not None
+            facts |= perplexity(cfg, context, model[0])
         elif isinstance(spec, Samples):
-            facts |= samples(cfg, context, model, name)
+            assert model is not None
+            facts |= samples(cfg, context, model)
         elif isinstance(spec, LmEval):
+            assert model is not None
             facts.setdefault("harness", {})[name] = harness(cfg, context, name, spec, model)
     if jobs:
         facts["completions"] = complete(cfg, context, writer_of(cfg, model), jobs)
@@ -121,19 +132,6 @@ def load(cfg: Whole, context: Context) -> Loaded:
     return engine, Codec.of_model(directory)
 
 
-def engine_of(model: Loaded | None, task: str) -> Engine:
-    """Raises AlborError when the model is a service."""
-    from albor.errors import AlborError
-
-    if model is None:
-        raise AlborError(
-            f"task {task} asks for probabilities, which a completions service does not give",
-            "leave the task out, or measure a model of albor's or a directory: inputs.model=DIR",
-            code="E-EVAL",
-        )
-    return model[0]
-
-
 def writer_of(cfg: Whole, model: Loaded | None) -> Writer:
     from albor.inference.http import HttpWriter
     from albor.inference.text import EngineWriter
@@ -151,7 +149,7 @@ def problems_of(cfg: Whole, context: Context, tasks: Mapping[str, Task]) -> Iter
     from albor.data.parquet import shards
     from albor.evals import files
     from albor.evals.generation import Job
-    from albor.evals.tasks import judge_of
+    from albor.evals.tasks import judge_of, problems
 
     for name, spec in tasks.items():
         if isinstance(spec, FimExact):
@@ -162,31 +160,11 @@ def problems_of(cfg: Whole, context: Context, tasks: Mapping[str, Task]) -> Iter
         else:
             continue
         by = judge_of(spec, cfg.seed)
-        found = by.problems(rows)[: cfg.eval.limit]
-        refuse_unusable(name, found)
-        yield Job(name, spec, found, cfg.eval.samples or spec.samples, by.stop)
-
-
-def refuse_unusable(name: str, problems: Sequence[Problem]) -> None:
-    """Raises AlborError when there is no problem, or two that nothing tells apart."""
-    from albor.errors import AlborError
-
-    if not problems:
-        fix = "take another file or selection, for fim_exact a corpus with functions of four lines and more"
-        raise AlborError(f"task {name} has no problems", f"{fix}; or leave it out: ~task.{name}", code="E-EVAL")
-    known: set[str] = set()
-    for problem in problems:
-        if problem.id in known:
-            raise AlborError(
-                f"two problems of task {name} are called {problem.id}", "give each its own task_id", code="E-DATA"
-            )
-        known.add(problem.id)
+        yield Job(name, spec, problems(name, by, rows, cfg.eval.limit), cfg.eval.samples or spec.samples, by.stop)
 
 
 def refuse_lossy(codec: Codec, jobs: list[Job]) -> None:
     """Raises AlborError when the tokenizer does not give back what it reads: such a model scores about nothing."""
-    from albor.errors import AlborError
-
     for job in jobs:
         for problem in job.problems[:50]:
             text = problem.prompt + problem.answer
@@ -213,12 +191,10 @@ def perplexity(cfg: Whole, context: Context, engine: Engine) -> Facts:
     )
 
 
-def samples(cfg: Whole, context: Context, model: Loaded | None, name: str) -> Facts:
+def samples(cfg: Whole, context: Context, model: Loaded) -> Facts:
     from albor.evals.samples import complete
     from albor.inference.engine import Sampling
 
-    engine_of(model, name)
-    assert model is not None
     wanted = cfg.eval
     sampling = Sampling(temperature=wanted.temperature, top_p=wanted.top_p)
     found = complete(*model, wanted.prompts, sampling, max_new_tokens=wanted.max_new_tokens, seed=cfg.seed)
@@ -226,12 +202,10 @@ def samples(cfg: Whole, context: Context, model: Loaded | None, name: str) -> Fa
     return {"samples": len(found)}
 
 
-def harness(cfg: Whole, context: Context, name: str, spec: LmEval, model: Loaded | None) -> Facts:
+def harness(cfg: Whole, context: Context, name: str, spec: LmEval, model: Loaded) -> Facts:
     from albor.evals.files import locate
     from albor.evals.harness import measure
 
-    engine_of(model, name)
-    assert model is not None
     paths = locate(name, spec, cfg.evals.data_dir)
     return measure(name, spec, paths, *model, context.out / "harness", limit=cfg.eval.limit)
 

@@ -9,14 +9,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from albor.runs.store import Run, Store
-from tests.command import COMMAND, TIMEOUT, albor
+from tests.command import COMMAND, TIMEOUT
+from tests.command import albor as command
+from tests.conftest import Outcome
 from tests.service import Reply, completion, serving
 
 pytestmark = pytest.mark.xdist_group("sandbox")
@@ -79,11 +81,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a small model and its evaluation."""
     place = tmp_path_factory.mktemp("built")
     write_problems(place, *map(problem, range(3)))
-    done = albor(*SMALL, *TASKS, cwd=place)
+    done = command(*SMALL, *TASKS, cwd=place)
     assert done.returncode == 0, done.stderr
     return place
 
 
+Command = Callable[..., Outcome]
 TASKS = ("task=[humaneval,fim_exact,perplexity,samples]", *OWN, "task.fim_exact.functions=2")
 
 
@@ -104,12 +107,12 @@ def test_an_evaluation_leaves_scores_and_every_completion_with_its_verdict(built
 
 
 def test_a_second_evaluation_does_nothing(built: Path) -> None:
-    again = albor(*SMALL, *TASKS, cwd=built)
+    again = command(*SMALL, *TASKS, cwd=built)
     assert again.returncode == 0 and "nothing to do" in again.stderr and len(runs(built, "eval")) == 1
 
 
 def test_a_model_above_the_threshold_fails(built: Path) -> None:
-    done = albor(*SMALL, *TASKS, "eval.threshold=1.0", cwd=built)
+    done = command(*SMALL, *TASKS, "eval.threshold=1.0", cwd=built)
     assert done.returncode == 1 and "above eval.threshold=1" in done.stderr and "Traceback" not in done.stderr
     assert runs(built, "eval")[-1].manifest.status == "failed" and len(runs(built, "generate")) == 1
 
@@ -117,13 +120,13 @@ def test_a_model_above_the_threshold_fails(built: Path) -> None:
 # --- files of one's own ---
 
 
-def test_references_are_checked_without_a_model(place: Path) -> None:
-    right = albor(*SMALL, *HUMANEVAL, "--validate-only", cwd=place)
-    assert right.returncode == 0 and right.stdout.split()[4:7] == ["humaneval", "4", "4"], right.stdout + right.stderr
+def test_references_are_checked_without_a_model(place: Path, albor: Command) -> None:
+    right = albor(*SMALL, *HUMANEVAL, "--validate-only")
+    assert right.code == 0 and right.out.split()[4:7] == ["humaneval", "4", "4"], right.text
     write_problems(place, problem(0), problem(1, "    return x\n"), problem(2))
-    wrong = albor(*SMALL, *HUMANEVAL, "--validate-only", cwd=place)
-    assert wrong.returncode == 1 and "humaneval: Own/1: failed: assert candidate(1) == 1 + 1" in wrong.stdout
-    assert "Own/0" not in wrong.stdout and not (place / "outputs").exists()
+    wrong = albor(*SMALL, *HUMANEVAL, "--validate-only")
+    assert wrong.code == 1 and "humaneval: Own/1: failed: assert candidate(1) == 1 + 1" in wrong.out
+    assert "Own/0" not in wrong.out and not (place / "outputs").exists()
 
 
 def test_a_task_of_ones_own_is_a_yaml(place: Path) -> None:
@@ -131,7 +134,7 @@ def test_a_task_of_ones_own_is_a_yaml(place: Path) -> None:
     text = '# @package task.mine\nkind: humaneval\nfile: mine.jsonl\nsamples: 2\nstop: ["\\ndef"]\n'
     (place / "conf/task/mine.yaml").write_text(text)
     with serving(knows(*map(problem, range(3)))) as service:
-        done = albor(
+        done = command(
             *ENDPOINT, "task=[mine]", f"eval.endpoint={service.url}", "--config-dir", "conf", cwd=place
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
@@ -139,13 +142,14 @@ def test_a_task_of_ones_own_is_a_yaml(place: Path) -> None:
     assert scores(place)["mine"]["pass@1"]["value"] == 0.75 and scores(place)["mine"]["samples"] == 2
 
 
-def test_another_file_than_the_named_one_is_refused_before_anything_is_made(place: Path) -> None:
+def test_another_file_than_the_named_one_is_refused_before_anything_is_made(place: Path, albor: Command) -> None:
     found = hashlib.sha256((place / "mine.jsonl").read_bytes()).hexdigest()
-    done = albor(*SMALL, "task=[humaneval]", OWN[0], cwd=place)
-    assert done.returncode == 2 and found in done.stderr and "task.humaneval.sha256=null" in done.stderr
-    assert not (place / "outputs").exists() and "Traceback" not in done.stderr
-    checked = albor(*SMALL, "task=[humaneval]", OWN[0], "--validate-only", cwd=place)
-    assert checked.returncode == 2 and found in checked.stderr
+    for more in ((), ("--validate-only",)):
+        done = albor(*SMALL, "task=[humaneval]", OWN[0], *more)
+        assert done.code == 2 and found in done.err and "task.humaneval.sha256=null" in done.err
+    planned = albor("plan", *SMALL, "task=[humaneval]", OWN[0])
+    assert planned.code == 0 and found in planned.text
+    assert not (place / "outputs").exists()
 
 
 @pytest.mark.parametrize(
@@ -156,33 +160,49 @@ def test_another_file_than_the_named_one_is_refused_before_anything_is_made(plac
     ],
 )
 def test_a_file_that_is_not_there_is_refused_before_anything_is_made(
-    place: Path, words: tuple[str, ...], named: str
+    place: Path, albor: Command, words: tuple[str, ...], named: str
 ) -> None:
-    done = albor(*SMALL, "task=[humaneval]", *words, cwd=place)
-    assert done.returncode == 2 and named in done.stderr and "github.com/openai/human-eval" in done.stderr
-    assert not (place / "outputs").exists() and "Traceback" not in done.stderr
+    done = albor(*SMALL, "task=[humaneval]", *words)
+    assert done.code == 2 and named in done.err and "github.com/openai/human-eval" in done.err
+    assert not (place / "outputs").exists()
 
 
 @pytest.mark.parametrize(
     ("rows", "cause"),
     [
-        ([{**problem(0), "prompt": None}], "prompt"),
+        ([{**problem(0), "prompt": None}], "no field 'prompt'"),
+        ([{**problem(0), "test": 3}], "no field 'test' that is text"),
         ([{k: v for k, v in problem(0).items() if k != "test"}], "no field 'test'"),
         ([problem(0), problem(0)], "two problems of task humaneval are called Own/0"),
         ([], "no list of records"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused_with_its_reason(
-    place: Path, rows: list[dict[str, Any]], cause: str
+    place: Path, albor: Command, rows: list[dict[str, Any]], cause: str
 ) -> None:
     write_problems(place, *rows)
-    done = albor(*ENDPOINT, *HUMANEVAL, "eval.endpoint=http://127.0.0.1:9/v1", cwd=place)
-    assert done.returncode == 2 and cause in done.stderr and "Traceback" not in done.stderr
+    done = albor(*SMALL, *HUMANEVAL, "--validate-only")
+    assert done.code == 2 and cause in done.err
 
 
-def test_a_mistyped_task_is_named(place: Path) -> None:
-    done = albor(*SMALL, "task=[humanevl]", cwd=place)
-    assert done.returncode == 2 and "humaneval" in done.stderr and "Traceback" not in done.stderr
+def test_problems_with_one_name_are_refused_by_an_evaluation_too(place: Path) -> None:
+    write_problems(place, problem(0), problem(0))
+    done = command(*ENDPOINT, *HUMANEVAL, "eval.endpoint=http://127.0.0.1:9/v1", cwd=place)
+    assert done.returncode == 2 and "are called Own/0" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_mistyped_task_is_named(place: Path, albor: Command) -> None:
+    done = albor(*SMALL, "task=[humanevl]")
+    assert done.code == 2 and "humaneval" in done.err
+
+
+@pytest.mark.parametrize("task", ["perplexity", "samples", "arc_easy"])
+def test_what_a_service_cannot_answer_is_refused_before_anything_is_made(
+    place: Path, albor: Command, task: str
+) -> None:
+    done = albor(*SMALL, *HUMANEVAL, f"task=[humaneval,{task}]", "eval.endpoint=http://127.0.0.1:9/v1")
+    assert done.code == 2 and f"task {task} asks for probabilities" in done.err
+    assert not (place / "outputs").exists()
 
 
 # --- a service in place of a model ---
@@ -192,20 +212,18 @@ def test_a_service_is_evaluated_without_any_model(place: Path) -> None:
     rows = [problem(i) for i in range(4)]
     with serving(knows(*rows[:1], *rows[2:])) as service:
         words = (*ENDPOINT, *HUMANEVAL, f"eval.endpoint={service.url}")
-        done = albor(*words, cwd=place)
+        done = command(*words, cwd=place)
         assert done.returncode == 0, done.stderr
         assert {run.manifest.stage for run in Store(place / "outputs").runs()} == {"generate", "eval"}
         assert scores(place)["humaneval"]["pass@1"]["value"] == 0.75
         assert [r["verdict"] for r in generations(place)] == ["passed", "failed", "passed", "passed"]
-        assert "nothing to do" in albor(*words, cwd=place).stderr
-        refused = albor(*words, "task=[humaneval,perplexity]", cwd=place)
+        assert "nothing to do" in command(*words, cwd=place).stderr
     assert len(service.bodies) == 4
-    assert refused.returncode == 2 and "perplexity" in refused.stderr and "Traceback" not in refused.stderr
 
 
 def test_a_service_that_refuses_fails_the_run_with_its_words(place: Path) -> None:
     with serving(lambda number, body: (401, b"who are you?")) as service:
-        done = albor(*ENDPOINT, *HUMANEVAL, f"eval.endpoint={service.url}", cwd=place)
+        done = command(*ENDPOINT, *HUMANEVAL, f"eval.endpoint={service.url}", cwd=place)
     assert done.returncode == 1 and "401: who are you?" in done.stderr and "E-ENDPOINT" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -216,11 +234,11 @@ def test_a_service_that_refuses_fails_the_run_with_its_words(place: Path) -> Non
 def test_without_bubblewrap_the_programs_are_not_run_and_the_completions_are_kept(place: Path) -> None:
     with serving(knows(*map(problem, range(4)))) as service:
         words = (*ENDPOINT, *HUMANEVAL, f"eval.endpoint={service.url}")
-        done = albor(*words, cwd=place, PATH=str(place))
+        done = command(*words, cwd=place, PATH=str(place))
         assert done.returncode == 2 and "E-SANDBOX" in done.stderr and "bubblewrap" in done.stderr, done.stderr
         assert "eval.sandbox=none" in done.stderr and "Traceback" not in done.stderr
         assert [run.manifest.status for run in runs(place, "generate")] == ["done"]
-        assert albor(*words, cwd=place).returncode == 0
+        assert command(*words, cwd=place).returncode == 0
     assert len(service.bodies) == 4 and scores(place)["humaneval"]["pass@1"]["value"] == 1.0
 
 
@@ -236,7 +254,7 @@ def test_a_killed_evaluation_goes_on_where_it_was(place: Path) -> None:
         finally:
             process.kill()
         assert process.returncode != 0 and 3 <= len(kept) < 12
-        again = albor(*words, cwd=place)
+        again = command(*words, cwd=place)
         assert again.returncode == 0, again.stderr
     assert len(service.bodies) == 12
     made = generations(place)

@@ -25,7 +25,7 @@ class HumanEvalJudge:
         prompt, suffix = field(row, "prompt", "the benchmark"), row.get("suffix")
         for name in ("task_id", "entry_point", "test"):
             field(row, name, "the benchmark")
-        answer = row.get("canonical_solution", "")
+        answer = row.get("canonical_solution") or ""
         if suffix is None:  # as BigCode's harness has it: models do not like to start on white space
             stripped = prompt.strip()
             trailing = prompt[len(prompt.rstrip()) :]
