@@ -42,15 +42,15 @@ def validate_one(name: str, spec: Generated, config: Config) -> tuple[int, list[
     from albor.evals import files
     from albor.evals.sandbox.bubblewrap import python_at
     from albor.evals.scoring import answers, judge, sandbox_of
-    from albor.evals.tasks import judge_of
+    from albor.evals.tasks import judge_of, problems
 
     by = judge_of(spec, config.seed)
-    problems = by.problems(files.read(files.locate(name, spec, config.evals.data_dir)))[: config.eval.limit]
     wanted = config.eval
+    rows = files.read(files.locate(name, spec, config.evals.data_dir))
     python = python_at(wanted.python) if wanted.python and isinstance(spec, Executed) else None
     with tempfile.TemporaryDirectory() as directory:
         judged = judge(
-            answers(problems),
+            answers(problems(name, by, rows, wanted.limit)),
             by,
             lambda: sandbox_of(spec, contained=wanted.sandbox == "bubblewrap", python=python),
             Path(directory) / "verdicts.jsonl",

@@ -14,6 +14,7 @@ from albor.config.schema.task import Benchmark, LmEval
 from albor.errors import AlborError
 
 Row = dict[str, Any]
+TEXTS = ("prompt", "canonical_solution", "entry_point", "test", "tests", "text", "code", "code_context")
 
 
 def local(spec: Benchmark | LmEval, data_dir: str | None) -> Path | None:
@@ -22,9 +23,16 @@ def local(spec: Benchmark | LmEval, data_dir: str | None) -> Path | None:
         return None
     own = Path(spec.file).expanduser()
     if data_dir is None:
-        return own if spec.hub is None or own.is_file() else None
+        return None if _on_hub(spec) and not own.is_file() else own
     below = Path(data_dir).expanduser() / spec.file
     return own if own.is_file() and not below.is_file() else below
+
+
+def _on_hub(spec: Benchmark | LmEval) -> bool:
+    """Whether the Hub has the same problems; it has not those of a file of one's own, which no SHA-256 describes."""
+    if spec.hub is None or spec.file is None:
+        return spec.hub is not None
+    return spec.sha256 is not None or Path(spec.file).name in [Path(file).name for file in spec.hub.files]
 
 
 def locate(name: str, spec: Benchmark | LmEval, data_dir: str | None) -> list[Path]:
@@ -86,7 +94,9 @@ def _rows(path: Path) -> list[Row]:
             return list(pq.read_table(path).to_pylist())
         text = read_text(path)
         rows = (
-            json.loads(text) if ".json" in path.suffixes else [json.loads(line) for line in text.splitlines() if line]
+            json.loads(text)
+            if ".json" in path.suffixes
+            else [json.loads(line) for line in text.split("\n") if line.strip()]
         )
     except (OSError, EOFError, ValueError) as error:
         raise _unreadable(path, str(error)) from None
@@ -106,12 +116,13 @@ def _unreadable(path: Path, cause: str) -> AlborError:
 
 
 def field(row: Row, name: str, path_or_task: str) -> Any:
-    """A record's field. Raises AlborError when it has none of that name."""
-    if name not in row:
+    """A record's field. Raises AlborError when it has none of that name, or no text where one must be."""
+    value = row.get(name)
+    if value is None or (name in TEXTS and not isinstance(value, str)):
         known = ", ".join(map(str, row))
         raise AlborError(
-            f"a record of {path_or_task} has no field '{name}'",
+            f"a record of {path_or_task} has no field '{name}'" + ("" if value is None else " that is text"),
             f"its fields are {known}; is it another format than the task's kind?",
             code="E-DATA",
         )
-    return row[name]
+    return value

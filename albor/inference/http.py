@@ -36,15 +36,26 @@ class HttpWriter:
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
 
     def write(self, requests: Sequence[TextRequest], sampling: Sampling) -> Iterator[tuple[int, Answer]]:
-        """Raises AlborError when the service cannot be reached, refuses, or gives no text."""
+        """Raises AlborError when the service cannot be reached, refuses, or gives no text: after the answers that had
+        come or were on their way, which have been paid for."""
         with http.Session() as session, ThreadPoolExecutor(self._at_once) as pool:
             session.headers.update(self._headers)
             asked = {pool.submit(self._ask, session, r, sampling): i for i, r in enumerate(requests)}
+            failure: BaseException | None = None
             try:
                 for done in as_completed(asked):
-                    yield asked[done], done.result()
+                    if done.cancelled():
+                        continue
+                    if (error := done.exception()) is None:
+                        yield asked[done], done.result()
+                    elif failure is None:
+                        failure = error
+                        for other in asked:
+                            other.cancel()
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
+            if failure is not None:
+                raise failure
 
     def _ask(self, session: http.Session, request: TextRequest, sampling: Sampling) -> Answer:
         body: dict[str, Any] = {
@@ -63,7 +74,8 @@ class HttpWriter:
         try:
             content = answer.json()
             text, usage = content["choices"][0]["text"], content.get("usage") or {}
-            return Answer(cut_at(str(text), request.stop), usage.get("completion_tokens"))
+            whole = text.encode("utf-8", "replace").decode()  # JSON can hold halves of characters
+            return Answer(cut_at(whole, request.stop), usage.get("completion_tokens"))
         except (ValueError, KeyError, IndexError, TypeError, AttributeError):
             raise _failed(
                 f"its answer has no choices[0].text: {answer.text[:200]}", "is it a completions service?"

@@ -29,7 +29,8 @@ class Tokens(Protocol):
     @property
     def fim(self) -> FimTokens | None: ...
     def encode(self, text: str) -> list[int]: ...
-    def decode(self, ids: Sequence[int]) -> str: ...
+    def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
+        """Control tokens are left out, or shown as they are written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +91,7 @@ class EngineWriter:
             yield index, Answer("", 0)
         for place, new in self._engine.generate([made for _, made in asked], sampling):
             index = asked[place][0]
-            text = cut_at(self._tokens.decode(new), requests[index].stop)
+            text, _ = self._until(new, requests[index].stop)
             yield index, Answer(text, len(new), cut[index])
 
     def _prompt(self, request: TextRequest) -> tuple[tuple[int, ...], int, bool]:
@@ -129,10 +130,20 @@ class EngineWriter:
         span = STOP_EVERY + max(len(word.encode()) for word in stop)
 
         def stopped(ids: Sequence[int]) -> bool:
-            text = self._tokens.decode(ids[-span:])
-            return any(word in text for word in stop)
+            return self._until(ids[-span:], stop)[1]
 
         return stopped
+
+    def _until(self, ids: Sequence[int], stop: Sequence[str]) -> tuple[str, bool]:
+        """The text before the first stop string, which may also be a control token, and whether there was one."""
+        tokens = self._tokens
+        text = tokens.decode(ids)
+        if stop and tokens.decode(ids, skip_special=False) != text:
+            ends = [n for n, token in enumerate(ids) if tokens.decode([token], skip_special=False) in stop]
+            if ends:
+                return cut_at(tokens.decode(ids[: ends[0]]), stop), True
+        cut = cut_at(text, stop)
+        return cut, len(cut) < len(text)
 
 
 def cut_at(text: str, stop: Sequence[str]) -> str:

@@ -1,7 +1,9 @@
-"""Sources and benchmarks that a config names and that are not here: a warning of a plan, the end of a run."""
+"""Sources and benchmarks that a config names and that are not here, or are others: a warning of a plan, the end of a
+run."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from albor.config.schema.sources import LocalSource, MixSource, Source
 from albor.config.schema.task import Benchmark, LmEval
 from albor.contracts import Finding
 
+DIGEST = re.compile("[0-9a-f]{64}")
 HELP = "name what exists, or run it where it is"
 
 
@@ -22,6 +25,12 @@ def missing(config: Config, identity: Mapping[str, str]) -> Iterator[Finding]:
             yield _of_task(config, what.removeprefix("task."))
         else:
             yield _of_source(config.data.source, what.rpartition(".")[0])
+    for what, value in identity.items():
+        spec = config.task.get(what.removeprefix("task.")) if what.startswith("task.") else None
+        if isinstance(spec, (Benchmark, LmEval)) and spec.sha256 and DIGEST.fullmatch(value) and value != spec.sha256:
+            fix = f"get it again from {spec.source or 'where it came from'}, or accept it: {what}.sha256=null"
+            message = f"{spec.file} is another file than the task's: its SHA-256 is {value}"
+            yield Finding("E-DATA", "warning", f"{what}.sha256", message, fix)
 
 
 def _of_task(config: Config, name: str) -> Finding:

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from albor.config.schema.config import Config as Whole
-from albor.config.schema.task import Executed, Generated, Task
+from albor.config.schema.task import Executed, Generated, MultiPLE, Task
 from albor.config.structure import converter
 from albor.errors import AlborError
 from albor.runs.files import write_text
 from albor.stages.base import Context, Facts, Stage
 
 SCORES = "scores.json"
+LANGUAGE_TOOLS = {"py": None, "js": "node", "cpp": "g++"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,17 @@ class Config:
 
     name: Literal["eval"] = "eval"
     """The stage's name."""
+
+
+def requires(cfg: Whole) -> None:
+    """bubblewrap, and the compilers of the languages that are measured. Raises AlborError."""
+    from albor.evals.sandbox.bubblewrap import refuse_without
+
+    specs = [spec for spec in cfg.task.values() if isinstance(spec, Executed)]
+    if specs and cfg.eval.sandbox == "bubblewrap":
+        refuse_without("bwrap")
+    for tool in {LANGUAGE_TOOLS[spec.language] for spec in specs if isinstance(spec, MultiPLE)} - {None}:
+        refuse_without(tool)
 
 
 def run(cfg: Whole, context: Context) -> Facts:
@@ -116,6 +128,7 @@ STAGE = Stage(
     reads=("eval.threshold", "eval.python", "eval.sandbox", "eval.workers"),
     label=lambda cfg: f"{cfg.model.name}-{cfg.eval.name}",
     inputs=lambda cfg: {"generations": "generate"},
+    requires=requires,
     run=run,
     resumable=True,
 )

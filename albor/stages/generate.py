@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from albor.config.schema.config import Config as Whole
 from albor.config.schema.task import Benchmark, FimExact, Generated, LmEval, Perplexity, Samples, Task
+from albor.errors import AlborError
 from albor.runs.files import write_text
 from albor.stages.base import Context, Cost, Facts, Stage
 from albor.stages.pretrain import bytes_per_token
@@ -41,6 +42,14 @@ def chosen(cfg: Whole) -> dict[str, Task]:
 
 
 def inputs(cfg: Whole) -> dict[str, str]:
+    """Raises AlborError when a task asks for more than a service gives: before anything is built."""
+    for name, spec in chosen(cfg).items():
+        if cfg.eval.endpoint and not isinstance(spec, Generated):
+            raise AlborError(
+                f"task {name} asks for probabilities or a tokenizer, which a completions service does not give",
+                "leave the task out, or measure a model of albor's or a directory: inputs.model=DIR",
+                code="E-EVAL",
+            )
     needed = {} if cfg.eval.endpoint else {"model": cfg.eval.of}
     kinds = {type(spec) for spec in chosen(cfg).values()}
     if Perplexity in kinds:
@@ -98,10 +107,13 @@ def run(cfg: Whole, context: Context) -> Facts:
     facts: dict[str, Any] = {}
     for name, spec in tasks.items():
         if isinstance(spec, Perplexity):
-            facts |= perplexity(cfg, context, engine_of(model, name))
+            assert model is not None
+            facts |= perplexity(cfg, context, model[0])
         elif isinstance(spec, Samples):
-            facts |= samples(cfg, context, model, name)
+            assert model is not None
+            facts |= samples(cfg, context, model)
         elif isinstance(spec, LmEval):
+            assert model is not None
             facts.setdefault("harness", {})[name] = harness(cfg, context, name, spec, model)
     if jobs:
         facts["completions"] = complete(cfg, context, writer_of(cfg, model), jobs)
@@ -122,19 +134,6 @@ def load(cfg: Whole, context: Context) -> Loaded:
     return engine, Codec.of_model(directory)
 
 
-def engine_of(model: Loaded | None, task: str) -> Engine:
-    """Raises AlborError when the model is a service."""
-    from albor.errors import AlborError
-
-    if model is None:
-        raise AlborError(
-            f"task {task} asks for probabilities, which a completions service does not give",
-            "leave the task out, or measure a model of albor's or a directory: inputs.model=DIR",
-            code="E-EVAL",
-        )
-    return model[0]
-
-
 def writer_of(cfg: Whole, model: Loaded | None) -> Writer:
     from albor.inference.http import HttpWriter
     from albor.inference.text import EngineWriter
@@ -152,7 +151,7 @@ def problems_of(cfg: Whole, context: Context, tasks: Mapping[str, Task]) -> Iter
     from albor.data.parquet import shards
     from albor.evals import files
     from albor.evals.generation import Job
-    from albor.evals.tasks import judge_of
+    from albor.evals.tasks import judge_of, problems
 
     for name, spec in tasks.items():
         if isinstance(spec, FimExact):
@@ -163,14 +162,11 @@ def problems_of(cfg: Whole, context: Context, tasks: Mapping[str, Task]) -> Iter
         else:
             continue
         by = judge_of(spec, cfg.seed)
-        found = by.problems(rows)[: cfg.eval.limit]
-        yield Job(name, spec, found, cfg.eval.samples or spec.samples, by.stop)
+        yield Job(name, spec, problems(name, by, rows, cfg.eval.limit), cfg.eval.samples or spec.samples, by.stop)
 
 
 def refuse_lossy(codec: Codec, jobs: list[Job]) -> None:
     """Raises AlborError when the tokenizer does not give back what it reads: such a model scores about nothing."""
-    from albor.errors import AlborError
-
     for job in jobs:
         for problem in job.problems[:50]:
             text = problem.prompt + problem.answer
@@ -201,12 +197,10 @@ def perplexity(cfg: Whole, context: Context, engine: Engine) -> Facts:
     return perplexity(scores, bytes_per_token=bytes_per_token(rows.facts))
 
 
-def samples(cfg: Whole, context: Context, model: Loaded | None, name: str) -> Facts:
+def samples(cfg: Whole, context: Context, model: Loaded) -> Facts:
     from albor.evals.samples import complete
     from albor.inference.engine import Sampling
 
-    engine_of(model, name)
-    assert model is not None
     wanted = cfg.eval
     sampling = Sampling(temperature=wanted.temperature, top_p=wanted.top_p)
     found = complete(*model, wanted.prompts, sampling, max_new_tokens=wanted.max_new_tokens, seed=cfg.seed)
@@ -214,12 +208,10 @@ def samples(cfg: Whole, context: Context, model: Loaded | None, name: str) -> Fa
     return {"samples": len(found)}
 
 
-def harness(cfg: Whole, context: Context, name: str, spec: LmEval, model: Loaded | None) -> Facts:
+def harness(cfg: Whole, context: Context, name: str, spec: LmEval, model: Loaded) -> Facts:
     from albor.evals.files import locate
     from albor.evals.harness import measure
 
-    engine_of(model, name)
-    assert model is not None
     paths = locate(name, spec, cfg.evals.data_dir)
     return measure(name, spec, paths, *model, context.out / "harness", limit=cfg.eval.limit)
 

@@ -242,7 +242,7 @@ def test_without_containment_honest_programs_still_run_and_leave_nothing() -> No
 
 
 def test_no_bubblewrap_is_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name, path=None: None)
     with pytest.raises(AlborError) as refused:
         verdicts(Functions(program="", test=""))
     assert refused.value.code == "E-SANDBOX"
@@ -256,7 +256,7 @@ def test_a_bubblewrap_that_cannot_work_is_refused_with_its_reason(
     fake = tmp_path / "bwrap"
     fake.write_text("#!/bin/sh\necho 'bwrap: setting up uid map: Permission denied' >&2\nexit 1\n")
     fake.chmod(0o755)
-    monkeypatch.setattr(shutil, "which", lambda name: str(fake))
+    monkeypatch.setattr(shutil, "which", lambda name, path=None: str(fake))
     with pytest.raises(AlborError, match="setting up uid map") as refused:
         verdicts(Functions(program="", test=""))
     assert "user namespaces" in str(refused.value.help)

@@ -64,19 +64,28 @@ def packages(path: Sequence[str]) -> tuple[str, ...]:
     return tuple(p for p in path if p.endswith(("site-packages", "dist-packages")) and Path(p).is_dir())
 
 
+def refuse_without(tool: str) -> str:
+    """Where the tool is. Raises AlborError when it is not there."""
+    path = None if tool == "bwrap" else ENVIRONMENT["PATH"]  # what runs inside is found on the path inside
+    if found := shutil.which(tool, path=path):
+        return found
+    if tool != "bwrap":
+        cause = f"programs in a language that is measured need {tool}, which is not in {path}"
+        raise AlborError(cause, "install it there, or leave the task out", code="E-SANDBOX")
+    where = "it exists on Linux only: run this part there" if sys.platform != "linux" else INSTALL
+    raise AlborError(
+        "programs written by a model run inside bubblewrap only, and it is not installed",
+        f"{where}; stage=generate makes the completions without it; eval.sandbox=none trusts them with this machine",
+        code="E-SANDBOX",
+    )
+
+
 def command(python: Python, limits: Limits, warm: Sequence[str] = ()) -> list[str]:
     """The command that starts a sandbox's server, with its socket as descriptor 0.
 
     Raises AlborError when bubblewrap is not there.
     """
-    bwrap = shutil.which("bwrap")
-    if bwrap is None:
-        where = "it exists on Linux only: run this part there" if sys.platform != "linux" else INSTALL
-        raise AlborError(
-            "programs written by a model run inside bubblewrap only, and it is not installed",
-            f"{where}; or trust them with this machine: eval.sandbox=none",
-            code="E-SANDBOX",
-        )
+    bwrap = refuse_without("bwrap")
     at_home = outermost(["/usr", python.prefix])
     inside = {place: f"{LIBRARY}/{number}" for number, place in enumerate(python.path)}
     # Root keeps the right to become nobody, since a limit on processes does not bind root; others are nobody already.

@@ -25,7 +25,7 @@ class HumanEvalJudge:
         prompt, suffix = field(row, "prompt", "the benchmark"), row.get("suffix")
         for name in ("task_id", "entry_point", "test"):
             field(row, name, "the benchmark")
-        answer = row.get("canonical_solution", "")
+        answer = row.get("canonical_solution") or ""
         if suffix is None:  # as BigCode's harness has it: models do not like to start on white space
             stripped = prompt.strip()
             trailing = prompt[len(prompt.rstrip()) :]
@@ -48,7 +48,10 @@ class MbppJudge:
         self._spec = spec
 
     def problems(self, rows: Sequence[Row]) -> list[Problem]:
-        by_id = {int(field(row, "task_id", "MBPP")): row for row in rows}
+        for row in rows:
+            for name in ("task_id", "text", "code", "test_list", "test_setup_code"):
+                field(row, name, "MBPP")
+        by_id = {int(row["task_id"]): row for row in rows}
         first, last = self._spec.ids or (min(by_id), max(by_id))
         shown = ""
         if self._spec.style == "few_shot":
@@ -120,7 +123,7 @@ class EvalPlusJudge:
 
 _COMPARE = """
 import copy
-import math
+from math import inf, nan
 
 
 def same(ours, theirs, atol):

@@ -5,7 +5,10 @@ from __future__ import annotations
 import ast
 import hashlib
 import random
+import re
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 
 from albor.config.schema.task import FimExact, SantaCoderFim
 from albor.evals.files import Row, field
@@ -17,6 +20,8 @@ AROUND = 2_000
 """Characters of the document kept on either side of a hole."""
 LINES = (4, 60)
 """Lines of a function that is taken."""
+LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
+"""A line as Python's parser counts them: ``splitlines`` would also end one at a form feed."""
 
 
 class SantaCoderJudge:
@@ -58,16 +63,17 @@ class FimExactJudge:
 
     def _holes(self, number: int, text: str, span: tuple[int, int]) -> Iterator[Problem]:
         draw = random.Random(f"{self._seed}:{number}")
-        lines = text.splitlines(keepends=True)
-        starts = [sum(map(len, lines[:i])) for i in range(len(lines) + 1)]
+        lines = LINE.findall(text)
+        starts = [0, *accumulate(map(len, lines))]
+        ends = [start + len(line.rstrip("\r\n")) for start, line in zip(starts, lines, strict=False)]
         body = [i for i in range(*span) if lines[i].strip()]
         one = draw.choice(body)
         several = draw.choice(body)
         end = min(several + draw.randint(*SPAN), span[1])
         first, last = sorted(draw.randrange(starts[span[0]], starts[span[1]]) for _ in range(2))
         cuts = {
-            "single_line": (starts[one], starts[one + 1] - 1),
-            "multi_line": (starts[several], starts[end] - 1),
+            "single_line": (starts[one], ends[one]),
+            "multi_line": (starts[several], ends[end - 1]),
             "random_span": (first, last + 1),
         }
         for group, (begin, stop) in cuts.items():
@@ -89,12 +95,18 @@ def _functions(rows: Iterable[Row]) -> Iterator[tuple[str, tuple[int, int]]]:
     for row in rows:
         text = row["text"]
         try:
-            tree = ast.parse(text)
-        except (SyntaxError, ValueError, RecursionError):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about the document's own escapes
+                tree = ast.parse(text)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue
+        lines = LINE.findall(text)
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef) and node.end_lineno is not None:
                 docstring = ast.get_docstring(node, clean=False) is not None
                 body = node.body[1:] if docstring else node.body
-                if body and LINES[0] <= node.end_lineno - body[0].lineno + 1 <= LINES[1]:
+                if not body or not LINES[0] <= node.end_lineno - body[0].lineno + 1 <= LINES[1]:
+                    continue
+                # A body that begins behind the colon has no line of its own there.
+                if not lines[body[0].lineno - 1].encode()[: body[0].col_offset].strip():
                     yield text, (body[0].lineno - 1, node.end_lineno)

@@ -20,11 +20,12 @@ class Ds1000Judge:
         self._libraries = spec.libraries
 
     def problems(self, rows: Sequence[Row]) -> list[Problem]:
-        wanted = [row for row in rows if not self._libraries or row["metadata"]["library"] in self._libraries]
-        return [self._problem(row) for row in wanted]
+        found = [self._problem(row) for row in rows]
+        return [problem for problem in found if not self._libraries or problem.group in self._libraries]
 
     def _problem(self, row: Row) -> Problem:
         about = field(row, "metadata", "DS-1000")
+        field(row, "code_context", "DS-1000")
         return Problem(
             id=f"{about['library']}/{about['library_problem_id']}",
             prompt=field(row, "prompt", "DS-1000"),

@@ -57,13 +57,14 @@ def receive(jobs: socket.socket) -> Job:
 
 
 def functions(peer: Peer, job: Job) -> Verdict:
-    """A test calls functions of the program. Names that the reference defines are the reference's, but for the entry
-    point; without one, all are the program's."""
+    """A test calls functions of the program. Names that the reference defines are the reference's and built-in ones
+    Python's, but for the entry point; without one, all are the program's."""
     code = compile(job["test"], TEST, "exec")
     space: dict[str, Any] = {"__name__": "test", "__builtins__": builtins}
     exec(compile(job["reference"], "<reference>", "exec"), space)
     entry = job["entry_point"]
-    wanted = frozenset(names_in(code)) - (space.keys() - {entry})
+    others = space.keys() | (vars(builtins).keys() if entry else set())
+    wanted = frozenset(names_in(code)) - (others - {entry})
     space.update(peer.ask("load", job["program"], wanted))
     exec(code, space)
     return {"status": "passed", "detail": ""}

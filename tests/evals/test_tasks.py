@@ -1,0 +1,524 @@
+"""Every kind of benchmark, on small problems of our own in its format."""
+
+from __future__ import annotations
+
+import ast
+import random
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from albor.config.problems import Problem as Complaint
+from albor.config.schema.task import (
+    Ds1000,
+    EvalPlus,
+    FimExact,
+    Generated,
+    HumanEval,
+    Mbpp,
+    MultiPLE,
+    SantaCoderFim,
+    Task,
+)
+from albor.config.structure import converter
+from albor.errors import AlborError
+from albor.evals.sandbox.program import Limits, Program, Verdict
+from albor.evals.sandbox.workers import Sandbox, execute
+from albor.evals.scoring import answers, score
+from albor.evals.tasks import judge_of
+from albor.evals.tasks.base import Judge, Problem
+
+sandboxed = pytest.mark.xdist_group("sandbox")
+CONF = Path(__file__).parents[2] / "conf"
+Row = dict[str, Any]
+
+
+def verdicts(by: Judge, *todo: tuple[Problem, str], limits: Limits | None = None) -> list[Verdict]:
+    """What running each completion comes to."""
+    programs: list[Program] = []
+    for problem, completion in todo:
+        made = by.program(problem, completion)
+        assert not isinstance(made, bool)
+        programs.append(made)
+    sandbox = Sandbox.of_this_python(limits or Limits(seconds=2))
+    found = dict(execute(programs, sandbox, workers=1))
+    return [found[i] for i in range(len(todo))]
+
+
+def statuses(by: Judge, problem: Problem, *completions: str, limits: Limits | None = None) -> list[str]:
+    return [v.status for v in verdicts(by, *((problem, c) for c in completions), limits=limits)]
+
+
+# --- configs ---
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "task").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_task_fits_its_schema_and_is_called_like_its_file(path: Path) -> None:
+    text, problems = path.read_text(encoding="utf-8"), list[Complaint]()
+    assert text.splitlines()[0] == f"# @package task.{path.stem}"
+    made = converter(Task)(yaml.safe_load(text), "task", problems)
+    assert problems == [] and made.kind == yaml.safe_load(text)["kind"]
+
+
+# --- HumanEval ---
+
+CLAMP = {
+    "task_id": "Own/1",
+    "prompt": '\nLIMIT = 9\n\n\ndef clamp(x: int) -> int:\n    """x, or LIMIT when it is more."""\n',
+    "canonical_solution": "    return min(x, LIMIT)\n",
+    "entry_point": "clamp",
+    "test": "def check(candidate):\n    assert candidate(3) == 3\n    assert candidate(30) == LIMIT == 9\n",
+}
+
+
+def test_a_prompt_ends_without_white_space() -> None:
+    by = judge_of(HumanEval(stop=("\ndef",)), 0)
+    (problem,) = by.problems([CLAMP])
+    assert by.stop == ("\ndef",)
+    assert problem.prompt == CLAMP["prompt"].strip()
+    assert "\n" + problem.prompt + problem.answer == CLAMP["prompt"] + CLAMP["canonical_solution"]
+
+
+@sandboxed
+def test_humaneval_runs_its_tests() -> None:
+    by = judge_of(HumanEval(), 0)
+    (problem,) = by.problems([CLAMP])
+    wrong = "\n    return x\n"
+    cheat = "\n    return x\n\nLIMIT = 30\n\ndef check(candidate): pass"
+    found = statuses(by, problem, problem.answer, "\n    pass\n", "", wrong, cheat, "\n    return min(x,")
+    assert found == ["passed", "failed", "failed", "failed", "failed", "error"]
+
+
+@sandboxed
+def test_a_program_cannot_redefine_what_its_tests_are_made_of() -> None:
+    row = CLAMP | {"test": "def check(candidate):\n    assert abs(candidate(30) - 9) < 1e-6\n"}
+    by = judge_of(HumanEval(), 0)
+    (problem,) = by.problems([row])
+    assert statuses(by, problem, problem.answer, "\n    return x\n\ndef abs(x): return 0") == ["passed", "failed"]
+
+
+@pytest.mark.parametrize("absent", ["task_id", "prompt", "entry_point", "test"])
+def test_a_record_without_a_field_is_refused(absent: str) -> None:
+    row = {name: value for name, value in CLAMP.items() if name != absent}
+    with pytest.raises(AlborError, match=f"no field '{absent}'"):
+        judge_of(HumanEval(), 0).problems([row])
+
+
+HOLE = {
+    "task_id": "Own/1/L0",
+    "prompt": "def area(width, height):\n    ",
+    "suffix": "\n    return size\n",
+    "canonical_solution": "size = width * height",
+    "entry_point": "area",
+    "test": "def check(candidate):\n    assert candidate(2, 3) == 6\n",
+}
+
+
+@sandboxed
+def test_infilling_puts_the_suffix_behind_the_completion() -> None:
+    by = judge_of(HumanEval(fim="spm"), 0)
+    (problem,) = by.problems([HOLE])
+    assert (problem.prompt, problem.suffix, problem.answer) == (
+        HOLE["prompt"], HOLE["suffix"], HOLE["canonical_solution"]
+    )  # fmt: skip
+    assert statuses(by, problem, problem.answer, "", "size = width", "pass") == ["passed", "error", "failed", "error"]
+
+
+# --- MBPP ---
+
+
+def mbpp_row(task_id: int, code: str, tests: list[str], setup: str = "", text: str = "") -> Row:
+    return {
+        "task_id": task_id,
+        "text": text or f"Write task {task_id}.",
+        "code": code.replace("\n", "\r\n"),
+        "test_list": tests,
+        "test_setup_code": setup,
+        "challenge_test_list": [],
+    }
+
+
+ROWS = [
+    mbpp_row(2, "def two():\n\treturn 2", ["assert two() == 2", "assert two() != 3"]),
+    mbpp_row(3, "def three():\n\treturn 3", ["assert three() == 3"]),
+    mbpp_row(4, "def four():\n\treturn 4", ["assert four() == 4"]),
+    mbpp_row(11, "def sum(a, b):\n    return a + b", ["assert sum(1, 2) == 3"], text="Write a sum."),
+    mbpp_row(
+        12,
+        "class Pair:\n    def __init__(self, a, b):\n        self.a, self.b = a, b\n\n"
+        "def both(p):\n    return p.a + p.b",
+        ["assert both(pair) == 5", "assert both(pair) > 4", "assert pair.a == 2"],
+        "pair = Pair(2, 3)",
+    ),
+    mbpp_row(600, "def late():\n    return 1", ["assert late() == 1"]),
+]
+
+
+def test_mbpp_shows_three_examples_with_one_kind_of_line_end() -> None:
+    problems = judge_of(Mbpp(), 0).problems(ROWS)
+    assert [p.id for p in problems] == ["11", "12"]
+    asked = "You are an expert Python programmer, and here is your task: "
+    assert problems[0].prompt == (
+        f"{asked}Write task 2. Your code should pass these tests:\n\nassert two() == 2\nassert two() != 3\n[BEGIN]\n"
+        "def two():\n\treturn 2\n[DONE]\n\n"
+        f"{asked}Write task 3. Your code should pass these tests:\n\nassert three() == 3\n[BEGIN]\n"
+        "def three():\n\treturn 3\n[DONE]\n\n"
+        f"{asked}Write task 4. Your code should pass these tests:\n\nassert four() == 4\n[BEGIN]\n"
+        "def four():\n\treturn 4\n[DONE]\n\n"
+        f"{asked}Write a sum. Your code should pass these tests:\n\nassert sum(1, 2) == 3\n[BEGIN]\n"
+    )
+    assert not any("\r" in p.prompt + p.answer for p in problems)
+
+
+def test_mbpp_from_a_docstring_shows_the_text_and_one_test() -> None:
+    problems = judge_of(Mbpp(style="docstring", ids=None), 0).problems(ROWS[3:])
+    assert [p.id for p in problems] == ["11", "12", "600"]
+    assert problems[0].prompt == '"""\nWrite a sum.\nassert sum(1, 2) == 3\n"""\n'
+    assert len(judge_of(Mbpp(style="docstring", ids=(12, 600)), 0).problems(ROWS)) == 2
+
+
+def test_mbpp_without_its_examples_is_refused() -> None:
+    with pytest.raises(AlborError, match="examples of the prompt: tasks 2, 4") as refused:
+        judge_of(Mbpp(), 0).problems([row for row in ROWS if row["task_id"] not in (2, 4)])
+    assert "style=docstring" in str(refused.value.help)
+    with pytest.raises(AlborError, match="no field 'test_setup_code'"):
+        judge_of(Mbpp(), 0).problems([*ROWS, {"task_id": 13, "text": "", "code": "", "test_list": []}])
+
+
+@sandboxed
+@pytest.mark.parametrize("style", ["few_shot", "docstring"])
+def test_mbpp_sets_up_between_code_and_tests(style: Any) -> None:
+    by = judge_of(Mbpp(style=style), 0)
+    found = by.problems(ROWS)
+    references = verdicts(by, *((p, p.answer) for p in found))
+    assert [v.status for v in references] == ["passed", "passed"]
+    failing = statuses(by, found[0], "", "pass", "exit(0)", "def sum(a, b): return a")
+    assert failing == ["error", "error", "error", "failed"]
+    assert statuses(by, found[1], "", "class Pair: pass") == ["error", "error"]
+
+
+# --- EvalPlus ---
+
+HALF = {
+    "task_id": "Own/2",
+    "prompt": "def half(x):\n    ",
+    "canonical_solution": "return x / 2\n",
+    "entry_point": "half",
+    "base_input": [[2], [4]],
+    "plus_input": "[[3], [float('-inf')]]",
+    "atol": 0,
+}
+
+
+@sandboxed
+def test_evalplus_catches_with_its_own_inputs_what_the_original_ones_let_through() -> None:
+    by, base = judge_of(EvalPlus(), 0), judge_of(EvalPlus(base_only=True), 0)
+    (problem,) = by.problems([HALF])
+    assert problem.prompt + problem.answer == HALF["prompt"] + HALF["canonical_solution"]
+    whole = " return x // 2"
+    cheats = (
+        " return x // 2\n\ndef same(*a): return True",
+        " return 0\n\ndef all(x): return True\n\ndef abs(x): return 0",
+    )
+    assert statuses(by, problem, problem.answer, whole, " pass") == ["passed", "failed", "failed"]
+    assert statuses(by, problem, "", *cheats) == ["error", "failed", "failed"]
+    assert statuses(base, problem, problem.answer, whole, " return x") == ["passed", "passed", "failed"]
+    with pytest.raises(AlborError, match="no field 'plus_input'"):
+        by.problems([{name: value for name, value in HALF.items() if name != "plus_input"}])
+
+
+@sandboxed
+@pytest.mark.parametrize(
+    ("reference", "ours", "atol", "expected"),
+    [
+        ("x / 3", "round(x / 3, 4)", 1e-3, "passed"),
+        ("x / 3", "round(x / 3, 4)", None, "failed"),
+        ("x / 3", "x / 3 * (1 + 1e-9)", 0, "passed"),
+        ("[x / 3, 'a']", "(round(x / 3, 4), 'a')", 1e-3, "passed"),
+        ("{'k': [x / 3]}", "{'k': [round(x / 3, 4)]}", 1e-3, "passed"),
+        ("{'k': x}", "{'k': x, 'l': x}", 0, "failed"),
+        ("[1.0, 2.0]", "[1.0]", 0, "failed"),
+        ("1.0", "True", 0, "failed"),
+        ("1.0", "'1.0'", 0, "failed"),
+        ("x * float('nan')", "x - x", 0, "failed"),
+        ("x * float('nan')", "x * float('nan')", 0, "passed"),
+        ("x.append(9)", "x.clear()", 0, "passed"),
+    ],
+)
+def test_evalplus_compares_numbers_with_a_tolerance(
+    reference: str, ours: str, atol: float | None, expected: str
+) -> None:
+    argument: Any = [7] if reference.startswith("x.") else 7
+    row = HALF | {"canonical_solution": f"return {reference}\n", "base_input": [[argument]], "plus_input": [],
+                  "atol": atol}  # fmt: skip
+    by = judge_of(EvalPlus(), 0)
+    assert statuses(by, by.problems([row])[0], f"\n    return {ours}\n") == [expected]
+
+
+@sandboxed
+def test_evalplus_reads_infinities_of_json() -> None:
+    row = HALF | {"base_input": [[float("inf")], [1]], "plus_input": [[float("nan")]]}
+    by = judge_of(EvalPlus(), 0)
+    (problem,) = by.problems([row])
+    assert statuses(by, problem, problem.answer, " return 0.5") == ["passed", "failed"]
+
+
+# --- DS-1000 ---
+
+CONTEXT = '''
+exec_context = r"""
+xs = test_input
+[insert]
+"""
+
+
+def test_execution(solution: str):
+    space = {"test_input": [3, 1, 2]}
+    exec(exec_context.replace("[insert]", solution), space)
+    assert space["result"] == [1, 2, 3]
+'''
+STRING = """
+
+def test_string(solution: str):
+    assert "sorted" in solution
+"""
+
+
+def ds_row(library: str, number: int, context: str) -> Row:
+    return {
+        "prompt": "Problem:\nSort.\n\nBEGIN SOLUTION\n<code>\n",
+        "reference_code": "result = sorted(xs)\n",
+        "metadata": {"library": library, "library_problem_id": number, "problem_id": number},
+        "code_context": context,
+    }
+
+
+@sandboxed
+def test_ds1000_runs_both_tests_and_is_counted_by_library() -> None:
+    rows = [ds_row("Numpy", 0, CONTEXT), ds_row("Pandas", 0, CONTEXT + STRING)]
+    spec = Ds1000()
+    by = judge_of(spec, 0)
+    problems = by.problems(rows)
+    assert [(p.id, p.group) for p in problems] == [("Numpy/0", "Numpy"), ("Pandas/0", "Pandas")]
+    loop = "xs.sort()\nresult = xs\n"
+    todo = [(p, c) for p in problems for c in (p.answer, loop, "", "pass", "result = xs")]
+    found = [v.status for v in verdicts(by, *todo)]
+    assert found == ["passed", "passed", "error", "error", "failed", "passed", "failed", "error", "error", "failed"]
+    judged = [{"problem": p.id, "verdict": s} for (p, _), s in zip(todo, found, strict=True)]
+    groups = score(spec, problems, judged)["groups"]
+    assert {name: group["pass@1"]["value"] for name, group in groups.items()} == pytest.approx(
+        {"Numpy": 0.4, "Pandas": 0.2}
+    )
+
+
+def test_ds1000_takes_the_libraries_it_is_told() -> None:
+    rows = [ds_row("Numpy", 0, CONTEXT), ds_row("Pandas", 0, CONTEXT)]
+    assert [p.id for p in judge_of(Ds1000(libraries=("Pandas",)), 0).problems(rows)] == ["Pandas/0"]
+    with pytest.raises(AlborError, match="no field 'metadata'"):
+        judge_of(Ds1000(libraries=("Pandas",)), 0).problems([CLAMP])
+
+
+# --- MultiPL-E ---
+
+MULTIPL_E = {
+    "py": {
+        "name": "Own_1_twice",
+        "prompt": "def twice(x: int) -> int:\n",
+        "tests": "def check(candidate):\n    assert candidate(4) == 8\n\ndef test_check():\n    check(twice)\n\n"
+        "test_check()\n",
+        "stop_tokens": ["\ndef"],
+    },
+    "js": {
+        "name": "Own_1_twice",
+        "prompt": "function twice(x){\n",
+        "tests": "const assert = require('node:assert');\n\n\nfunction test() {\n  let candidate = twice;\n"
+        "  assert.deepEqual(candidate(4),8);\n}\n\ntest();",
+        "stop_tokens": ["\nfunction "],
+    },
+    "cpp": {
+        "name": "Own_1_twice",
+        "prompt": "#include<assert.h>\n#include<cstdlib>\n#include<stdio.h>\nlong twice(long x) {\n",
+        "tests": "}\nint main() {\n    auto candidate = twice;\n    assert(candidate((4)) == (8));\n}\n",
+        "stop_tokens": ["\n}"],
+    },
+}
+BODIES = {
+    "py": ("    return 2 * x\n", "    return x\n", "    exit(0)\n", "    pass\n"),
+    "js": ("  return 2 * x;\n}", "  return x;\n}", "  process.exit(0);\n}", "}"),
+    "cpp": ("    return 2 * x;", "    return x;", "    exit(0);", "    return 0;"),
+}
+TOOLS = {"js": "node", "cpp": "g++"}
+
+
+@sandboxed
+@pytest.mark.parametrize("language", ["py", "js", "cpp"])
+def test_multipl_e_in_each_language(language: Any) -> None:
+    if shutil.which(TOOLS.get(language, "sh")) is None:
+        pytest.skip(f"{TOOLS[language]} is not here")
+    conf = yaml.safe_load((CONF / f"task/multipl_e_{language}.yaml").read_text(encoding="utf-8"))
+    spec = converter(MultiPLE)(conf, "task", [])
+    by = judge_of(spec, 0)
+    (problem,) = by.problems([MULTIPL_E[language]])
+    assert (problem.id, problem.answer, problem.suffix) == ("Own_1_twice", "", None)
+    limits = Limits(seconds=20, memory=spec.memory, processes=spec.processes)
+    found = statuses(by, problem, *BODIES[language], limits=limits)
+    assert found[0] == "passed" and "passed" not in found[1:], found
+
+
+def test_multipl_e_without_tests_is_refused() -> None:
+    with pytest.raises(AlborError, match="no field 'stop_tokens'"):
+        judge_of(MultiPLE(), 0).problems([{"name": "x", "prompt": "", "tests": ""}])
+
+
+# --- holes ---
+
+
+def test_santacoder_has_a_problem_for_every_line_that_is_not_blank() -> None:
+    row = {"prompt": 'def f(x):\n    """Doc."""\n', "body": ["    y = x", "", "    y += 1", "    return y"]}
+    by = judge_of(SantaCoderFim(stop=("\n",)), 0)
+    problems = by.problems([row, row])
+    assert [p.id for p in problems] == ["0/L0", "0/L2", "0/L3", "1/L0", "1/L2", "1/L3"]
+    whole = row["prompt"] + "\n".join(row["body"])
+    assert {p.prompt + p.answer + str(p.suffix) for p in problems[:2]} == {whole}
+    assert problems[1].prompt == 'def f(x):\n    """Doc."""\n    y = x\n\n' and problems[2].suffix == "\n"
+    assert by.program(problems[1], "y += 1 ") is True
+    assert [by.program(problems[1], c) for c in ("", "y += 2", "y += 1\nreturn y")] == [False] * 3
+
+
+DOCUMENT = '''"""A module."""
+
+import os
+
+
+def first(a, b):
+    """Adds, and more.
+
+    Over lines.
+    """
+    total = a + b
+
+    if total > 3:
+        total -= 1
+    for _ in range(2):
+        total *= 2
+    return total
+
+
+class Thing:
+    def method(self, n):
+        values = []
+        for i in range(n):
+            values.append(i * "é")
+        if not values:
+            raise ValueError("ü")
+        return values
+
+
+def short():
+    return 1
+
+
+def beside(x): return [
+    x,
+    x,
+    x,
+]
+'''
+
+
+def bodies(text: str) -> list[tuple[int, int]]:
+    """Offsets of functions' bodies without their docstrings."""
+    lines = text.split("\n")
+    starts = [sum(len(line) + 1 for line in lines[:i]) for i in range(len(lines) + 1)]
+    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+    return [
+        (starts[f.body[ast.get_docstring(f) is not None].lineno - 1], starts[f.end_lineno or 0])
+        for f in functions
+        if f.name != "beside"
+    ]
+
+
+def holes(documents: Sequence[str], seed: int = 0, functions: int = 200) -> list[Problem]:
+    return judge_of(FimExact(functions=functions), seed).problems([{"text": text} for text in documents])
+
+
+def some_documents(count: int) -> list[str]:
+    draw = random.Random(0)
+    made = []
+    for number in range(count):
+        body = "".join(f"    x{i} = {draw.randrange(99)}\n" for i in range(draw.randrange(4, 12)))
+        made.append(f"import os\n\n\ndef f{number}(a):\n{body}    return a\n\n\nLAST = {number}\n")
+    return made
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_holes_lie_in_bodies_of_functions(seed: int) -> None:
+    found = holes([DOCUMENT], seed)
+    assert [p.group for p in found] == ["single_line", "multi_line", "random_span"] * 2
+    for p in found:
+        assert p.answer and p.prompt + p.answer + str(p.suffix) == DOCUMENT
+        begin, end = len(p.prompt), len(p.prompt) + len(p.answer)
+        assert any(start <= begin and end <= stop for start, stop in bodies(DOCUMENT)), p
+        if p.group != "random_span":
+            assert p.prompt.endswith("\n") and str(p.suffix).startswith("\n") and p.answer.strip()
+        if p.group == "single_line":
+            assert "\n" not in p.answer
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        DOCUMENT.replace("\n\n\nclass", "\n\x0c\n# \u2028 \x85 \x1c\nclass"),
+        DOCUMENT.replace("\n", "\r\n"),
+        "def f(x):\n    a = 1\n    b = 2\n    c = 3\n    return abc",
+    ],
+    ids=["form feeds", "Windows", "no last line end"],
+)
+def test_lines_are_those_of_python(text: str) -> None:
+    lines = {line.strip() for line in text.replace("\x0c", "\n").split("\n")}
+    for seed in range(20):
+        for p in holes([text], seed):
+            assert p.prompt + p.answer + str(p.suffix) == text
+            begin, end = len(p.prompt), len(p.prompt) + len(p.answer)
+            assert any(start <= begin and end <= stop for start, stop in bodies(text)), p
+            if p.group != "random_span":
+                assert {line.strip() for line in p.answer.split("\n")} <= lines
+
+
+def test_holes_of_long_documents_keep_what_is_around_them() -> None:
+    long = "# filler\n" * 2000
+    for p in holes([f"{long}{DOCUMENT}{long}"]):
+        assert p.prompt + p.answer + str(p.suffix) in f"{long}{DOCUMENT}{long}"
+        assert len(p.prompt) == len(str(p.suffix)) == 2000
+
+
+def test_holes_are_the_same_for_the_same_seed_whatever_the_order() -> None:
+    documents = some_documents(30)
+    found = holes(documents, functions=5)
+    assert len(found) == 15 and len({p.id for p in found}) == 15
+    assert holes(documents[::-1], functions=5) == found == holes(documents + documents, functions=5)
+    assert holes(documents, seed=1, functions=5) != found
+
+
+def test_documents_that_are_no_python_have_no_holes(recwarn: pytest.WarningsRecorder) -> None:
+    assert holes(["def f(:", "\x00", "", "print 'x'", "(" * 5000, "x = '\\d'"]) == []
+    assert not recwarn.list
+
+
+def test_an_exact_match_does_not_ask_for_white_space_at_its_ends() -> None:
+    by = judge_of(FimExact(), 0)
+    problem = holes([DOCUMENT])[0]
+    assert by.program(problem, f"\n  {problem.answer.strip()}  ") is True
+    assert by.program(problem, f"{problem.answer}x") is False and by.program(problem, "") is False
+
+
+@pytest.mark.parametrize("spec", [SantaCoderFim(), FimExact()])
+def test_the_reference_of_a_hole_passes(spec: Generated) -> None:
+    row = {"prompt": "def f(x):\n", "body": ["    return x"], "text": DOCUMENT}
+    by = judge_of(spec, 0)
+    known = answers(by.problems([row]))
+    assert known and all(by.program(problem, record["completion"]) is True for problem, record in known)
