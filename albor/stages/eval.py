@@ -16,7 +16,7 @@ from albor.runs.files import write_text
 from albor.stages.base import Context, Facts, Stage
 
 SCORES = "scores.json"
-LANGUAGE_TOOLS = {"py": None, "js": "node", "cpp": "g++"}
+LANGUAGE_TOOLS = {"js": "node", "cpp": "g++"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +34,9 @@ def requires(cfg: Whole) -> None:
     specs = [spec for spec in cfg.task.values() if isinstance(spec, Executed)]
     if specs and cfg.eval.sandbox == "bubblewrap":
         refuse_without("bwrap")
-    for tool in {LANGUAGE_TOOLS[spec.language] for spec in specs if isinstance(spec, MultiPLE)} - {None}:
-        refuse_without(tool)
+    for spec in specs:
+        if isinstance(spec, MultiPLE) and spec.language in LANGUAGE_TOOLS:
+            refuse_without(LANGUAGE_TOOLS[spec.language])
 
 
 def run(cfg: Whole, context: Context) -> Facts:
