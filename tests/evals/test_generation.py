@@ -80,9 +80,9 @@ class Parrot:
         raise NotImplementedError
 
 
-def said(codec: Codec, ids: Sequence[int], *stop: str, **more: int) -> Answer:
+def said(codec: Codec, ids: Sequence[int], *stop: str) -> Answer:
     """The answer when the model says these tokens."""
-    ((_, answer),) = EngineWriter(Parrot(*ids), codec).write([TextRequest(prompt="x", stop=stop, **more)], GREEDY)
+    ((_, answer),) = EngineWriter(Parrot(*ids), codec).write([TextRequest(prompt="x", stop=stop)], GREEDY)
     return answer
 
 
@@ -152,10 +152,11 @@ def test_stopping_early_changes_nothing_before_the_stop(codec: Codec, engine: To
 def test_max_length_counts_the_prompt(codec: Codec) -> None:
     prompt = "x = 1\n"
     length = 1 + len(codec.encode(prompt))
-    for more, expected in (({"max_length": 40}, 40 - length), ({"max_length": 40, "max_new_tokens": 5}, 5),
-                           ({"max_length": 1000}, CONTEXT - length), ({}, CONTEXT - length),
-                           ({"max_new_tokens": 7}, 7), ({"max_length": length + 1}, 1)):  # fmt: skip
-        assert asked(codec, TextRequest(prompt=prompt, **more)).max_new_tokens == expected, more
+    cases = [(40, None, 40 - length), (40, 5, 5), (1000, None, CONTEXT - length), (None, None, CONTEXT - length),
+             (None, 7, 7), (length + 1, None, 1)]  # fmt: skip
+    for both, new, expected in cases:
+        request = TextRequest(prompt=prompt, max_length=both, max_new_tokens=new)
+        assert asked(codec, request).max_new_tokens == expected, request
     hole = TextRequest(prompt=prompt, suffix=prompt, max_length=40)
     assert asked(codec, hole).max_new_tokens == 40 - len(asked(codec, hole).prompt)
 

@@ -203,7 +203,7 @@ def test_mbpp_sets_up_between_code_and_tests(style: Any) -> None:
 
 # --- EvalPlus ---
 
-HALF = {
+HALF: Row = {
     "task_id": "Own/2",
     "prompt": "def half(x):\n    ",
     "canonical_solution": "return x / 2\n",
@@ -378,7 +378,7 @@ def test_multipl_e_without_tests_is_refused() -> None:
 
 
 def test_santacoder_has_a_problem_for_every_line_that_is_not_blank() -> None:
-    row = {"prompt": 'def f(x):\n    """Doc."""\n', "body": ["    y = x", "", "    y += 1", "    return y"]}
+    row: Row = {"prompt": 'def f(x):\n    """Doc."""\n', "body": ["    y = x", "", "    y += 1", "    return y"]}
     by = judge_of(SantaCoderFim(stop=("\n",)), 0)
     problems = by.problems([row, row])
     assert [p.id for p in problems] == ["0/L0", "0/L2", "0/L3", "1/L0", "1/L2", "1/L3"]
