@@ -155,9 +155,11 @@ def test_eval_needs_no_flags_and_is_a_planned_run(built: Path, tmp_path: Path) -
     runs = [r.manifest for r in Store(built / "outputs").runs() if r.manifest.stage == "eval"]
     assert len(runs) == 2
     packed = next(r.manifest.id for r in Store(built / "outputs").runs() if r.manifest.stage == "pack")
+    by_id = {r.manifest.id: r.manifest for r in Store(built / "outputs").runs()}
     for run, path in zip(runs, (newest, older), strict=True):
         assert run.facts["val_loss"] > 0
-        assert run.inputs["rows"].id == packed and run.inputs["model"].path == str(path)
+        asked = by_id[run.inputs["generations"].id]
+        assert asked.inputs["rows"].id == packed and asked.inputs["model"].path == str(path)
         assert run.config["seed"] == 7 and run.choices["tracking"] == "none"
 
 
