@@ -152,7 +152,8 @@ def test_one_model_is_reported_whatever_stage_it_is_given_to(built: Path) -> Non
     assert other.returncode == 0
     newest = Store(built / "outputs").runs()[-1].manifest.id
     rows = run_of(built, "pack").id
-    mixed = albor("plan", *small[:3], "stage=pretrain", f"inputs.rows={rows}", f"inputs.tokenizer={newest}", cwd=built)
+    given = (f"inputs.rows={rows}", f"inputs.tokenizer={newest}")
+    mixed = albor("plan", *SMALL[:2], "model.vocab_size=512", "stage=pretrain", *given, cwd=built)
     assert mixed.returncode == 2
     assert "C-DATA-004" in mixed.stdout
 

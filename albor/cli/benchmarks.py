@@ -28,7 +28,8 @@ def validate(plan: Plan) -> int:
             print(f"{name} …", file=sys.stderr, flush=True)
             began = time.monotonic()
             total, failed = validate_one(name, spec, config)
-            rows.append([name, f"{total:,}", f"{total - len(failed):,}", f"{time.monotonic() - began:.1f} s"])
+            passed = f"{total - len(failed):,}" if total else "–"
+            rows.append([name, f"{total:,}" if total else "none", passed, f"{time.monotonic() - began:.1f} s"])
             failures += [f"  {name}: {text}" for text in failed[:SHOWN]]
             failures += [f"  {name}: and {len(failed) - SHOWN:,} more"] if len(failed) > SHOWN else []
     print(table(rows, right=(1, 2, 3)))

@@ -283,7 +283,7 @@ def test_nothing_to_validate_on(case) -> None:
 
 
 @pytest.mark.contract("C-DATA-004", level=2)
-@pytest.mark.parametrize("stage", ["pretrain", "eval"])
+@pytest.mark.parametrize("stage", ["pretrain", "generate"])
 def test_inputs_made_with_different_tokenizers(stage: str, case) -> None:
     for other, fires in (("b", True), ("a", False)):
         inputs = {"rows": {"tokenizer_sha256": "a"}, "tokenizer": {"tokenizer_sha256": other}}

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from albor.evals import scores
+from albor.evals import paired
 from albor.evals.scores import interval, pass_at_k, summarise
 
 
@@ -68,7 +68,7 @@ def test_an_interval_of_equal_values_is_a_point() -> None:
 
 
 def test_an_interval_covers_the_truth_as_often_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scores, "RESAMPLES", 1000)
+    monkeypatch.setattr(paired, "RESAMPLES", 1000)
     draw = np.random.default_rng(0)
     # 164 problems of different difficulty with 10 samples each; the truth is the mean of all such problems.
     covered = 0
