@@ -19,14 +19,14 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)  # before -k and -m leave any out
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Every case of a test takes its contracts along, and how many cases state them: only all of them are a pass."""
-    stating = [(item, test_of(item), contract) for item in items for contract in contracts(item)]
+    stating = [(item, address(item), contract) for item in items for contract in contracts(item)]
     cases = Counter((test, contract) for _, test, contract in stating)
     more = any("[" in argument for argument in config.args)  # single cases were asked for, and the rest not collected
     for item, test, contract in stating:
         item.user_properties.append((CACHE, (test, contract, cases[test, contract] + more)))
 
 
-def test_of(item: pytest.Item) -> str:
+def address(item: pytest.Item) -> str:
     path = item.path.relative_to(item.config.rootpath).as_posix()
     return f"{path}::{getattr(item, 'originalname', item.name)}"
 

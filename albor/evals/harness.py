@@ -21,6 +21,7 @@ from albor.inference.engine import Engine
 from albor.inference.text import Tokens
 
 METRICS = ("acc", "acc_norm", "perplexity")
+LIKELIHOODS = "the tasks here ask for likelihoods of continuations only; completions are the generate stage's affair"
 Z95 = 1.96
 """Standard errors on either side of a 95% interval."""
 MULTIPLE_CHOICE = {
@@ -156,9 +157,9 @@ def adapter(engine: Engine, tokens: Tokens) -> Any:
             return engine.loglikelihood([(context, continuation) for _, context, continuation in requests])
 
         def loglikelihood_rolling(self, requests: Any, **_: Any) -> list[float]:
-            raise NotImplementedError
+            raise TypeError(LIKELIHOODS)
 
         def generate_until(self, requests: Any, **_: Any) -> list[str]:
-            raise NotImplementedError
+            raise TypeError(LIKELIHOODS)
 
     return AlborLM()

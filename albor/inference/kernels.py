@@ -164,6 +164,18 @@ def attend(
 
 
 @triton.jit
+def _weight_down_to(bits, depths, count, FEW: tl.constexpr):
+    """The summed weight of the first ``count`` candidates that lie no deeper than the depth of these bits."""
+    sums = tl.zeros((FEW,), tl.float32)
+    for start in range(0, count, FEW):
+        place = start + tl.arange(0, FEW)
+        depth = tl.load(depths + place, mask=place < count, other=float("inf"))
+        kept = depth.to(tl.int32, bitcast=True) <= bits
+        sums += tl.where(kept, tl.exp(-depth), 0.0)
+    return tl.sum(sums)
+
+
+@triton.jit
 def _choose_kernel(logits, uniform, knobs, depths, tokens, out, vocab, BLOCK: tl.constexpr, FEW: tl.constexpr):
     """One row: ``sampling.choose``. A token's depth is how far below the likeliest it lies, over the temperature."""
     row = tl.program_id(0).to(tl.int64)
@@ -201,23 +213,11 @@ def _choose_kernel(logits, uniform, knobs, depths, tokens, out, vocab, BLOCK: tl
     below = tl.where(top_p < 1.0, -1, 0x7F800000 - 1)
     asked = 0
     while reaching - below > 1:
-        sums_few = tl.zeros((FEW,), tl.float32)
-        for start in range(0, count, FEW):
-            place = start + tl.arange(0, FEW)
-            depth = tl.load(depths + place, mask=place < count, other=float("inf"))
-            kept = depth.to(tl.int32, bitcast=True) <= asked
-            sums_few += tl.where(kept, tl.exp(-depth), 0.0)
-        enough = tl.sum(sums_few) >= top_p * whole
+        enough = _weight_down_to(asked, depths, count, FEW) >= top_p * whole
         reaching = tl.where(enough, asked, reaching)
         below = tl.where(enough, below, asked)
         asked = below + (reaching - below) // 2
-    sums_few = tl.zeros((FEW,), tl.float32)
-    for start in range(0, count, FEW):
-        place = start + tl.arange(0, FEW)
-        depth = tl.load(depths + place, mask=place < count, other=float("inf"))
-        kept = depth.to(tl.int32, bitcast=True) <= reaching
-        sums_few += tl.where(kept, tl.exp(-depth), 0.0)
-    target = tl.load(uniform + row) * tl.sum(sums_few)
+    target = tl.load(uniform + row) * _weight_down_to(reaching, depths, count, FEW)
     reached = 0.0
     first = count
     last = 0
