@@ -3,6 +3,7 @@
 A row's new token is attended, normed and chosen in one pass each, over no more than the row's own length.
 """
 
+# gpu: the whole file
 # Triton's language is not typed.
 # mypy: disable-error-code="untyped-decorator,no-untyped-def,misc"
 from __future__ import annotations

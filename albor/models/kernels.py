@@ -5,6 +5,7 @@ Registers the operators ``albor::rotate`` and ``albor::rotate_backward`` (RoPE),
 values are at hand.
 """
 
+# gpu: the whole file
 # Triton's language is not typed.
 # mypy: disable-error-code="untyped-decorator,no-untyped-def,misc"
 from __future__ import annotations
