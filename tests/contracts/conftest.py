@@ -18,7 +18,11 @@ settings.load_profile("house")
 
 @pytest.fixture(scope="session")
 def case(resolver: Resolver) -> Callable[..., Case]:
-    """The case of one stage of a target; ``inputs`` is what its inputs say of themselves."""
+    return maker(resolver)
+
+
+def maker(resolver: Resolver) -> Callable[..., Case]:
+    """What makes the case of one stage of a target; ``inputs`` is what its inputs say of themselves."""
 
     def make(*texts: str, stage: str = "pretrain", inputs: Mapping[str, Mapping[str, Any]] | None = None) -> Case:
         target = Target(resolver, (f"stage={stage}", *texts))

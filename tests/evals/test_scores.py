@@ -50,8 +50,9 @@ def test_pass_at_k_grows_with_what_passed_and_with_k(case: tuple[int, int, int])
 
 @pytest.mark.parametrize(("n", "c", "k"), [(10, 11, 1), (10, -1, 1), (10, 3, 0), (10, 3, 11)])
 def test_counts_that_cannot_be_are_refused(n: int, c: int, k: int) -> None:
-    with pytest.raises(ValueError, match="are needed"):
+    with pytest.raises(ValueError) as refused:
         pass_at_k(n, c, k)
+    assert str(refused.value) == f"n = {n}, c = {c}, k = {k}: 0 <= c <= n and 1 <= k <= n are needed"
 
 
 @settings(max_examples=20, deadline=None)
@@ -91,3 +92,18 @@ def test_a_summary_leaves_out_k_above_the_samples() -> None:
 
 def test_a_summary_has_a_number_even_when_no_k_fits() -> None:
     assert summarise({"a": [True, True]}, (10, 100), name="exact")["exact@1"]["value"] == 1.0
+
+
+def test_an_interval_is_the_middle_95_percent_of_the_resampled_means() -> None:
+    values = [0.0] * 50 + [1.0] * 50
+    low, high = interval(values)
+    assert 0.5 - low == pytest.approx(1.96 * 0.05, abs=0.012) and high - 0.5 == pytest.approx(1.96 * 0.05, abs=0.012)
+    uneven = np.random.default_rng(3).uniform(size=50).tolist()
+    assert interval(uneven) == interval(uneven, seed=0) != interval(uneven, seed=1)
+
+
+def test_a_summary_takes_every_k_once_and_in_order() -> None:
+    found = summarise({"a": [True, False], "b": [False, False]}, (2, 1, 2))
+    assert list(found) == ["problems", "samples", "pass@1", "pass@2"]
+    low, high = interval([0.5, 0.0])
+    assert found["pass@1"] == {"value": 0.25, "low": low, "high": high}
