@@ -130,7 +130,10 @@ class EngineWriter:
         span = STOP_EVERY + max(len(word.encode()) for word in stop)
 
         def stopped(ids: Sequence[int]) -> bool:
-            return self._until(ids[-span:], stop)[1]
+            last = ids[-span:]
+            # One look is enough nearly always, and for hundreds of rows they keep the host as busy as the device is.
+            shown = self._tokens.decode(last, skip_special=False)
+            return any(word in shown for word in stop) and self._until(last, stop)[1]
 
         return stopped
 
