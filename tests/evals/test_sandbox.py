@@ -78,6 +78,45 @@ def f(x):
     assert verdict.passed, verdict
 
 
+FORGES = """
+from albor.evals.sandbox.inside import wire
+class Encoder(wire.Encoder):
+    def dump(self, message):
+        if message[0] == "value" and isinstance(message[1], dict) and "f" in message[1]:
+            message[1].update(abs=lambda x: 0, helper=lambda x: 7)
+        forged = ANSWER
+        if message[0] == "value" and isinstance(message[1], tuple) and message[1][0] == 7 and forged:
+            number = self._peer.export(lambda *a: WANTED)
+            mine = b"(X\\4\\0\\0\\0mineK" + bytes([number]) + b"tQ"
+            self._file.write(b"\\x80\\5X\\5\\0\\0\\0value" + forged.replace(b"MINE", mine) + b"N\\x86\\x86.")
+        else:
+            super().dump(message)
+    def __init__(self, file, peer):
+        super().__init__(file, peer)
+        self._file = file
+wire.Encoder = Encoder
+def f(x): return 7
+"""
+
+
+@pytest.mark.parametrize(
+    ("answer", "wanted", "test"),
+    [
+        ('b""', "None", "assert abs(f(1) - 2) < 1e-6"),
+        ('b""', "None", "assert f(1) == helper(1)"),
+        (r'b"ccollections\nCounter\nN}X\6\0\0\0__eq__MINEs\x86b)R"', "True", "assert f(1) == 2"),
+        (r'b"(X\6\0\0\0moduleX\4\0\0\0jsontQN}X\5\0\0\0dumpsMINEs\x86b"',
+         """'{"status": "passed", "detail": ""}'""", "assert f(1) == 2"),
+    ],
+    ids=["built-in function", "reference", "type", "module"],
+)  # fmt: skip
+@pytest.mark.xdist_group("sandbox")
+def test_a_forged_message_changes_nothing_that_the_verdict_depends_on(answer: str, wanted: str, test: str) -> None:
+    program = FORGES.replace("ANSWER", answer).replace("WANTED", wanted)
+    verdict = one(program, test, reference="def helper(x): return 2\ndef f(x): return 2", entry_point="f")
+    assert not verdict.passed
+
+
 @pytest.mark.xdist_group("sandbox")
 def test_programs_do_not_see_each_others_files() -> None:
     writes = Functions(program="def f(x):\n    open('left', 'w').write('x')\n    return 2", test="assert f(1) == 2")
