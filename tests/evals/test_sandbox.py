@@ -78,6 +78,35 @@ def f(x):
     assert verdict.passed, verdict
 
 
+@pytest.mark.parametrize(
+    "take",
+    [
+        "held = bytearray(100 << 20); held[::4096] = bytes(len(held[::4096]))",
+        "held = mmap.mmap(-1, 100 << 20)\n            for n in range(0, 100 << 20, 4096): held[n] = 1",
+        "\n            while True: pass",
+    ],
+    ids=["memory", "shared memory", "processor"],
+)
+@pytest.mark.xdist_group("sandbox")
+def test_what_children_of_a_live_thread_take_is_counted(take: str) -> None:
+    program = f"""
+import mmap, os, threading, time
+def children():
+    for _ in range(4):
+        if os.fork() == 0:
+            {take}
+            time.sleep(60)
+    time.sleep(60)
+def f(x):
+    threading.Thread(target=children).start()
+    time.sleep(1.8)
+    return 2
+"""
+    sandbox = Sandbox.of_this_python(Limits(seconds=0.8, memory=256 << 20))
+    (verdict,) = verdicts(Functions(program=program, test="assert f(1) == 2"), sandbox=sandbox)
+    assert verdict.status in ("crashed", "timeout")
+
+
 FORGES = """
 from albor.evals.sandbox.inside import wire
 class Encoder(wire.Encoder):
