@@ -163,6 +163,8 @@ def test_programs_do_not_see_each_others_files() -> None:
             "def f(x): return Counter('ab'), OrderedDict(a=1), deque([1]), P(1, 2), Decimal('1.5')",
          "from collections import Counter, deque\nfrom decimal import Decimal\n"
          "assert f(0) == (Counter('ab'), {'a': 1}, deque([1]), (1, 2), Decimal('1.5'))"),
+        ("from fractions import Fraction\ndef f(x): return Fraction(x, 3), Fraction",
+         "from fractions import Fraction\nassert f(1) == (Fraction(1, 3), Fraction)"),
         ("def f(xs): xs.sort(); xs.append([9])", "xs = [3, 1]\nassert f(xs) is None and xs == [1, 3, [9]]"),
         ("def f(d): d['x'] = 1", "d = {'y': 2}\nf(d)\nassert d == {'y': 2, 'x': 1}"),
         ("def f(n):\n    for i in range(n): yield i", "assert list(f(3)) == [0, 1, 2]"),

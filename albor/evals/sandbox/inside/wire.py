@@ -145,7 +145,7 @@ class Encoder(pickle.Pickler):
 
     def persistent_id(self, obj: Any) -> Any:
         kind = type(obj)
-        if kind in _EXACT or isinstance(obj, BASES) or (kind is type and obj in _CONSTRUCTORS.values()):
+        if kind in _EXACT or isinstance(obj, BASES) or (issubclass(kind, type) and obj in _CONSTRUCTORS.values()):
             return None
         if kind is Remote:
             return "yours", obj._number
