@@ -143,11 +143,17 @@ def same(ours, theirs, atol):
     return ours == theirs
 
 
+def tolerance(expected):
+    # EvalPlus, too, asks of numbers with a point for no more where the problem names nothing.
+    parts = expected if isinstance(expected, (list, tuple)) else [expected]
+    return {atol} or (1e-6 if all(isinstance(part, float) for part in parts) else 0)
+
+
 for arguments in {inputs}:
     expected = _reference(*copy.deepcopy(arguments))
     got = {entry}(*copy.deepcopy(arguments))
     if {id!r} == "HumanEval/32":  # a root of a polynomial, and there may be several
         assert abs(poly(*copy.deepcopy(arguments), got)) <= 1e-4, f"{entry}(*{{arguments!r}}) is no root"
     else:
-        assert same(got, expected, {atol}), f"{entry}(*{{arguments!r}}) is {{got!r}}, not {{expected!r}}"
+        assert same(got, expected, tolerance(expected)), f"{entry}(*{{arguments!r}}) is {{got!r}}, not {{expected!r}}"
 """
