@@ -175,6 +175,11 @@ def test_mbpp_from_a_docstring_shows_the_text_and_one_test() -> None:
     assert len(judge_of(Mbpp(style="docstring", ids=(12, 600)), 0).problems(ROWS)) == 2
 
 
+def test_mbpp_from_a_docstring_stops_where_bigcodes_harness_does() -> None:
+    stop = ["\nclass", "\nassert", '\n"""', "\nprint", "\nif", "\n<|/", "\n```"]
+    assert yaml.safe_load((CONF / "task" / "mbpp_docstring.yaml").read_text())["stop"] == stop
+
+
 def test_mbpp_without_its_examples_is_refused() -> None:
     with pytest.raises(AlborError, match="examples of the prompt: tasks 2, 4") as refused:
         judge_of(Mbpp(), 0).problems([row for row in ROWS if row["task_id"] not in (2, 4)])
