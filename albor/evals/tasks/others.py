@@ -26,11 +26,12 @@ class Ds1000Judge:
     def _problem(self, row: Row) -> Problem:
         about = field(row, "metadata", "DS-1000")
         field(row, "code_context", "DS-1000")
+        library, number = (field(about, name, "DS-1000's metadata") for name in ("library", "library_problem_id"))
         return Problem(
-            id=f"{about['library']}/{about['library_problem_id']}",
+            id=f"{library}/{number}",
             prompt=field(row, "prompt", "DS-1000"),
             answer=field(row, "reference_code", "DS-1000"),
-            group=about["library"],
+            group=library,
             row=row,
         )
 
