@@ -243,7 +243,7 @@ def complete(cfg: Whole, context: Context, writer: Writer, jobs: list[Job]) -> d
 
 STAGE = Stage(
     name="generate",
-    version=2,
+    version=3,
     makes="generations",
     config=Config,
     reads=(

@@ -367,6 +367,8 @@ def test_multipl_e_in_each_language(language: Any) -> None:
     by = judge_of(spec, 0)
     (problem,) = by.problems([MULTIPL_E[language]])
     assert (problem.id, problem.answer, problem.suffix) == ("Own_1_twice", "", None)
+    assert problem.prompt == MULTIPL_E[language]["prompt"].strip()
+    assert spec.stop == ("<file_sep>",)  # beside the problem's own
     limits = Limits(seconds=20, memory=spec.memory, processes=spec.processes)
     found = statuses(by, problem, *BODIES[language], limits=limits)
     assert found[0] == "passed" and "passed" not in found[1:], found

@@ -54,7 +54,8 @@ class MultiPLEJudge:
     def _problem(self, row: Row) -> Problem:
         for name in ("tests", "stop_tokens"):
             field(row, name, "MultiPL-E")
-        return Problem(id=field(row, "name", "MultiPL-E"), prompt=field(row, "prompt", "MultiPL-E"), answer="", row=row)
+        prompt = field(row, "prompt", "MultiPL-E").strip()  # as its own harness and BigCode's have it
+        return Problem(id=field(row, "name", "MultiPL-E"), prompt=prompt, answer="", row=row)
 
     def program(self, problem: Problem, completion: str) -> Program:
         begun, tests = problem.prompt + completion, problem.row["tests"]
