@@ -6,6 +6,7 @@ import bz2
 import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from albor.errors import AlborError
 
 Row = dict[str, Any]
 TEXTS = ("prompt", "canonical_solution", "entry_point", "test", "tests", "text", "code", "code_context")
+LISTS = ("body", "choices", "stop_tokens", "test_list")
+"""Fields that are lists of texts."""
 
 
 def local(spec: Benchmark | LmEval, data_dir: str | None) -> Path | None:
@@ -67,6 +70,11 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def labels(path: Path) -> Path:
+    """Where PIQA's answers lie: beside its questions."""
+    return path.with_name(f"{path.name.partition('.')[0]}-labels.lst")
+
+
 def _fetch(name: str, repo: str, file: str, revision: str) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -87,41 +95,55 @@ def read(paths: Sequence[Path]) -> list[Row]:
 
 
 def _rows(path: Path) -> list[Row]:
-    try:
-        if path.suffix == ".parquet":
-            import pyarrow.parquet as pq
+    if path.suffix != ".parquet":
+        return _records(path, read_text(path))
+    import pyarrow.parquet as pq
 
-            return list(pq.read_table(path).to_pylist())
-        text = read_text(path)
+    try:
+        return list(pq.read_table(path).to_pylist())
+    except (OSError, ValueError) as error:
+        raise unreadable(path, str(error)) from None
+
+
+def _records(path: Path, text: str) -> list[Row]:
+    try:
         rows = (
             json.loads(text)
             if ".json" in path.suffixes
             else [json.loads(line) for line in text.split("\n") if line.strip()]
         )
-    except (OSError, EOFError, ValueError) as error:
-        raise _unreadable(path, str(error)) from None
+    except ValueError as error:
+        raise unreadable(path, str(error)) from None
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
-        raise _unreadable(path, "it is no list of records")
+        raise unreadable(path, "it is no list of records")
     return rows
 
 
 def read_text(path: Path) -> str:
-    data = path.read_bytes()
+    """A file's text, decompressed. Raises AlborError."""
     opener = {".gz": gzip.decompress, ".bz2": bz2.decompress}.get(path.suffix)
-    return (opener(data) if opener else data).decode("utf-8-sig")
+    try:
+        data = path.read_bytes()
+        return (opener(data) if opener else data).decode("utf-8-sig")
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise unreadable(path, str(error)) from None
 
 
-def _unreadable(path: Path, cause: str) -> AlborError:
+def unreadable(path: Path, cause: str) -> AlborError:
     return AlborError(f"{path} cannot be read: {cause}", "get the file again", code="E-DATA")
 
 
 def field(row: Row, name: str, path_or_task: str) -> Any:
     """A record's field. Raises AlborError when it has none of that name, or no text where one must be."""
-    value = row.get(name)
-    if value is None or (name in TEXTS and not isinstance(value, str)):
+    value, wanted = row.get(name), ""
+    if name in TEXTS and not isinstance(value, str):
+        wanted = " that is text"
+    if name in LISTS and not (isinstance(value, list) and all(isinstance(part, str) for part in value)):
+        wanted = " that is a list of texts"
+    if value is None or wanted:
         known = ", ".join(map(str, row))
         raise AlborError(
-            f"a record of {path_or_task} has no field '{name}'" + ("" if value is None else " that is text"),
+            f"a record of {path_or_task} has no field '{name}'" + ("" if value is None else wanted),
             f"its fields are {known}; is it another format than the task's kind?",
             code="E-DATA",
         )

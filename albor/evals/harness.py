@@ -74,6 +74,10 @@ def write_task(name: str, spec: LmEval, paths: Sequence[Path], out: Path, *, lim
     """``NAME.jsonl`` and the YAML by which lm-eval finds it."""
     out.mkdir(parents=True, exist_ok=True)
     rows = list(READERS[spec.task](paths))[:limit]
+    for row in rows:
+        if "gold" in row and row["gold"] not in range(len(row["choices"])):
+            cause = f"the answer of a question is choice {row['gold']} of {len(row['choices'])}: {row['query'][:80]!r}"
+            raise AlborError(cause, f"get the file of task {name} again", code="E-DATA")
     data = out / f"{name}.jsonl"
     data.write_text("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows), encoding="utf-8")
     task = {
@@ -90,7 +94,8 @@ def write_task(name: str, spec: LmEval, paths: Sequence[Path], out: Path, *, lim
 def _arc(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
     for row in files.read(paths):
         question = files.field(row, "question", "ARC")
-        yield {"query": f"Question: {question}\nAnswer:", "choices": row["choices"], "gold": row["gold"]}
+        choices, gold = (files.field(row, name, "ARC") for name in ("choices", "gold"))
+        yield {"query": f"Question: {question}\nAnswer:", "choices": choices, "gold": gold}
 
 
 def _hellaswag(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
@@ -99,20 +104,25 @@ def _hellaswag(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
         lines = files.read_text(path).splitlines()
         for start in range(0, len(lines) - 5, 6):
             query, gold, *choices = lines[start : start + 6]
+            if not gold.isdecimal():
+                raise files.unreadable(path, f"line {start + 2} is no ending's number")
             yield {"query": query, "choices": choices, "gold": int(gold)}
 
 
 def _piqa(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
     """Beside ``valid.jsonl`` lies ``valid-labels.lst``, a 0 or 1 per line."""
-    labels = paths[0].with_name(f"{paths[0].name.partition('.')[0]}-labels.lst")
+    labels = files.labels(paths[0])
     if not labels.is_file():
         raise AlborError(
             f"PIQA's answers are not there: {labels}", "put the labels beside the questions", code="E-DATA"
         )
-    golds = labels.read_text(encoding="utf-8").split()
-    for row, gold in zip(files.read(paths), golds, strict=True):
+    golds, rows = files.read_text(labels).split(), files.read(paths)
+    if len(golds) != len(rows) or not all(map(str.isdecimal, golds)):
+        raise files.unreadable(labels, f"it is no list of {len(rows):,} numbers, one for each question")
+    for row, gold in zip(rows, golds, strict=True):
         query = f"Question: {files.field(row, 'goal', 'PIQA')}\nAnswer:"
-        yield {"query": query, "choices": [row["sol1"], row["sol2"]], "gold": int(gold)}
+        choices = [files.field(row, name, "PIQA") for name in ("sol1", "sol2")]
+        yield {"query": query, "choices": choices, "gold": int(gold)}
 
 
 def _lambada(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:

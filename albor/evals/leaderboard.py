@@ -22,6 +22,8 @@ TASKS = {"humaneval": "humaneval", "multipl_e_js": "multiple-js", "multipl_e_cpp
 PARAMETERS = {"temperature": 0.2, "top_p": 0.95, "max_length": 512}
 """What completions must have been drawn with."""
 SAMPLES = 50
+PROBLEMS = {"humaneval": 164, "multipl_e_js": 161, "multipl_e_cpp": 161}
+"""How many problems each has: the board takes no score of some of them."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.\-]*")
 
 
@@ -79,8 +81,10 @@ def refuse(task: str, spec: Mapping[str, Any], found: Mapping[str, Any]) -> None
     wrong = [f"{key} {spec[key]} instead of {value}" for key, value in PARAMETERS.items() if spec[key] != value]
     if found["samples"] != SAMPLES:
         wrong.append(f"{found['samples']} samples a problem instead of {SAMPLES}")
+    if found["problems"] != PROBLEMS[task]:
+        wrong.append(f"{found['problems']} problems instead of {PROBLEMS[task]}")
     if wrong:
-        fix = f"measure it again: eval=leaderboard task.{task}.max_length={PARAMETERS['max_length']}"
+        fix = f"measure it again: eval=leaderboard eval.limit=null task.{task}.max_length={PARAMETERS['max_length']}"
         raise AlborError(f"{task} was measured with {', '.join(wrong)}", fix, code="E-EVAL")
 
 

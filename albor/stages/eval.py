@@ -123,7 +123,7 @@ def refuse_above(threshold: float | None, facts: Facts) -> None:
 
 STAGE = Stage(
     name="eval",
-    version=3,
+    version=4,
     makes="evaluation",
     config=Config,
     reads=("eval.threshold", "eval.python", "eval.sandbox", "eval.workers"),

@@ -72,6 +72,8 @@ def identity(cfg: Whole) -> dict[str, str]:
                 found[f"task.{name}"] = f"{spec.hub.repo}@{spec.hub.revision}"
             else:
                 found[f"task.{name}"] = files.digest(path) if path.is_file() else "missing"
+                if isinstance(spec, LmEval) and spec.task == "piqa" and (answers := files.labels(path)).is_file():
+                    found[f"task.{name}.labels"] = files.digest(answers)
     return found
 
 
@@ -241,7 +243,7 @@ def complete(cfg: Whole, context: Context, writer: Writer, jobs: list[Job]) -> d
 
 STAGE = Stage(
     name="generate",
-    version=2,
+    version=3,
     makes="generations",
     config=Config,
     reads=(

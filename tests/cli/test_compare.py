@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,11 +12,11 @@ from albor.runs import manifest
 from albor.runs.manifest import Manifest
 
 
-def evaluated(store: Path, name: str, passing: int) -> None:
+def evaluated(store: Path, name: str, passing: int, **more: Any) -> None:
     """A finished evaluation of 40 problems with two completions each, of which the first problems pass."""
     run = store / "eval" / f"m-{name}"
     records = [
-        {"problem": f"p{i}", "sample": s, "verdict": "passed" if i < passing else "failed"}
+        {"problem": f"p{i}", "sample": s, "verdict": "passed" if i < passing else "failed", **more}
         for i in range(40)
         for s in range(2)
     ]
@@ -38,3 +39,13 @@ def test_two_evaluations_are_compared_problem_by_problem(
     assert "10.0" in line and "60.0" in line and "+50.0" in line and line.rstrip().endswith("0.0001")
     same = albor("diff", "aaaa", "aaaa").out
     assert "+0.0 (+0.0 to +0.0)" in same and "1.0000" in same
+
+
+def test_holes_with_one_number_in_other_texts_are_not_compared(
+    albor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, text in (("aaaa", "one"), ("bbbb", "one"), ("cccc", "another")):
+        evaluated(tmp_path / "outputs", name, passing=4, prompt=text, suffix="\n")
+    assert "problem by problem" in albor("diff", "aaaa", "bbbb").out
+    assert "problem by problem" not in albor("diff", "aaaa", "cccc").out

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from albor.cli.verbs.watch import chosen
+from albor.errors import AlborError
 from albor.runs import evaluations, manifest
 from tests.command import albor
 
@@ -48,6 +50,11 @@ def test_a_training_that_no_longer_improves_is_stopped_and_its_best_checkpoint_k
     assert again.returncode == 0  # the run has ended: what is left is evaluated, nothing twice
     steps = [entry["checkpoint"] for entry in evaluations.read(run)]
     assert len(steps) == len(set(steps))
+
+
+def test_an_evaluation_without_scores_is_refused() -> None:
+    with pytest.raises(AlborError, match="no score to compare checkpoints by"):
+        chosen({}, None)
 
 
 def test_what_cannot_be_watched_is_refused(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from albor.errors import AlborError
 from albor.evals import journal
-from albor.evals.leaderboard import bundle, grouped
+from albor.evals.leaderboard import PROBLEMS, bundle, grouped
 
 SPEC = {"kind": "humaneval", "temperature": 0.2, "top_p": 0.95, "max_length": 512}
 
@@ -25,7 +25,7 @@ def evaluation(place: Path, *tasks: str, samples: int = 50) -> tuple[dict[str, A
         ]
         journal.write(place / "generations" / f"{task}.jsonl", records)
     value = {"value": 0.25, "low": 0.1, "high": 0.4}
-    scores = {task: {"problems": 2, "samples": samples, "pass@1": value, "pass@10": value} for task in tasks}
+    scores = {t: {"problems": PROBLEMS[t], "samples": samples, "pass@1": value, "pass@10": value} for t in tasks}
     return {"task": dict.fromkeys(tasks, SPEC)}, scores
 
 
@@ -81,5 +81,9 @@ def test_other_parameters_than_the_boards_are_refused(tmp_path: Path) -> None:
         bundle(tmp_path, config, scores, org="a", model="b", user="c", out=tmp_path)
     assert "temperature 0.8 instead of 0.2, 3 samples a problem instead of 50" in refused.value.cause
     assert "eval=leaderboard" in str(refused.value.help)
+    config, scores = evaluation(tmp_path, "humaneval")
+    scores["humaneval"]["problems"] = 20  # eval.limit=20
+    with pytest.raises(AlborError, match="20 problems instead of 164"):
+        bundle(tmp_path, config, scores, org="a", model="b", user="c", out=tmp_path)
     with pytest.raises(AlborError, match="no task of the board"):
         bundle(tmp_path, {"task": {"mbpp": SPEC}}, {"mbpp": {}}, org="a", model="b", user="c", out=tmp_path)

@@ -78,6 +78,74 @@ def f(x):
     assert verdict.passed, verdict
 
 
+@pytest.mark.parametrize(
+    "take",
+    [
+        "held = bytearray(100 << 20); held[::4096] = bytes(len(held[::4096]))",
+        "held = mmap.mmap(-1, 100 << 20)\n            for n in range(0, 100 << 20, 4096): held[n] = 1",
+        "\n            while True: pass",
+    ],
+    ids=["memory", "shared memory", "processor"],
+)
+@pytest.mark.xdist_group("sandbox")
+def test_what_children_of_a_live_thread_take_is_counted(take: str) -> None:
+    program = f"""
+import mmap, os, threading, time
+def children():
+    for _ in range(4):
+        if os.fork() == 0:
+            {take}
+            time.sleep(60)
+    time.sleep(60)
+def f(x):
+    threading.Thread(target=children).start()
+    time.sleep(1.8)
+    return 2
+"""
+    sandbox = Sandbox.of_this_python(Limits(seconds=0.8, memory=256 << 20))
+    (verdict,) = verdicts(Functions(program=program, test="assert f(1) == 2"), sandbox=sandbox)
+    assert verdict.status in ("crashed", "timeout")
+
+
+FORGES = """
+from albor.evals.sandbox.inside import wire
+class Encoder(wire.Encoder):
+    def dump(self, message):
+        if message[0] == "value" and isinstance(message[1], dict) and "f" in message[1]:
+            message[1].update(abs=lambda x: 0, helper=lambda x: 7)
+        forged = ANSWER
+        if message[0] == "value" and isinstance(message[1], tuple) and message[1][0] == 7 and forged:
+            number = self._peer.export(lambda *a: WANTED)
+            mine = b"(X\\4\\0\\0\\0mineK" + bytes([number]) + b"tQ"
+            self._file.write(b"\\x80\\5X\\5\\0\\0\\0value" + forged.replace(b"MINE", mine) + b"N\\x86\\x86.")
+        else:
+            super().dump(message)
+    def __init__(self, file, peer):
+        super().__init__(file, peer)
+        self._file = file
+wire.Encoder = Encoder
+def f(x): return 7
+"""
+
+
+@pytest.mark.parametrize(
+    ("answer", "wanted", "test"),
+    [
+        ('b""', "None", "assert abs(f(1) - 2) < 1e-6"),
+        ('b""', "None", "assert f(1) == helper(1)"),
+        (r'b"ccollections\nCounter\nN}X\6\0\0\0__eq__MINEs\x86b)R"', "True", "assert f(1) == 2"),
+        (r'b"(X\6\0\0\0moduleX\4\0\0\0jsontQN}X\5\0\0\0dumpsMINEs\x86b"',
+         """'{"status": "passed", "detail": ""}'""", "assert f(1) == 2"),
+    ],
+    ids=["built-in function", "reference", "type", "module"],
+)  # fmt: skip
+@pytest.mark.xdist_group("sandbox")
+def test_a_forged_message_changes_nothing_that_the_verdict_depends_on(answer: str, wanted: str, test: str) -> None:
+    program = FORGES.replace("ANSWER", answer).replace("WANTED", wanted)
+    verdict = one(program, test, reference="def helper(x): return 2\ndef f(x): return 2", entry_point="f")
+    assert not verdict.passed
+
+
 @pytest.mark.xdist_group("sandbox")
 def test_programs_do_not_see_each_others_files() -> None:
     writes = Functions(program="def f(x):\n    open('left', 'w').write('x')\n    return 2", test="assert f(1) == 2")
@@ -95,6 +163,8 @@ def test_programs_do_not_see_each_others_files() -> None:
             "def f(x): return Counter('ab'), OrderedDict(a=1), deque([1]), P(1, 2), Decimal('1.5')",
          "from collections import Counter, deque\nfrom decimal import Decimal\n"
          "assert f(0) == (Counter('ab'), {'a': 1}, deque([1]), (1, 2), Decimal('1.5'))"),
+        ("from fractions import Fraction\ndef f(x): return Fraction(x, 3), Fraction",
+         "from fractions import Fraction\nassert f(1) == (Fraction(1, 3), Fraction)"),
         ("def f(xs): xs.sort(); xs.append([9])", "xs = [3, 1]\nassert f(xs) is None and xs == [1, 3, [9]]"),
         ("def f(d): d['x'] = 1", "d = {'y': 2}\nf(d)\nassert d == {'y': 2, 'x': 1}"),
         ("def f(n):\n    for i in range(n): yield i", "assert list(f(3)) == [0, 1, 2]"),

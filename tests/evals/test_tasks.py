@@ -175,6 +175,11 @@ def test_mbpp_from_a_docstring_shows_the_text_and_one_test() -> None:
     assert len(judge_of(Mbpp(style="docstring", ids=(12, 600)), 0).problems(ROWS)) == 2
 
 
+def test_mbpp_from_a_docstring_stops_where_bigcodes_harness_does() -> None:
+    stop = ["\nclass", "\nassert", '\n"""', "\nprint", "\nif", "\n<|/", "\n```"]
+    assert yaml.safe_load((CONF / "task" / "mbpp_docstring.yaml").read_text())["stop"] == stop
+
+
 def test_mbpp_without_its_examples_is_refused() -> None:
     with pytest.raises(AlborError, match="examples of the prompt: tasks 2, 4") as refused:
         judge_of(Mbpp(), 0).problems([row for row in ROWS if row["task_id"] not in (2, 4)])
@@ -232,6 +237,10 @@ def test_evalplus_catches_with_its_own_inputs_what_the_original_ones_let_through
         ("x / 3", "round(x / 3, 4)", 1e-3, "passed"),
         ("x / 3", "round(x / 3, 4)", None, "failed"),
         ("x / 3", "x / 3 * (1 + 1e-9)", 0, "passed"),
+        ("x / 3", "x / 3 + 5e-7", 0, "passed"),
+        ("x / 3", "x / 3 + 5e-6", 0, "failed"),
+        ("[x / 3, 1.0]", "[x / 3 + 5e-7, 1.0]", None, "passed"),
+        ("[x / 3, 'a']", "[x / 3 + 5e-6, 'a']", 0, "failed"),
         ("[x / 3, 'a']", "(round(x / 3, 4), 'a')", 1e-3, "passed"),
         ("{'k': [x / 3]}", "{'k': [round(x / 3, 4)]}", 1e-3, "passed"),
         ("{'k': x}", "{'k': x, 'l': x}", 0, "failed"),
@@ -358,6 +367,8 @@ def test_multipl_e_in_each_language(language: Any) -> None:
     by = judge_of(spec, 0)
     (problem,) = by.problems([MULTIPL_E[language]])
     assert (problem.id, problem.answer, problem.suffix) == ("Own_1_twice", "", None)
+    assert problem.prompt == MULTIPL_E[language]["prompt"].strip()
+    assert spec.stop == ("<file_sep>",)  # beside the problem's own
     limits = Limits(seconds=20, memory=spec.memory, processes=spec.processes)
     found = statuses(by, problem, *BODIES[language], limits=limits)
     assert found[0] == "passed" and "passed" not in found[1:], found

@@ -53,13 +53,17 @@ def compare(left: Run, right: Run, names: list[str]) -> None:
         print(table([["task", "problems", *names, "difference", "p"], *rows], right=(1, 2, 3, 4, 5)))
 
 
-def passed(path: Path) -> dict[str, float]:
-    """The share of each problem's completions that pass; empty for a task without completions."""
+def passed(path: Path) -> dict[tuple[str, ...], float]:
+    """The share of each problem's completions that pass; empty for a task without completions.
+
+    Holes are drawn and numbered, so a hole is the same only when what is around it is.
+    """
     from albor.evals import journal
 
-    verdicts: dict[str, list[bool]] = {}
+    verdicts: dict[tuple[str, ...], list[bool]] = {}
     for record in journal.read(path) if path.exists() else []:
-        verdicts.setdefault(record["problem"], []).append(record["verdict"] == "passed")
+        around = (record["prompt"], record["suffix"]) if "suffix" in record else ()
+        verdicts.setdefault((record["problem"], *around), []).append(record["verdict"] == "passed")
     return {problem: sum(found) / len(found) for problem, found in verdicts.items()}
 
 

@@ -105,6 +105,8 @@ def numbers(facts: Mapping[str, Any]) -> dict[str, float]:
 
 def chosen(metrics: Mapping[str, float], wanted: str | None) -> str:
     """The metric that decides: the one asked for, else perplexity, else the first. Raises AlborError."""
+    if not metrics:
+        raise AlborError("the evaluation has no score to compare checkpoints by", "add a task: task=[perplexity,…]")
     if wanted is None:
         return DEFAULT if DEFAULT in metrics else next(iter(metrics))
     if wanted not in metrics:

@@ -26,11 +26,12 @@ class Ds1000Judge:
     def _problem(self, row: Row) -> Problem:
         about = field(row, "metadata", "DS-1000")
         field(row, "code_context", "DS-1000")
+        library, number = (field(about, name, "DS-1000's metadata") for name in ("library", "library_problem_id"))
         return Problem(
-            id=f"{about['library']}/{about['library_problem_id']}",
+            id=f"{library}/{number}",
             prompt=field(row, "prompt", "DS-1000"),
             answer=field(row, "reference_code", "DS-1000"),
-            group=about["library"],
+            group=library,
             row=row,
         )
 
@@ -53,7 +54,8 @@ class MultiPLEJudge:
     def _problem(self, row: Row) -> Problem:
         for name in ("tests", "stop_tokens"):
             field(row, name, "MultiPL-E")
-        return Problem(id=field(row, "name", "MultiPL-E"), prompt=field(row, "prompt", "MultiPL-E"), answer="", row=row)
+        prompt = field(row, "prompt", "MultiPL-E").strip()  # as its own harness and BigCode's have it
+        return Problem(id=field(row, "name", "MultiPL-E"), prompt=prompt, answer="", row=row)
 
     def program(self, problem: Problem, completion: str) -> Program:
         begun, tests = problem.prompt + completion, problem.row["tests"]

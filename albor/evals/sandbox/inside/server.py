@@ -11,6 +11,7 @@ import gc
 import importlib
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -35,7 +36,9 @@ LOOK = 0.1
 """Seconds between looks at what a job takes."""
 PATIENCE = 3.0
 """Times its limit of processor time that a program may last: one that sleeps, or that others keep from running."""
-PAGE, TICKS = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
+TICKS = os.sysconf("SC_CLK_TCK")
+OWN = re.compile(r"^Rss(?:Anon|Shmem):\s*([0-9]+) kB$", re.MULTILINE)
+"""Memory of a process that is no file's."""
 LONGEST_ANSWER = 1 << 16
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -119,16 +122,19 @@ def wait(reading: int, jobs: socket.socket, began: float, limits: Mapping[str, A
 
 
 def taken() -> tuple[float, int]:
-    """Processor time (seconds) and memory (bytes) of all processes but this one, as far as they can be seen."""
-    ticks = pages = 0
+    """Processor time (seconds) and memory (bytes) of all processes but this one, as far as they can be seen.
+
+    Memory that several share counts for each of them: it has no other owner that a limit would bind.
+    """
+    ticks = kilobytes = 0
     for pid in processes():
         with contextlib.suppress(OSError, ValueError):
             # The name in the second field may hold anything.
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             ticks += sum(map(int, fields[11:15]))
-            resident, shared = Path(f"/proc/{pid}/statm").read_text().split()[1:3]
-            pages += int(resident) - int(shared)
-    return ticks / TICKS, pages * PAGE
+            status = Path(f"/proc/{pid}/status").read_text()
+            kilobytes += sum(map(int, OWN.findall(status)))
+    return ticks / TICKS, kilobytes << 10
 
 
 def processes() -> list[int]:
@@ -136,10 +142,11 @@ def processes() -> list[int]:
     found, look = [], [os.getpid()]
     while look:
         with contextlib.suppress(OSError):
-            pid = look.pop()
-            children = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-            found += children
-            look += children
+            for thread in Path(f"/proc/{look.pop()}/task").iterdir():  # a child belongs to the thread that forked it
+                with contextlib.suppress(OSError):
+                    children = [int(word) for word in (thread / "children").read_text().split()]
+                    found += children
+                    look += children
     return found
 
 
