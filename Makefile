@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 SHELL  := bash
 
-.PHONY: help setup demo test test-all test-gpu lint lock clean
+.PHONY: help setup demo test test-all test-gpu quality quality-gpu lint lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,20 @@ test-all: setup lint  ## every test, the slow ones too
 
 test-gpu: setup  ## what needs a CUDA device; TRITON_INTERPRET=1 runs its kernels on a CPU, if Triton is installed
 	$(BIN)/python -m pytest -m gpu -n 0
+
+quality: setup lint  ## line coverage, mutation score and complexity, written to docs/QUALITY.md; about two hours
+	rm -f build/quality/coverage*
+	$(BIN)/coverage run -m pytest -m ""
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage json --quiet -o build/quality/coverage.json
+	$(BIN)/python -m quality.mutation
+	$(BIN)/python -m quality.report
+
+quality-gpu: setup  ## which of the lines marked `# gpu` the tests reach on a CUDA device
+	rm -f build/quality/gpu*
+	$(BIN)/coverage run --data-file=build/quality/gpu -m pytest -m gpu -n 0
+	$(BIN)/coverage combine --quiet --data-file=build/quality/gpu
+	$(BIN)/python -m quality.gpu build/quality/gpu
 
 lint: setup
 	$(BIN)/ruff check .

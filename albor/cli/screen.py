@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from albor.cli.chart import chart
 from albor.cli.watch import RECENT, Watch
 from albor.config.units import human_count, human_seconds
+from albor.runs import evaluations
 
 LABEL = 11
 CURVE_HEIGHT = 4
@@ -17,6 +18,7 @@ WIDEST = 100
 SPARKLINE = 10
 """Columns that a curve beside numbers needs at least."""
 SHOWN_ALERTS = 3
+SHOWN_EVALUATIONS = 3
 FIRST_LINES = 10
 """Numbers shown of a stage that does not train."""
 
@@ -25,7 +27,8 @@ def screen(watch: Watch, width: int, now: float | None = None) -> list[str]:
     """The run as it is now: header, progress, metrics, alerts; no line is longer than ``width``."""
     now = time.time() if now is None else now
     width = max(1, min(width, WIDEST))
-    lines = [*header(watch, width, now), *progress(watch, width), "", *metrics(watch, width), *alerts(watch, width)]
+    shown = [*metrics(watch, width), *evaluated(watch, width), *alerts(watch, width)]
+    lines = [*header(watch, width, now), *progress(watch, width), "", *shown]
     return [line[:width].rstrip() for line in lines]
 
 
@@ -106,6 +109,13 @@ def row(label: str, parts: list[str], width: int, values: list[float] | None = N
         lines[0] += "  " + chart(values, min(room, 40))[0]
     for n, line in enumerate(lines):
         yield f"{label if n == 0 else '':<{LABEL}}{line}"
+
+
+def evaluated(watch: Watch, width: int) -> Iterator[str]:
+    """What `albor watch` found of the newest checkpoints."""
+    for n, entry in enumerate(watch.evaluations[-SHOWN_EVALUATIONS:]):
+        numbers = [f"{name} {value:,.4g}" for name, value in entry.items() if name not in evaluations.ABOUT]
+        yield from row("" if n else "evaluated", [f"step {entry['checkpoint']:,}", *numbers], width)
 
 
 def alerts(watch: Watch, width: int) -> Iterator[str]:

@@ -15,7 +15,7 @@ from albor.config.sections import Structurer
 from albor.contracts import Case
 from albor.contracts.base import TRAINING
 from albor.errors import AlborError
-from albor.runs import manifest
+from albor.runs import evaluations, manifest
 from albor.runs.lineage import input_path
 from albor.runs.manifest import Manifest
 from albor.runs.store import holder, lives
@@ -105,6 +105,8 @@ class Watch:
         self.run: Manifest = manifest.load(directory)
         self.total: int | None = None
         self.metrics = Metrics()
+        self.evaluations: list[dict[str, Any]] = []
+        """What `albor watch` found of its checkpoints, oldest first."""
         self._tail = Tail(directory)
         self._stamp: int | None = None
 
@@ -119,6 +121,7 @@ class Watch:
             self.metrics = Metrics()
         for line in lines:
             self.metrics.take(line)
+        self.evaluations = evaluations.read(self.directory)
 
     @property
     def ended(self) -> bool:

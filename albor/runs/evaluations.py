@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ BEST = "best"
 """Directory of the best checkpoint so far."""
 HELD = ".watched"
 """Directory of checkpoints that are being evaluated: the training may remove its own meanwhile."""
+
+ABOUT = ("time", "checkpoint", "run")
+"""Keys of an entry that are no metrics."""
 
 
 def read(directory: Path) -> list[dict[str, Any]]:
@@ -58,6 +62,8 @@ def keep_best(directory: Path, checkpoint: Path) -> None:
 
 def release(held: Path) -> None:
     shutil.rmtree(held, ignore_errors=True)
+    with suppress(OSError):  # another one is still held
+        held.parent.rmdir()
 
 
 def _mirror(source: Path, to: Path) -> Path:

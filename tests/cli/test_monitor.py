@@ -24,7 +24,7 @@ from albor.cli.screen import screen
 from albor.cli.watch import SILENCE, Watch
 from albor.plan.apply import prepare
 from albor.plan.nodes import Planner
-from albor.runs import manifest
+from albor.runs import evaluations, manifest
 from albor.runs.metrics import NAME, MetricsLog
 
 STEPS = 100
@@ -382,3 +382,17 @@ def test_ctrl_c_leaves_it_and_the_run_alone(columns: int, directory: Path, runne
     assert terminal.finish() == 0
     assert "Traceback" not in terminal.text and "\x1b[?25h" in terminal.text  # the cursor is back
     tell(process, 2)
+
+
+def test_what_was_found_of_the_newest_checkpoints_is_shown(directory: Path) -> None:
+    to(directory, "running")
+    for step in (10, 20, 30, 1000):
+        evaluations.add(directory, step, f"eval/x{step}", {"val_ppl": 5000 / step, "humaneval/pass@1": 0.125})
+    watch = Watch(directory)
+    watch.poll()
+    shown = [line for line in screen(watch, 80) if "val_ppl" in line]
+    assert shown == [
+        "evaluated  step 20  val_ppl 250  humaneval/pass@1 0.125",
+        "           step 30  val_ppl 166.7  humaneval/pass@1 0.125",
+        "           step 1,000  val_ppl 5  humaneval/pass@1 0.125",
+    ]

@@ -124,7 +124,7 @@ def better(metric: str, value: float, others: list[float]) -> bool:
 def without_improvement(directory: Path, wanted: str | None) -> int:
     """Evaluations since the best one."""
     entries = evaluations.read(directory)
-    metric = chosen({k: v for k, v in entries[-1].items() if k not in ("time", "checkpoint", "run")}, wanted)
+    metric = chosen({k: v for k, v in entries[-1].items() if k not in evaluations.ABOUT}, wanted)
     values = [entry[metric] for entry in entries if metric in entry]
     best = min(values) if metric.endswith(LOWER) else max(values)
     return len(values) - 1 - values.index(best)
