@@ -112,8 +112,8 @@ class _FeedForward(torch.autograd.Function):  # gpu
         )
 
 
-def _matmul(a: Tensor, b: Tensor, scale_a: Tensor, scale_b: Tensor, dtype: torch.dtype = torch.bfloat16) -> Tensor:  # gpu
-    return torch._scaled_mm(a, b, 1 / scale_a, 1 / scale_b, out_dtype=dtype, use_fast_accum=True)
+def _matmul(a: Tensor, b: Tensor, scale_a: Tensor, scale_b: Tensor, dtype: torch.dtype = torch.bfloat16) -> Tensor:
+    return torch._scaled_mm(a, b, 1 / scale_a, 1 / scale_b, out_dtype=dtype, use_fast_accum=True)  # gpu
 
 
 def _weight(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # gpu
