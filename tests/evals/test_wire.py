@@ -7,14 +7,11 @@ import datetime
 import decimal
 import enum
 import fractions
-import io
 import math
-import pickle
 import socket
 import struct
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,7 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from albor.evals.sandbox.inside.wire import HEAD, MOST, Closed, Ended, Foreign, Peer, Remote
+from albor.evals.sandbox.inside.wire import Closed, Ended, Foreign, Peer, Remote
 
 ATOMS = (
     st.none()
@@ -327,86 +324,6 @@ def test_what_a_program_raises_is_raised_here(line: Line, raised: BaseException,
         line.given(fail)()
     assert text in str(caught.value) and len(str(caught.value)) <= 1100
     assert line.given(1) == 1
-
-
-# --- forged messages ---
-
-
-class Calls:
-    def __init__(self, *function_and_arguments: Any) -> None:
-        self.parts = function_and_arguments
-
-    def __reduce__(self) -> Any:
-        return self.parts[0], self.parts[1:]
-
-
-class References(pickle.Pickler):
-    """Writes a one-item list as a reference to what it holds."""
-
-    def persistent_id(self, obj: Any) -> Any:
-        return obj[0] if type(obj) is list else None
-
-
-def forged(message: Any) -> bytes:
-    file = io.BytesIO()
-    References(file, protocol=5).dump(message)
-    return file.getvalue()
-
-
-def answered(data: bytes, *, size: int | None = None) -> Any:
-    """What a judge makes of the bytes of an answer after which nothing comes."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        theirs.sendall(HEAD.pack(len(data) if size is None else size) + data)
-        theirs.shutdown(socket.SHUT_WR)
-        return Peer(ours, trusting=False).ask("load", "", frozenset())
-
-
-@pytest.mark.parametrize(
-    "payload",
-    [Calls(eval, "open('hit', 'w')"), Calls(getattr, "", "join"), Path("/"), Own("x"), collections.UserDict()],
-    ids=lambda payload: type(payload).__name__,
-)
-def test_no_constructor_that_is_not_listed_is_called(payload: Any, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(pickle.UnpicklingError, match="does not cross"):
-        answered(forged(("value", payload)))
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    "reference",
-    [("module", "tests.evals.no_module_of_python"), ("theirs", 1), ("mine", "1"), ("yours", 1.0), "mine", ()],
-    ids=repr,
-)
-def test_a_reference_of_no_known_form_is_refused(reference: Any) -> None:
-    with pytest.raises(pickle.UnpicklingError):
-        answered(forged(("value", [reference])))
-
-
-def test_a_reference_to_what_was_never_given_is_refused() -> None:
-    with pytest.raises(IndexError):
-        answered(forged(("value", [("yours", 3)])))
-
-
-@given(data=st.binary(max_size=60))
-@settings(deadline=None)
-def test_noise_is_an_error_and_nothing_worse(data: bytes) -> None:
-    with pytest.raises(Exception):  # noqa: B017
-        answered(data)
-
-
-@given(cut=st.integers(0, 10**6), value=VALUES)
-@settings(deadline=None, max_examples=50)
-def test_a_message_that_breaks_off_is_a_program_that_is_gone(cut: int, value: Any) -> None:
-    data = pickle.dumps(("value", value))
-    with pytest.raises(Closed):
-        answered(data[: cut % len(data)], size=len(data))
-
-
-def test_nobody_listens_to_a_message_without_end() -> None:
-    with pytest.raises(Closed):
-        answered(b"", size=MOST + 1)
 
 
 def test_a_line_that_is_cut_is_closed_on_both_ends(line: Line) -> None:
