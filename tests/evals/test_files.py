@@ -118,3 +118,12 @@ def test_a_record_of_another_format_is_refused_with_its_fields(row: files.Row, w
         files.field(row, "prompt", "t")
     assert f"its fields are {next(iter(row))}" in str(refused.value.help)
     assert files.field(ROW, "prompt", "t") == "def f():"
+
+
+def test_a_file_that_is_not_there_is_said_with_where_it_comes_from(tmp_path: Path) -> None:
+    with pytest.raises(AlborError, match=f"the file of task t is not there: {tmp_path / 'a.jsonl'}") as refused:
+        files.locate("t", spec(file="a.jsonl", source="the authors", hub=HUB), str(tmp_path))
+    assert refused.value.help == (
+        "it comes from the authors; evals.data_dir=DIR names the directory that holds a.jsonl, "
+        "or evals.data_dir=null fetches it from the Hub"
+    )
