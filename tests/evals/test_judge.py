@@ -29,7 +29,7 @@ def start(role: str, limits: str = LIMITS) -> tuple[subprocess.Popen[str], socke
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, str(INSIDE), role, limits], stdin=theirs, stdout=subprocess.PIPE, text=True,
+            [sys.executable, str(INSIDE), role, limits], stdin=theirs.fileno(), stdout=subprocess.PIPE, text=True,
             env=environment, start_new_session=True,
         )  # fmt: skip
     ours.settimeout(60)

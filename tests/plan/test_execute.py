@@ -99,7 +99,7 @@ def test_a_hang_of_an_earlier_attempt_is_no_hang(slurm: Slurm) -> None:
 def test_training_on_a_device_that_is_not_here_is_refused(planner: Planner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name: None)
     monkeypatch.setattr("sys.platform", "linux")
-    plan = planner.plan(["stage=pretrain", "trainer.accelerator=mps"])
+    plan = planner.plan(("stage=pretrain", "trainer.accelerator=mps"))
     with pytest.raises(AlborError, match="trains on mps, which this machine does not have") as refused:
         apply.check_machine(plan)
     assert refused.value.code == "E-DEVICE" and "trainer=cpu" in str(refused.value.help)

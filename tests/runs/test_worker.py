@@ -30,8 +30,8 @@ def directories(planner: Planner, tmp_path: Path) -> tuple[Path, Path]:
     """Of a planned tokenizer, and of the documents that it is to be made from."""
     (tmp_path / "src").mkdir()
     (tmp_path / "src/a.py").write_text("x = 1\n")
-    plan = planner.plan(["stage=tokenizer", "tracking=none", "data=local", "data.source.roots=[src]",
-                         "data.source.licence=MIT", "tokenizer.vocab_size=280"])  # fmt: skip
+    plan = planner.plan(("stage=tokenizer", "tracking=none", "data=local", "data.source.roots=[src]",
+                         "data.source.licence=MIT", "tokenizer.vocab_size=280"))  # fmt: skip
     apply.prepare(plan)
     documents, tokenizer = (node.directory for node in plan.nodes)
     return tokenizer, documents

@@ -33,7 +33,7 @@ def meet(of: Stepper, magnitude: float) -> torch.Tensor:
     """A backward pass (computed in float32) in which every fp8 tensor met this magnitude."""
     of.decoder.eval()  # without fp8
     loss = of.decoder.loss_sum(TOKENS[:, :-1], TOKENS[:, 1:]) / 14
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     of.decoder.train()
     scales(of).probe.grad = torch.full((MODEL.num_hidden_layers, KINDS), magnitude)
     of.observe()
