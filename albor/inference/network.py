@@ -57,7 +57,7 @@ class Network:
         self.layers = [_layer(block, model.dtype) for block in model.model.layers]  # type: ignore[arg-type]
         self.device = self.embedding.device
         self.kernels: ModuleType | None = None
-        if self.device.type == "cuda" if fused is None else fused:
+        if self.device.type == "cuda" if fused is None else fused:  # gpu
             from albor.inference import kernels
 
             self.kernels = kernels
@@ -100,7 +100,7 @@ class Network:
         """
         rows = len(tokens)
 
-        if (kernels := self.kernels) is not None:
+        if (kernels := self.kernels) is not None:  # gpu
 
             def fused(index: int, layer: Layer, projected: Tensor) -> Tensor:
                 keys, values, eps = cache.keys[index], cache.values[index], self.config.rms_norm_eps
@@ -122,7 +122,7 @@ class Network:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """float32 logits [N, V] of hidden states [N, H]."""
-        if hidden.is_cuda and hidden.dtype != torch.float32:
+        if hidden.is_cuda and hidden.dtype != torch.float32:  # gpu
             return torch.mm(hidden, self.embedding.T, out_dtype=torch.float32)  # in bf16, many would be equal
         return F.linear(hidden, self.embedding).float()
 
@@ -149,14 +149,14 @@ class Network:
         return rotate(q, rotation), rotate(k, rotation), v
 
     def _add_norm(self, x: Tensor, owed: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        if self.kernels is not None:
+        if self.kernels is not None:  # gpu
             added, normed = self.kernels.add_norm(x, owed, weight, self.config.rms_norm_eps)
             return added, normed
         x = x + owed
         return x, _norm(x, weight, self.config.rms_norm_eps)
 
     def _swiglu(self, projected: Tensor) -> Tensor:
-        if self.kernels is not None:
+        if self.kernels is not None:  # gpu
             activated: Tensor = self.kernels.swiglu(projected)
             return activated
         gate, up = projected.chunk(2, dim=-1)

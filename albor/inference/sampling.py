@@ -10,7 +10,7 @@ from torch import Tensor
 
 from albor.inference.engine import Sampling
 
-if torch.cuda.is_available():
+if torch.cuda.is_available():  # gpu
     from albor.inference import kernels
 
 
@@ -36,7 +36,7 @@ def choose(logits: Tensor, uniform: Tensor, knobs: Tensor) -> Tensor:
     with the last of them all that are exactly as likely; the draw inverts their distribution function, in the order
     of token ids.
     """
-    if logits.is_cuda:
+    if logits.is_cuda:  # gpu
         return kernels.choose(logits, uniform, knobs)
     logits, uniform = logits.cpu(), uniform.cpu()  # not every device has float64
     sharpness, top_p = knobs.tolist()

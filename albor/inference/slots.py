@@ -91,9 +91,13 @@ class Slots:
 
     def step(self, live: int, span: int) -> None:
         """One more token for each of the first ``live`` rows, of which the longest has less than ``span`` positions."""
-        if self.network.device.type != "cuda":
+        if self.network.device.type == "cuda":
+            self._replay(live, span)  # gpu
+        else:
             self._step(live, span)
-            return
+
+    def _replay(self, live: int, span: int) -> None:  # gpu
+        """The step as a graph, captured when there is none of this width yet."""
         width = self.count
         while max(live, NARROWEST) <= width // 2:
             width //= 2
@@ -127,23 +131,15 @@ class Slots:
         On CUDA the host need not wait: it may ask for more steps before it calls what is returned.
         """
         states = self.made[:live], self.alive[:live], self.outputs[:live, :most]
-        if self.network.device.type != "cuda":
-            copies = [state.to("cpu", copy=True) for state in states]
-            return lambda: _arrays(copies)
-        copies = [torch.empty(s.shape, dtype=s.dtype, pin_memory=True).copy_(s, non_blocking=True) for s in states]
-        copied = torch.cuda.Event()
-        copied.record()
-
-        def wait() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            copied.synchronize()
-            return _arrays(copies)
-
-        return wait
+        if self.network.device.type == "cuda":
+            return _later(states)  # gpu
+        copies = [state.to("cpu", copy=True) for state in states]
+        return lambda: _arrays(copies)
 
     def _send(self, values: Sequence[int] | np.ndarray) -> Tensor:
         """An array on the device, without waiting for what the device is doing."""
         tensor = torch.from_numpy(np.asarray(values))
-        if self.network.device.type == "cuda":
+        if self.network.device.type == "cuda":  # gpu
             return tensor.pin_memory().to(self.network.device, non_blocking=True)
         return tensor.to(self.network.device)
 
@@ -154,6 +150,19 @@ def padded(rows: Sequence[Sequence[int]], filler: int) -> np.ndarray:
     for place, row in zip(table, rows, strict=True):
         place[: len(row)] = row
     return table
+
+
+def _later(states: Iterable[Tensor]) -> Look:  # gpu
+    """Copies on their way to the host."""
+    copies = [torch.empty(s.shape, dtype=s.dtype, pin_memory=True).copy_(s, non_blocking=True) for s in states]
+    copied = torch.cuda.Event()
+    copied.record()
+
+    def wait() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        copied.synchronize()
+        return _arrays(copies)
+
+    return wait
 
 
 def _arrays(tensors: Iterable[Tensor]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

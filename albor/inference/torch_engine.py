@@ -92,7 +92,7 @@ class TorchEngine:
         if kept is not None and kept.count >= wanted and kept.capacity >= capacity:
             return kept, wanted
         del kept
-        if self.batch_size is None and self.device.type == "cuda":
+        if self.batch_size is None and self.device.type == "cuda":  # gpu
             torch.cuda.empty_cache()
             config = self.config
             row = 2 * config.num_hidden_layers * config.kv_dim * capacity * self.network.dtype.itemsize

@@ -36,8 +36,8 @@ def documents(tokens: Tensor, eos: int) -> Mask:
         causal = torch.ones(tokens.shape[1], tokens.shape[1], dtype=torch.bool, device=tokens.device).tril()
         return ((owner[:, :, None] == owner[:, None, :]) & causal).unsqueeze(1)
 
-    def visible(b: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+    def visible(b: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:  # gpu
         return (query >= key) & (owner[b, query] == owner[b, key])
 
-    rows, length = tokens.shape
-    return create_block_mask(visible, rows, None, length, length, device=tokens.device, _compile=True)
+    rows, length = tokens.shape  # gpu
+    return create_block_mask(visible, rows, None, length, length, device=tokens.device, _compile=True)  # gpu

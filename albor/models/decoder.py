@@ -174,7 +174,7 @@ class Attention(nn.Module):
     def _heads(self, x: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, each [B, T, heads, D], the first two rotated."""
         layers = self.q_proj, self.k_proj, self.v_proj
-        if x.is_cuda and isinstance(self.q_norm, nn.Identity):
+        if x.is_cuda and isinstance(self.q_norm, nn.Identity):  # gpu
             heads = self.q_proj.weight.shape[0] // self.head_dim
             return fused.rotated_heads(x, stack(layers, x.dtype), *rotation, self.head_dim, heads)
         q, k, v = (part.unflatten(-1, (-1, self.head_dim)) for part in project(x, layers))
@@ -189,9 +189,9 @@ class FeedForward(nn.Module):
         self.down_proj = Linear(config.intermediate_size, config.hidden_size)
 
     def forward(self, x: Tensor, scale: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        if scale is not None:
+        if scale is not None:  # gpu
             return fp8.feed_forward(x, self.gate_proj.weight, self.up_proj.weight, self.down_proj.weight, *scale)
-        if x.is_cuda:
+        if x.is_cuda:  # gpu
             return fused.feed_forward(
                 x, stack((self.gate_proj, self.up_proj), x.dtype), self.down_proj.weight.to(x.dtype)
             )
@@ -226,12 +226,11 @@ class RMSNorm(nn.Module):
 
 def project(x: Tensor, layers: Sequence[Linear]) -> tuple[Tensor, ...]:
     """What each of ``layers`` makes of ``x``; on a GPU by one matrix product, which fills it better than several."""
-    if not x.is_cuda:
-        return tuple(layer(x) for layer in layers)
-    parts: tuple[Tensor, ...] = F.linear(x, stack(layers, x.dtype)).split(
-        [layer.weight.shape[0] for layer in layers], -1
-    )
-    return parts
+    if x.is_cuda:  # gpu
+        rows = [layer.weight.shape[0] for layer in layers]
+        parts: tuple[Tensor, ...] = F.linear(x, stack(layers, x.dtype)).split(rows, -1)
+        return parts
+    return tuple(layer(x) for layer in layers)
 
 
 def stack(layers: Sequence[Linear], dtype: torch.dtype) -> Tensor:
@@ -251,7 +250,7 @@ def rotary(positions: Tensor, head_dim: int, theta: float, dtype: torch.dtype) -
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:
     """Rotates the pairs (i, i + D/2) of x [B, T, heads, D] by their position's angle."""
     cos, sin = rotation
-    if x.is_cuda and cos.dim() == 3:
+    if x.is_cuda and cos.dim() == 3:  # gpu
         rotated: Tensor = fused.Rotate.apply(x, cos, sin)
         return rotated
     low, high = x.chunk(2, dim=-1)

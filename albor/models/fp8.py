@@ -74,7 +74,7 @@ class Scales:
         self.scale = self._scale()
 
 
-def feed_forward(x: Tensor, gate: Tensor, up: Tensor, down: Tensor, scale: Tensor, probe: Tensor) -> Tensor:
+def feed_forward(x: Tensor, gate: Tensor, up: Tensor, down: Tensor, scale: Tensor, probe: Tensor) -> Tensor:  # gpu
     """down · (silu(gate · x) ⊙ up · x) for x [..., H] in bf16; gate and up [I, H], down [H, I] in float32.
 
     ``scale`` and ``probe`` [KINDS] are the layer's, from ``Scales.of``.
@@ -83,7 +83,7 @@ def feed_forward(x: Tensor, gate: Tensor, up: Tensor, down: Tensor, scale: Tenso
     return out.view(x.shape)
 
 
-class _FeedForward(torch.autograd.Function):
+class _FeedForward(torch.autograd.Function):  # gpu
     """Tensor cores read both fp8 operands along the summed dimension, so what enters two products is kept both ways."""
 
     @staticmethod
@@ -113,23 +113,23 @@ class _FeedForward(torch.autograd.Function):
 
 
 def _matmul(a: Tensor, b: Tensor, scale_a: Tensor, scale_b: Tensor, dtype: torch.dtype = torch.bfloat16) -> Tensor:
-    return torch._scaled_mm(a, b, 1 / scale_a, 1 / scale_b, out_dtype=dtype, use_fast_accum=True)
+    return torch._scaled_mm(a, b, 1 / scale_a, 1 / scale_b, out_dtype=dtype, use_fast_accum=True)  # gpu
 
 
-def _weight(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _weight(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # gpu
     """A weight in fp8, its transpose, and its scale."""
     scale = LARGEST[E4M3] / weight.abs().amax().clamp(min=1e-30)
     weight8, weight8_t, _ = _quantize(weight, scale, E4M3)
     return weight8, weight8_t, scale
 
 
-def _quantize(x: Tensor, scale: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+def _quantize(x: Tensor, scale: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:  # gpu
     """x [M, N] times scale in ``dtype``, saturating; its transpose [N, M]; and the largest magnitude of x [1]."""
     out: tuple[Tensor, Tensor, Tensor] = torch.ops.albor.quantize(x, scale, dtype)
     return out
 
 
-def _swiglu(projected: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+def _swiglu(projected: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:  # gpu
     """h = silu(gate) ⊙ up of ``projected`` [M, 2I], in e4m3 [M, I]; and the largest magnitude of h."""
     out: tuple[Tensor, Tensor] = torch.ops.albor.swiglu8(projected, scale)
     return out
@@ -137,7 +137,7 @@ def _swiglu(projected: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
 
 def _swiglu_backward(
     projected: Tensor, dh: Tensor, scale_h: Tensor, scale: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # gpu
     """The gradient by ``projected`` in e5m2 [M, 2I], its transpose, hᵀ in e4m3 [I, M] as ``_swiglu`` made it; and the
     gradient's largest magnitude."""
     out: tuple[Tensor, Tensor, Tensor, Tensor] = torch.ops.albor.swiglu8_backward(projected, dh, scale_h, scale)

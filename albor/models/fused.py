@@ -1,5 +1,7 @@
 """RoPE and SwiGLU on a GPU, with the gradients that the compiler would make in more passes over memory."""
 
+# gpu: the whole file
+
 from __future__ import annotations
 
 from typing import Any

@@ -67,7 +67,7 @@ class Meter:
 
 def memory(device: torch.device) -> dict[str, float]:
     """Peak memory so far, ``memory_gib``: what tensors took of the accelerator, or the resident set on a CPU."""
-    if device.type == "cuda":
+    if device.type == "cuda":  # gpu
         return {"memory_gib": torch.cuda.max_memory_allocated(device) / GIB}
     if device.type == "mps":
         return {"memory_gib": torch.mps.driver_allocated_memory() / GIB}

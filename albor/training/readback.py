@@ -44,33 +44,33 @@ class Readback:
         self._known = time.perf_counter()
         self._ended = self._event() if self._device.type == "cuda" else None
 
-    def _event(self) -> torch.cuda.Event:
+    def _event(self) -> torch.cuda.Event:  # gpu
         event = torch.cuda.Event(enable_timing=True)
         event.record(torch.cuda.current_stream(self._device))
         return event
 
     def push(self, step: int, values: Tensor) -> None:
         """``values`` (float32): loss, gradient norm raw and clipped, and whether to stop."""
-        if not values.is_cuda:
+        if values.is_cuda:  # gpu
+            host = torch.empty(values.shape, pin_memory=True)
+            host.copy_(values, non_blocking=True)
+            self._pending.append((step, host, self._event()))
+        else:
             self._pending.append((step, values, None))
-            return
-        host = torch.empty(values.shape, pin_memory=True)
-        host.copy_(values, non_blocking=True)
-        self._pending.append((step, host, self._event()))
 
     def pop(self, *, everything: bool = False) -> Iterator[Values]:
         """The steps that are done; ``everything`` waits for those that are not."""
         while len(self._pending) > (0 if everything else self._late):
             step, values, done = self._pending.popleft()
-            if done is not None:
+            if done is not None:  # gpu
                 done.synchronize()
             loss, norm, clipped, stop = values.tolist()
             yield Values(step, loss, norm, clipped, stop > 0, self._seconds(done))
 
     def _seconds(self, done: torch.cuda.Event | None) -> float:
         known, self._known = self._known, time.perf_counter()
-        if done is None or self._ended is None:
-            return self._known - known
-        ended, self._ended = self._ended, done
-        milliseconds: float = ended.elapsed_time(done)
-        return milliseconds / 1000
+        if done is not None and self._ended is not None:  # gpu
+            ended, self._ended = self._ended, done
+            milliseconds: float = ended.elapsed_time(done)
+            return milliseconds / 1000
+        return self._known - known

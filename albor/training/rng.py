@@ -31,7 +31,7 @@ def capture(device: torch.device) -> dict[str, Any]:
 
 def restore(state: dict[str, Any], device: torch.device) -> None:
     torch.set_rng_state(_bytes(state["torch"]))
-    if device.type in _DEVICES:
+    if device.type in _DEVICES:  # gpu
         _DEVICES[device.type].set_rng_state(_bytes(state["device"]))
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words), gauss))

@@ -217,3 +217,14 @@ def test_transformers_generates_the_same(tmp_path, qk_norm):
         every = theirs.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=20, do_sample=False)
         made = every[0, len(prompt) :].tolist()
         assert new == (made[: made.index(0)] if 0 in made else made)
+
+
+def test_what_is_read_at_once_changes_no_score(model, monkeypatch):
+    rows = [list(prompt) for prompt in PROMPTS if len(prompt) > 1]
+    asked = [row[:-1] for row in rows], [row[1:] for row in rows]
+    together = TorchEngine(model).score(*asked)
+    monkeypatch.setattr(TorchEngine, "budget", 20)
+    by_parts = TorchEngine(model).score(*asked)
+    assert [score.count for score in by_parts] == [len(row) - 1 for row in rows]
+    for ours, theirs in zip(by_parts, together, strict=True):
+        assert ours.nll == pytest.approx(theirs.nll, rel=1e-5)

@@ -12,7 +12,7 @@ from albor.config.schema.model import Model
 from albor.models.decoder import Decoder
 from albor.models.llama_config import config_text
 from albor.training.checkpoint import Writer, steps
-from albor.training.checkpoint.verify import Check, verify_checkpoint, verify_model
+from albor.training.checkpoint.verify import Check, verify_checkpoint, verify_convergence, verify_model
 from albor.training.convergence import convergence, losses
 
 MODEL = Model(name="toy", hidden_size=32, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
@@ -207,3 +207,14 @@ def test_losses_are_read_from_a_log_that_was_torn_and_resumed(tmp_path):
     ]
     path.write_text("\n".join([*map(json.dumps, lines), '{"step": 4, "lo', '{"step": 2, "loss": 3.5}', "7"]) + "\n")
     assert losses(path) == [(1, 5.0), (2, 3.5)]
+
+
+def test_a_log_is_judged_by_its_losses_once_there_are_two(tmp_path):
+    path, config = tmp_path / "metrics.jsonl", {"trainer": {"warmup_steps": 10}}
+    path.write_text(json.dumps({"step": 1, "loss": 9.0}) + "\n")
+    assert list(verify_convergence(path, config)) == []
+    spiked = np.linspace(6, 4, 200)
+    spiked[150] += 2.5
+    path.write_text("".join(json.dumps({"step": n, "loss": loss}) + "\n" for n, loss in enumerate(spiked, start=1)))
+    found = list(verify_convergence(path, config))
+    assert [(check.name, check.ok) for check in found] == [("learned", True), ("trend", True), ("spikes", False)]

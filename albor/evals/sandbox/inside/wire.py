@@ -46,6 +46,8 @@ BASES = (int, float, complex, str, bytes, bytearray, list, tuple, dict, set, fro
 derives from int as its number."""
 _EXACT = frozenset({*PLAIN, *VALUES})
 _CONSTRUCTORS = {(kind.__module__, kind.__qualname__): kind for kind in (*BASES, *VALUES)}
+_METATYPES = frozenset(map(type, _CONSTRUCTORS.values()))
+"""Fraction's type is ABCMeta."""
 MOST = 1 << 28
 """Bytes of a message beyond which the other side is not listened to."""
 HEAD = struct.Struct("<Q")
@@ -145,7 +147,7 @@ class Encoder(pickle.Pickler):
 
     def persistent_id(self, obj: Any) -> Any:
         kind = type(obj)
-        if kind in _EXACT or isinstance(obj, BASES) or (issubclass(kind, type) and obj in _CONSTRUCTORS.values()):
+        if kind in _EXACT or isinstance(obj, BASES) or (kind in _METATYPES and obj in _CONSTRUCTORS.values()):
             return None
         if kind is Remote:
             return "yours", obj._number

@@ -1,0 +1,107 @@
+"""Weights & Biases as it is: a run kept offline, and a service that refuses."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from albor.runs.manifest import InputRef, Manifest
+from albor.runs.tracking import NoTracker, logged_in, start
+
+TRACKING = {"mode": "offline", "project": "albor", "entity": None, "tags": ["t"]}
+
+
+def run(**tracking: Any) -> Manifest:
+    inputs = {"rows": InputRef(stage="pack", id="0a", path="x", digest="d")}
+    return Manifest(stage="pretrain", version=1, id="1b1b", label="m", status="done", command="", inputs=inputs,
+                    config={"tracking": TRACKING | tracking}, facts={"steps": 2, "curve": [1]}, digest="a")  # fmt: skip
+
+
+def kept(place: Path) -> bytes:
+    (file,) = place.glob("wandb/offline-run-*/run-1b1b.wandb")
+    return file.read_bytes()
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """No key of this machine's user, and no service of W&B that outlives a test."""
+    for name in [name for name in os.environ if name.startswith("WANDB")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.delenv("NETRC", raising=False)
+    yield
+    import wandb
+
+    wandb.teardown()
+
+
+def test_an_offline_run_holds_metrics_alerts_and_what_the_run_came_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tracker = start(tmp_path, run())
+    tracker.log({"step": 1, "time": 5.0, "loss_of_a_step": 1.5})
+    tracker.log({"val_loss_without_a_step": 1.0})
+    tracker.log({"alert": "stalled", "message": "no step for 9 s"})
+    tracker.finish(run(), 0)
+    data = kept(tmp_path)
+    for words in (b"loss_of_a_step", b"val_loss_without_a_step", b"no step for 9 s", b"artifact_sha256", b"steps"):
+        assert words in data, words
+    assert b"curve" not in data
+    assert "W&B failed" not in capsys.readouterr().err
+
+
+def test_disabled_keeps_nothing(tmp_path: Path) -> None:
+    tracker = start(tmp_path, run(mode="disabled"))
+    tracker.log({"loss": 1.0})
+    tracker.finish(run(), 0)
+    assert isinstance(tracker, NoTracker) and not list(tmp_path.iterdir())
+
+
+def test_without_a_key_auto_is_offline(tmp_path: Path) -> None:
+    start(tmp_path, run(mode="auto")).finish(run(), 0)
+    assert kept(tmp_path)
+
+
+def test_a_key_is_looked_for_and_never_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not logged_in()
+    (tmp_path / ".netrc").write_text("machine api.wandb.ai login user password secret\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    assert logged_in()
+    (tmp_path / ".netrc").write_text("machine example.org login user password secret\n")
+    assert not logged_in()
+    (tmp_path / ".netrc").write_text("no netrc")
+    assert not logged_in()
+    monkeypatch.setenv("WANDB_API_KEY", "key")
+    assert logged_in()
+
+
+class Refuses(http.server.BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self.send_response(401)
+        self.end_headers()
+
+    do_GET = do_POST  # noqa: N815
+
+    def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002
+
+
+def test_a_service_that_refuses_leaves_the_run_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refuses) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+        tracker = start(tmp_path, run(mode="auto"))
+        server.shutdown()
+    assert "W&B cannot be reached" in capsys.readouterr().err
+    tracker.log({"step": 1, "loss_of_a_step": 1.5})
+    tracker.finish(run(), 0)
+    assert b"loss_of_a_step" in kept(tmp_path)
