@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import pytest
 
@@ -238,6 +239,9 @@ def test_causes_of_a_plateau_begin_with_what_the_config_breaks(case) -> None:
     v3 = causes(case("experiment=original/v3"))
     assert [line.split(" ")[0] for line in v3[:2]] == ["C-TRAINCFG-002", "C-TRAINCFG-003"]
     assert all("(so in this config)" in line for line in v3[:2]) and "4,096 tokens a step" in v3[1]
+    both = ("trainer.max_steps=100", "trainer.warmup_steps=100", "trainer.epochs=1", "data.num_sequences=100")
+    lines = [line for line in causes(case(*both)) if line.startswith("C-TRAINCFG-001 (so in this config): ")]
+    assert len(lines) == 1 and re.search(r"; (a warmup|the warmup|[\d,]+ tokens)", lines[0])
     sound = causes(case("trainer.tokens_per_param=20", "trainer.warmup_steps=30"))
     assert [line.split(":")[0] for line in sound] == [
         "C-TRAINCFG-002",

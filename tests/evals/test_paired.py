@@ -54,6 +54,11 @@ def test_what_cannot_be_compared_is_refused(a: list[float], b: list[float], caus
     assert (refused.value.cause, refused.value.help) == (cause, help)
 
 
+def test_numbers_of_any_kind_are_compared_as_floats() -> None:
+    assert paired([True, True], [False, False]).mean == 1.0
+    assert paired([2**62, 2**62], [2**62 - 512, 2**62 - 512]).mean == 512.0
+
+
 def test_two_pairs_are_enough() -> None:
     found = paired([1.0, 1.0], [0.0, 0.0])
     assert (found.count, found.mean, found.low, found.high) == (2, 1.0, 1.0, 1.0)

@@ -29,7 +29,7 @@ PROBLEMS = [
 class Calls:
     """Runs ``f(5, 3)``; a completion in capitals is judged by looking."""
 
-    stop = ()
+    stop: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -104,6 +104,20 @@ def test_no_sandbox_is_started_for_what_is_only_looked_at(tmp_path: Path) -> Non
     assert [(r["verdict"], r["detail"], r["seconds"]) for r in judged] == [("passed", "", 0.0), ("failed", "", 0.0)]
 
 
+def test_as_many_sandboxes_as_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int | None] = []
+
+    def none(programs: object, sandbox: object, *, workers: int | None) -> list[object]:
+        asked.append(workers)
+        return []
+
+    monkeypatch.setattr(scoring, "execute", none)
+    todo = records(("add", "    return a + b"))
+    with pytest.raises(KeyError):  # nobody judged it
+        scoring.judge(todo, Calls(), lambda: Sandbox(this_python()), tmp_path / "v.jsonl", workers=7)
+    assert asked == [7]
+
+
 def verdicts(**of: str) -> list[Record]:
     """One record for every letter: p passed, f failed, t timeout."""
     names = {"p": "passed", "f": "failed", "t": "timeout"}
@@ -148,7 +162,7 @@ def test_the_floor_of_infilling_and_the_answers_of_the_benchmark() -> None:
         (PROBLEMS[0], {"problem": "add", "sample": 0, "completion": "    return a + b"}),
         (PROBLEMS[1], {"problem": "sub", "sample": 0, "completion": "    return a - b"}),
     ]
-    assert scoring.share_passed(verdicts(a="pp", b="f", c="t")) == 0.5
+    assert scoring.share_passed(verdicts(a="ppp", b="f")) == 0.75
 
 
 def test_the_sandbox_is_as_the_task_says() -> None:
