@@ -367,7 +367,7 @@ def test_multipl_e_in_each_language(language: Any) -> None:
     by = judge_of(spec, 0)
     (problem,) = by.problems([MULTIPL_E[language]])
     assert (problem.id, problem.answer, problem.suffix) == ("Own_1_twice", "", None)
-    assert problem.prompt == MULTIPL_E[language]["prompt"].strip()
+    assert problem.prompt == str(MULTIPL_E[language]["prompt"]).strip()
     assert spec.stop == ("<file_sep>",)  # beside the problem's own
     limits = Limits(seconds=20, memory=spec.memory, processes=spec.processes)
     found = statuses(by, problem, *BODIES[language], limits=limits)
