@@ -217,7 +217,7 @@ def test_a_run_killed_or_interrupted_goes_on_and_ends_with_the_same_bytes(built:
     expected = Store(built / "outputs").runs()[-1].manifest
     for number, code in ((signal.SIGTERM, 75), (signal.SIGKILL, 1)):
         place = tmp_path / number.name
-        place.mkdir()
+        shutil.copytree(built / "outputs", place / "outputs", ignore=shutil.ignore_patterns("pretrain", "report"))
         cut_off(place, target, number, code)
         finished = albor(*target, cwd=place)
         assert finished.returncode == 0, finished.stderr

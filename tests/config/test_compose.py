@@ -19,7 +19,7 @@ from albor.config.overrides import split
 from albor.plan.keys import keys
 from albor.plan.resolver import Resolver, apply_values
 
-ROUNDS = 120
+ROUNDS = 60
 VALUES = (
     "3",
     "-1",
