@@ -13,14 +13,11 @@ import pytest
 
 from albor.errors import AlborError
 from albor.runs.files import atomic_path, sha256_file, write_text
-from albor.runs.manifest import Manifest, load, run_id, save
+from albor.runs.manifest import load, run_id, save
 from albor.runs.metrics import NAME, MetricsLog
 from albor.runs.store import Store, disk_error, exclusive, writable
 
-
-def manifest(**changes) -> Manifest:
-    fields = {"stage": "prepare", "version": 1, "id": "0123456789ab", "label": "x", "status": "planned"}
-    return Manifest(**{**fields, "command": "c", "config": {"a": [1, None, "é"]}, **changes})
+from .samples import manifest
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
