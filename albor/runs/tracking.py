@@ -111,9 +111,7 @@ def start(directory: Path, manifest: Manifest) -> Tracker:
     mode = tracking["mode"]
     if mode == "disabled":
         return NoTracker()
-    if mode == "auto":
-        mode = "online" if logged_in() else "offline"
-    if mode == "online":
+    if mode == "online" or (mode == "auto" and logged_in()):
         import wandb
         from wandb.errors import Error
 

@@ -61,6 +61,16 @@ def test_blocks_end_anywhere(block: int, tmp_path: Path, monkeypatch: pytest.Mon
     assert look(Tail(tmp_path)) == (False, rows)
 
 
+def test_it_reads_as_far_as_somebody_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the file is, a block of it is in memory."""
+    monkeypatch.setattr(tail, "BLOCK", 1)
+    append(tmp_path, '{"step": 1}\n{"step": 2}\n{"step": 3}\n')
+    tailed = Tail(tmp_path)
+    _, rows = tailed.poll()
+    assert next(rows) == {"step": 1}
+    assert look(tailed) == (False, [{"step": 2}, {"step": 3}])
+
+
 def test_a_file_that_comes_later_is_not_another(tmp_path: Path) -> None:
     tailed = Tail(tmp_path)
     assert look(tailed) == (False, []) == look(tailed)
