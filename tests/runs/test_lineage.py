@@ -56,7 +56,8 @@ def test_only_as_far_as_there_is_something_to_do(tmp_path: Path) -> None:
     put(tmp_path, "rows", "failed", "source")
     put(tmp_path, "train", "planned", "rows")
     assert names(tmp_path / "train", unfinished=True) == ["source", "rows", "train"]
-    assert names(tmp_path / "train") == ["old", "source", "rows", "train"]
+    everything = ["old", "source", "rows", "train"]
+    assert names(tmp_path / "train") == everything == [run.id for _, run in chain(tmp_path / "train")]
 
 
 def test_what_a_finished_run_was_made_from_may_be_gone(tmp_path: Path) -> None:

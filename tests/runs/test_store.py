@@ -111,6 +111,12 @@ def test_only_an_artifact_stands_for_its_run(root: Path) -> None:
     )
 
 
+def test_a_directory_that_somebody_renamed_is_found_by_its_name(root: Path) -> None:
+    put(root, "pack", "x", "aaaa00000000").rename(root / "pack" / "mine")
+    assert Store(root).find("mine").manifest.id == "aaaa00000000"
+    assert Store(root).find("mi").directory == root / "pack" / "mine"
+
+
 def test_a_name_of_several_runs(root: Path) -> None:
     put(root, "train", "y", "aab0")
     put(root, "pack", "x", "aaa0")
