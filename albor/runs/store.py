@@ -86,7 +86,7 @@ class Store:
             if (path / NAME).exists():
                 return Run(path, load(path))
         paths = sorted(p.parent for p in self.root.glob(f"*/*/{NAME}"))
-        hits = [p for p in paths if p.name == name or p.name.rsplit("-", 1)[-1].startswith(name)]
+        hits = [p for p in paths if p.name == name or p.name.rpartition("-")[2].startswith(name)]
         if len(hits) == 1:
             return Run(hits[0], load(hits[0]))
         if hits:

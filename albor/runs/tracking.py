@@ -111,16 +111,14 @@ def start(directory: Path, manifest: Manifest) -> Tracker:
     mode = tracking["mode"]
     if mode == "disabled":
         return NoTracker()
-    if mode == "auto":
-        mode = "online" if logged_in() else "offline"
-    if mode == "online":
+    if mode == "online" or (mode == "auto" and logged_in()):
         import wandb
         from wandb.errors import Error
 
         try:
             return Mirror(WandbTracker(directory, manifest, tracking, "online"))
         except Error as error:
-            first = str(error).splitlines()[0]
+            first = next(iter(str(error).splitlines()), type(error).__name__)
             print(f"W&B cannot be reached ({first}); this run is kept offline, `wandb sync` sends it", file=sys.stderr)
             wandb.teardown()  # its service still holds the run's id
     return Mirror(WandbTracker(directory, manifest, tracking, "offline"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import io
 import json
 import os
 import subprocess
@@ -12,15 +14,13 @@ from pathlib import Path
 import pytest
 
 from albor.errors import AlborError
-from albor.runs.files import atomic_path, sha256_file, write_text
-from albor.runs.manifest import Manifest, load, run_id, save
+from albor.runs import files
+from albor.runs.files import atomic_path, listing_digest, sha256_file, write_text
+from albor.runs.manifest import load, run_id, save
 from albor.runs.metrics import NAME, MetricsLog
 from albor.runs.store import Store, disk_error, exclusive, writable
 
-
-def manifest(**changes) -> Manifest:
-    fields = {"stage": "prepare", "version": 1, "id": "0123456789ab", "label": "x", "status": "planned"}
-    return Manifest(**{**fields, "command": "c", "config": {"a": [1, None, "é"]}, **changes})
+from .samples import manifest
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
@@ -55,9 +55,55 @@ def test_a_write_is_never_seen_half(tmp_path: Path) -> None:
         assert path.read_text() in ("a" * 100_000, "b" * 100_000)
 
 
+def test_what_is_written_lies_beside_until_it_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, synced, real = tmp_path / "file", [], os.fsync
+
+    def fsync(handle: int) -> None:
+        synced.append((os.fstat(handle).st_ino, path.exists()))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with atomic_path(path) as temporary:
+        assert temporary.parent == tmp_path
+        assert temporary.name.startswith(".file.") and temporary.name.endswith(".tmp")
+        temporary.write_bytes(b"whole")
+        written = temporary.stat().st_ino
+    assert synced == [(written, False), (tmp_path.stat().st_ino, True)], "the file, then its directory"
+    assert path.read_bytes() == b"whole" and path.stat().st_ino == written
+    assert path.stat().st_mode & 0o777 == 0o644, "others may read it"
+
+
+@pytest.mark.usefixtures("other_encoding")
+def test_text_is_in_utf8(tmp_path: Path) -> None:
+    write_text(tmp_path / "file", "é\n")
+    assert (tmp_path / "file").read_bytes() == b"\xc3\xa9\n"
+
+
 def test_hashes(tmp_path: Path) -> None:
     (tmp_path / "empty").write_bytes(b"")
     assert sha256_file(tmp_path / "empty").startswith("e3b0c44298fc1c14")
+
+
+def test_a_hash_needs_memory_for_a_piece_of_the_file_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+
+    class File(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            read.append(size)
+            return super().read(size)
+
+    monkeypatch.setattr(files, "CHUNK", 4)
+    monkeypatch.setattr(Path, "open", lambda path, mode: File(b"0123456789"))
+    assert sha256_file(tmp_path / "file") == hashlib.sha256(b"0123456789").hexdigest()
+    assert read == [4, 4, 4, 4]
+
+
+def test_a_listing_is_names_sizes_and_times(tmp_path: Path) -> None:
+    for name, text, when in (("b", "12345", 7), ("a", "", 5)):
+        (tmp_path / name).write_text(text)
+        os.utime(tmp_path / name, ns=(0, when))
+    assert listing_digest(tmp_path, []) == hashlib.sha256().hexdigest()
+    assert listing_digest(tmp_path, ["b", "a"]) == hashlib.sha256(b"b\x005\x007\na\x000\x005\n").hexdigest()
 
 
 def test_a_manifest_comes_back_as_it_was(tmp_path: Path) -> None:
