@@ -64,7 +64,8 @@ def _scalar(kind: type) -> Converter:
             if value == int(value):
                 return int(value)
         quotable = kind is str and value is not None and not isinstance(value, (Mapping, list))
-        fix = f"quote it: '{path}=\"{value}\"'" if quotable else None
+        text = str(value).lower() if isinstance(value, bool) else value
+        fix = f"quote it: '{path}=\"{text}\"'" if quotable else None
         if kind is bool and isinstance(value, str) and (guess := nearest(value, ("true", "false"))):
             fix = f"did you mean '{guess}'?"
         problems.append(Problem("E-TYPE", path, f"expected {NAMES[kind]}, got {describe(value)}", fix))

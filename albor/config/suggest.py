@@ -35,6 +35,8 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
 def nearest_key(path: str, keys: Iterable[str]) -> str | None:
     """The valid dotted key that was most likely meant: right leaf in the wrong group, or a few edits away."""
     keys = list(keys)
+    if not keys:
+        return None
     leaf = path.rsplit(".", 1)[-1]
     exact = [k for k in keys if k.rsplit(".", 1)[-1] == leaf]
     if exact:
@@ -43,5 +45,5 @@ def nearest_key(path: str, keys: Iterable[str]) -> str | None:
     if best is not None:
         return best
     by_leaf = [(distance(leaf, k.rsplit(".", 1)[-1]), distance(path, k), k) for k in keys]
-    edits, _, key = min(by_leaf, default=(99, 99, ""))
+    edits, _, key = min(by_leaf)
     return key if edits <= max(1, len(leaf) // 3) else None

@@ -25,13 +25,15 @@ def set_value(tree: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     head, _, rest = path.partition(".")
     out = dict(tree)
     before = tree.get(head)
-    if rest:
-        if isinstance(before, list) and rest.partition(".")[0].isdigit():
-            return out | {head: _set_item(before, rest, value)}
-        out[head] = set_value(before if isinstance(before, dict) else {}, rest, value)
-    else:
-        out[head] = _merged(before, value)
+    out[head] = _set_below(before, rest, value) if rest else _merged(before, value)
     return out
+
+
+def _set_below(before: Any, path: str, value: Any) -> Any:
+    """What stands in a key's place once ``value`` is set at the path below it; plain values make way for a mapping."""
+    if isinstance(before, list) and path.partition(".")[0].isdigit():
+        return _set_item(before, path, value)
+    return set_value(before if isinstance(before, dict) else {}, path, value)
 
 
 def _merged(before: Any, value: Any) -> Any:
@@ -45,7 +47,7 @@ def _set_item(items: list[Any], path: str, value: Any) -> list[Any]:
     out, i = list(items), int(index)
     if i >= len(out):
         raise ConfigRefused([Problem("E-OVERRIDE", path, f"the list has {len(out)} items")])
-    out[i] = set_value(out[i], rest, value) if rest and isinstance(out[i], dict) else value
+    out[i] = _set_below(out[i], rest, value) if rest else value
     return out
 
 
