@@ -29,7 +29,8 @@ def parse_quantity(text: str, dimension: Dimension) -> float:
         example = {"count": "1B", "bytes": "512MiB", "seconds": "2h"}[dimension]
         known = ", ".join(u for u in units if u)
         raise ValueError(f"'{text}' is not a number with a unit; write a plain number or use {known} ({example})")
-    return float(EXACT.multiply(EXACT.create_decimal(match[1]), EXACT.create_decimal(units.get(match[2], 1))))
+    number = EXACT.create_decimal(match[1].replace("_", ""))
+    return float(EXACT.multiply(number, EXACT.create_decimal(units.get(match[2], 1))))
 
 
 def _short(x: float) -> str:
