@@ -177,7 +177,7 @@ def _named(problem: Problem, entry: str, item: Any) -> Problem:
     key = problem.path.removeprefix(f"{entry}.")
     schemas = [tp for tp in (item, *get_args(item)) if dataclasses.is_dataclass(tp)]
     known = [f.name for schema in schemas for f in dataclasses.fields(schema)]
-    if problem.code != "E-KEY" or problem.help is not None or "." in key or not known:
+    if problem.code != "E-KEY" or "." in key or not known:
         return problem
     guess = nearest(key, known)
     fix = f"did you mean `{entry}.{guess}`?" if guess else f"the keys of {entry} are {', '.join(known)}"
