@@ -45,7 +45,7 @@ def line_of(mark: Any) -> int | None:
 
 
 def unreadable(path: Path, error: yaml.YAMLError) -> ConfigRefused:
-    cause = getattr(error, "problem", None) or error
+    cause = str(getattr(error, "problem", None) or error).split("\n")[0]
     return refuse(path, line_of(getattr(error, "problem_mark", None)), f"not readable as YAML: {cause}")
 
 
@@ -91,7 +91,9 @@ def check_keys(path: Path, node: yaml.MappingNode) -> None:
     seen: dict[str, int] = {}
     for key, _ in node.value:
         line = key.start_mark.line + 1
-        name = key.value if isinstance(key, yaml.ScalarNode) else str(key.value)
+        if not isinstance(key, yaml.ScalarNode):
+            raise refuse(path, line, "a key is a single word, no list and no mapping")
+        name = key.value
         if name in seen:
             raise refuse(
                 path, line, f"the key '{name}' is defined twice; first in line {seen[name]}", "keep one of them"
