@@ -64,8 +64,7 @@ def _scalar(kind: type) -> Converter:
             if value == int(value):
                 return int(value)
         quotable = kind is str and value is not None and not isinstance(value, (Mapping, list))
-        text = str(value).lower() if isinstance(value, bool) else value
-        fix = f"quote it: '{path}=\"{text}\"'" if quotable else None
+        fix = f"quote it: '{path}=\"{str(value).lower()}\"'" if quotable else None  # true as YAML has it
         if kind is bool and isinstance(value, str) and (guess := nearest(value, ("true", "false"))):
             fix = f"did you mean '{guess}'?"
         problems.append(Problem("E-TYPE", path, f"expected {NAMES[kind]}, got {describe(value)}", fix))
@@ -140,7 +139,7 @@ def _literal(choices: tuple[Any, ...]) -> Converter:
 
 def _sequence(args: tuple[Any, ...]) -> Converter:
     variadic = len(args) == 2 and args[1] is Ellipsis
-    items = [converter(a) for a in (args[:1] if variadic else args)]
+    items = [converter(a) for a in args if a is not Ellipsis]
 
     def convert(value: Any, path: str, problems: list[Problem]) -> Any:
         if not isinstance(value, (list, tuple)):
@@ -263,7 +262,7 @@ def unknown_keys(path: str, value: Any) -> list[Problem]:
     """One problem per leaf below an unknown key. The suggestion comes later: it may lie in another section."""
     if isinstance(value, Mapping) and value:
         return [p for key, item in value.items() for p in unknown_keys(f"{path}.{key}", item)]
-    if path.rsplit(".", 1)[-1] == "_target_":
+    if path.rpartition(".")[2] == "_target_":
         return [Problem("E-TARGET", path, "`_target_` is not allowed: YAML never names code to run", "remove it")]
     return [Problem("E-KEY", path, f"`{path}` is not a key")]
 

@@ -81,7 +81,7 @@ def nothing_compiled() -> Iterator[None]:
 
 def convert(tp: Any, value: Any, path: str = "x.y") -> tuple[Any, list[Problem]]:
     """What the value becomes and the new problems; one that was there before stays, and changes nothing."""
-    before = Problem("E-RUN", "before", "it was there")
+    before = Problem("E-KEY", "before", "it was there")
     problems = [before]
     made = converter(tp)(value, path, problems)
     assert problems.pop(0) is before

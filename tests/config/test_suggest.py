@@ -72,7 +72,7 @@ def test_likeness_is_the_share_in_common_runs(a: str, b: str, share: float) -> N
 
 
 def test_likeness_forgets_no_frequent_letter_of_long_words() -> None:
-    assert likeness("ab" * 150, "ab" * 150) == 1
+    assert likeness("y" + "ab" * 150, "ab" * 150 + "z") == 600 / 602
 
 
 @pytest.mark.parametrize(
@@ -116,6 +116,7 @@ def test_of_words_equally_many_edits_away_the_likest_is_meant_and_then_the_first
         ("model.deep.er.lr", "optim.lr"),
         ("secrets", "data.filters.secrets"),
         ("data.secrets", "data.filters.secrets"),
+        ("data.seq_le.secrets", "data.filters.secrets"),
         ("model.seed", "seed"),
         ("optim.lrr", "optim.lr"),
         ("optmi.bets", "optim.betas"),
@@ -138,6 +139,11 @@ def test_of_the_keys_with_the_right_leaf_the_nearest_is_meant() -> None:
     keys = ["tokenizer.name", "model.name", "data.name", "name"]
     for path, meant in (("modle.name", "model.name"), ("tokeniser.name", "tokenizer.name"), ("x.name", "name")):
         assert nearest_key(path, keys) == nearest_key(path, keys[::-1]) == meant
+
+
+def test_the_right_leaf_far_away_is_meant_before_a_wrong_one_nearby() -> None:
+    assert nearest_key("data.size", ["data.sizes", "model.inner.most.size"]) == "model.inner.most.size"
+    assert nearest_key("a.b.size", ["a.b.sizes", "size"]) == "size"
 
 
 def test_of_leaves_equally_near_the_key_nearest_as_a_whole_is_meant() -> None:
