@@ -74,7 +74,7 @@ def test_a_section_of_hydras_own_is_hydras_to_judge(text: str) -> None:
         ("hydra.mode=BOTH", ("E-VALUE", "hydra.mode", "it is RUN or MULTIRUN", "hydra.mode=MULTIRUN")),
         ("hydra.mode=run", ("E-VALUE", "hydra.mode", "it is RUN or MULTIRUN", "hydra.mode=MULTIRUN")),
         ("~hydra.mode", ("E-VALUE", "hydra.mode", "it is RUN or MULTIRUN", "hydra.mode=MULTIRUN")),
-        ("hydra.mode=RUN=1", ("E-VALUE", "hydra.mode", "it is RUN or MULTIRUN", "hydra.mode=MULTIRUN")),
+        ("hydra.mode=1=RUN", ("E-VALUE", "hydra.mode", "it is RUN or MULTIRUN", "hydra.mode=MULTIRUN")),
         (
             "+hydra.sweeper.params.seed=1",
             (
@@ -90,6 +90,7 @@ def test_a_section_of_hydras_own_is_hydras_to_judge(text: str) -> None:
             ("E-KEY", "hydra.lancher", "not a section of Hydra's config", "did you mean hydra.launcher?"),
         ),
         ("~hydra.swep", ("E-KEY", "hydra.swep", "not a section of Hydra's config", "did you mean hydra.sweep?")),
+        ("hydra.Xjob=1", ("E-KEY", "hydra.Xjob", "not a section of Hydra's config", "did you mean hydra.job?")),
         ("hydra.defaults=[]", ("E-KEY", "hydra.defaults", "not a section of Hydra's config", f"they are {SECTIONS}")),
         ("hydra.zzzzzz@a=1", ("E-KEY", "hydra.zzzzzz", "not a section of Hydra's config", f"they are {SECTIONS}")),
     ],
