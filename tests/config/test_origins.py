@@ -40,6 +40,7 @@ def test_a_value_comes_from_the_line_of_the_last_file_that_sets_it(write: Write)
     experiment, model = "own/experiment/mine.yaml", "own/model/mine.yaml"
     assert found.find("model.hidden_size") == f"{experiment}:5"
     assert found.find("model") == f"{experiment}:4"
+    assert found.find("task.samples.kind") == f"{short(conf_directory() / 'task/samples.yaml')}:3"
     assert found.find("name") == f"{experiment}:3"
     assert found.find("seed") == f"{experiment}:6"
     assert found.find("model.name") == f"{model}:1"

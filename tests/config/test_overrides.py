@@ -127,6 +127,8 @@ def test_what_is_no_section_of_hydras_is_refused(text: str, problem: tuple[str, 
         ("++up.pack.seed=3", {"upstream": {"pack": ["seed=3"]}}),
         ("~up.pack.seed", {"upstream": {"pack": ["~seed"]}}),
         ("up.pack.data=x.y", {"upstream": {"pack": ["data=x.y"]}}),
+        ("~model=tiny", {"choices": {"model": (None, "~model=tiny")}}),
+        ("Xup.x.y=1", {"values": [("Xup.x.y", 1, False)]}),
         ("upper.x=1", {"values": [("upper.x", 1, False)]}),
     ],
 )
@@ -150,6 +152,8 @@ ONE = "one choice of {} is wanted, got {}"
         ("a=[", "a=[", "no viable alternative at input '['", QUOTE),
         ("a=b=c", "a=b=c", "mismatched input '=' expecting <EOF>", QUOTE),
         ("up.pack=3", "up.pack=3", "names no key of the stage", "write up.STAGE.KEY=VALUE"),
+        ("up.pack=1.5", "up.pack=1.5", "names no key of the stage", "write up.STAGE.KEY=VALUE"),
+        ("up.pack", "up.pack", "names no key of the stage", "write up.STAGE.KEY=VALUE"),
         ("up.=3", "up.=3", "names no key of the stage", "write up.STAGE.KEY=VALUE"),
     ],
 )
@@ -174,10 +178,10 @@ def test_a_mapping_is_one_value_per_leaf() -> None:
 
 
 def test_overrides_are_sorted_one_after_the_other_whatever_was_wrong_before() -> None:
-    words = ("a=[", "hydra.jb=1", "up.x=1", "up.x.b=1", "=1", "up.x.c=2", "seed=1,2", "m@x=1", "model=no", "task=[no]",
-             "hydra.run.dir=x", "model=tiny", "model=50m", "a=1", "b={c: 1}", "a=2")  # fmt: skip
+    words = ("a=[", "hydra.jb=1", "up.x=1", "up.x.b=1", "=1", "up.x.c=2", "seed=1,2", "m@x=1", "b=[", "model=no",
+             "task=[no]", "hydra.run.dir=x", "model=tiny", "model=50m", "a=1", "b={c: 1}", "a=2")  # fmt: skip
     out = sorted_out(*words)
-    assert [p.code for p in out.pop("problems")] == ["E-OVERRIDE", "E-KEY", *["E-OVERRIDE"] * 4, *["E-CHOICE"] * 2]
+    assert [p.code for p in out.pop("problems")] == ["E-OVERRIDE", "E-KEY", *["E-OVERRIDE"] * 5, *["E-CHOICE"] * 2]
     assert out == {
         "choices": {"model": ("50m", "model=50m")},
         "values": [("a", 1, False), ("b.c", 1, False), ("a", 2, False)],

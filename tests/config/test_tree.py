@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from albor.config.problems import ConfigRefused, Problem
 from albor.config.structure import UNRESOLVED
@@ -181,6 +182,15 @@ def test_every_bad_interpolation_is_reported_in_its_place() -> None:
         Problem("E-MISSING", "l.1", "${b} points to a value that is not given", "give it, or give this one"),
     ]
     assert after == {"l": [{"m": [UNRESOLVED, "plain"]}, UNRESOLVED], "b": "???", "s": "plain", "ok": 1, "t": 1}
+
+
+def test_an_interpolation_without_end_is_said_to_point_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    def select(*words: object, **more: object) -> None:
+        raise RecursionError("maximum recursion depth exceeded")
+
+    monkeypatch.setattr(OmegaConf, "select", select)
+    cause = "${no} cannot be resolved: it points to itself"
+    assert resolve({"a": "${no}"}) == ({"a": UNRESOLVED}, [Problem("E-INTERPOLATION", "a", cause, CORRECT)])
 
 
 def test_what_is_malformed_is_not_held_against_the_rest() -> None:
