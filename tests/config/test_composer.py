@@ -85,6 +85,14 @@ def test_a_choice_asked_for_in_a_file_between_is_named_by_that_file(write: Write
             True,
         ),
         (
+            "data: [1]",
+            "composition",
+            "In 'experiment/in/er': ConfigTypeError raised while composing config: "
+            "Cannot merge DictConfig with ListConfig",
+            "correct the file",
+            True,
+        ),
+        (
             "defaults: [_self_, _self_]",
             "composition",
             "Duplicate _self_ defined in experiment/in/er",
@@ -181,3 +189,11 @@ def test_siblings_share_a_tree_only_where_stages_are_their_own_section_alone(wri
     assert again.tree["model"] is report.tree["model"] and "seed" not in again.tree
     assert composer.compose({"stage": "pack", "model": "small"}).tree["model"]["name"] == "small"
     assert refusal(composer, stage="gone").path == "stage"
+
+
+@pytest.mark.parametrize("group", ["experiment", "debug"])
+def test_no_tree_is_shared_where_another_file_may_set_keys_of_the_stage(write: Write, group: str) -> None:
+    composer = write({f"{group}/mine": HEAD + "stage: {extra: 1}\n"})
+    for stage in ("report", "pack"):
+        composed = composer.compose({group: "mine", "stage": stage})
+        assert composed.tree["stage"]["name"] == stage and composed.tree["stage"]["extra"] == 1
