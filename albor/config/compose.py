@@ -57,8 +57,8 @@ class Composer:
         registry.register(FileConfigSource)
         registry.register(StructuredConfigSource)
         path = ConfigSearchPathImpl()
-        for i, directory in enumerate(self.directories):
-            path.append("main" if i == len(self.directories) - 1 else f"user{i}", f"file://{directory}")
+        for directory in self.directories:
+            path.append("conf", f"file://{directory}")
         path.append("schema", "structured://")
         self.loader = ConfigLoaderImpl(config_search_path=path)
         self._composed: dict[tuple[tuple[str, str], ...], Composed] = {}

@@ -166,6 +166,7 @@ def test_what_a_file_chose_is_told_from_what_was_given(write: Write) -> None:
     assert "model" in composed.overridden and not {"optim", "data"} & composed.overridden
     assert "sweep" in composed.hydra and "hydra" not in composed.tree
     assert composer.compose({"data": None, "optim": "adamw", "experiment": "mine"}) is composed
+    assert composer.compose({"experiment": "mine", "optim": "adamw", "stage": "report"}) is composed
 
 
 def test_siblings_share_a_tree_only_where_stages_are_their_own_section_alone(write: Write) -> None:
