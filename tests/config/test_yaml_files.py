@@ -137,6 +137,9 @@ def test_a_file_has_a_greatest_depth(file: Path) -> None:
     deeper = file.with_name("deeper.yaml")
     deeper.write_text(nested(51))
     assert refusal(deeper) == Problem("E-YAML", "deeper.yaml", "nested deeper than 50 levels", None, f"{deeper}:3")
+    beside = file.with_name("beside.yaml")
+    beside.write_text(f"a: [[[]], {'[' * 49}{']' * 49}]\n")
+    assert refusal(beside) == Problem("E-YAML", "beside.yaml", "nested deeper than 50 levels", None, f"{beside}:1")
     wide = file.with_name("wide.yaml")
     wide.write_text("".join(f"k{i}: [{{a: [{i}]}}]\n" for i in range(60)))
     assert len(read_config(wide)[1]) == 60
