@@ -57,8 +57,8 @@ class Composer:
         registry.register(FileConfigSource)
         registry.register(StructuredConfigSource)
         path = ConfigSearchPathImpl()
-        for i, directory in enumerate(self.directories):
-            path.append("main" if i == len(self.directories) - 1 else f"user{i}", f"file://{directory}")
+        for directory in self.directories:
+            path.append("conf", f"file://{directory}")
         path.append("schema", "structured://")
         self.loader = ConfigLoaderImpl(config_search_path=path)
         self._composed: dict[tuple[tuple[str, str], ...], Composed] = {}
@@ -159,19 +159,21 @@ class Composer:
     def _asker(self, group: str, choice: str, overrides: list[str]) -> str | None:
         """The file and line, among those chosen, whose defaults list asks for a choice: Hydra names the primary
         config instead."""
+        asked = re.compile(rf"\b{re.escape(group)}:\s*['\"]?{re.escape(choice)}['\"]?\s*([,\]}}].*)?$")
         for file in filter(None, (self.file(*o.split("=", 1)) for o in overrides)):
             for number, line in enumerate(read_config(file)[0].splitlines(), 1):
-                if re.search(rf"/?{re.escape(group)}:\s*['\"]?{re.escape(choice)}['\"]?\s*(#.*)?$", line):
+                if asked.search(re.sub(r"(^|\s)#.*", "", line)):
                     return f"{short(file)}:{number}"
         return None
 
     def _named_file(self, message: str) -> str | None:
-        """Hydra's messages say "In 'experiment/x': …" when a file is at fault."""
-        named = re.search(r"\b[Ii]n '([^']+)'", message)
+        """Hydra's messages say "In 'experiment/x': …", or without the quotes, when a file is at fault."""
+        named = re.search(r"\b[Ii]n (?:'([^']+)'|(\w[\w.-]*/[\w./-]*\w))", message)
         if named is None:
             return None
-        file = self.file(*named[1].rpartition("/")[::2])
-        return short(file) if file else f"{named[1]}.yaml"
+        name = named[1] or named[2]
+        file = self.file(*name.rpartition("/")[::2])
+        return short(file) if file else f"{name}.yaml"
 
     def bad_choice(self, group: str, choice: str, origin: str | None) -> Problem:
         known = self.groups[group]

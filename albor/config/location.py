@@ -40,7 +40,7 @@ def short(path: Path) -> str:
 
 def describe(path: Path) -> str:
     """The first comment line of a YAML that is not a directive to Hydra."""
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8", errors="replace") as file:
         for line in file:
             text = line.strip()
             if text and not text.startswith("#"):

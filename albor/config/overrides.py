@@ -86,7 +86,7 @@ def split(texts: tuple[str, ...], groups: Mapping[str, list[str]], bad_choice: B
         prefix, plain = text[: len(text) - len(text.lstrip("+~"))], text.lstrip("+~")
         if plain.startswith("up."):
             stage, dot, rest = plain.removeprefix("up.").partition(".")
-            if not dot and "=" in stage:
+            if not dot or "=" in stage:
                 out.problems.append(
                     Problem(
                         "E-OVERRIDE", text, "names no key of the stage", "write up.STAGE.KEY=VALUE", f"override {text}"

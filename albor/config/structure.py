@@ -64,7 +64,7 @@ def _scalar(kind: type) -> Converter:
             if value == int(value):
                 return int(value)
         quotable = kind is str and value is not None and not isinstance(value, (Mapping, list))
-        fix = f"quote it: '{path}=\"{value}\"'" if quotable else None
+        fix = f"quote it: '{path}=\"{str(value).lower()}\"'" if quotable else None  # true as YAML has it
         if kind is bool and isinstance(value, str) and (guess := nearest(value, ("true", "false"))):
             fix = f"did you mean '{guess}'?"
         problems.append(Problem("E-TYPE", path, f"expected {NAMES[kind]}, got {describe(value)}", fix))
@@ -139,7 +139,7 @@ def _literal(choices: tuple[Any, ...]) -> Converter:
 
 def _sequence(args: tuple[Any, ...]) -> Converter:
     variadic = len(args) == 2 and args[1] is Ellipsis
-    items = [converter(a) for a in (args[:1] if variadic else args)]
+    items = [converter(a) for a in args if a is not Ellipsis]
 
     def convert(value: Any, path: str, problems: list[Problem]) -> Any:
         if not isinstance(value, (list, tuple)):
@@ -176,7 +176,7 @@ def _named(problem: Problem, entry: str, item: Any) -> Problem:
     key = problem.path.removeprefix(f"{entry}.")
     schemas = [tp for tp in (item, *get_args(item)) if dataclasses.is_dataclass(tp)]
     known = [f.name for schema in schemas for f in dataclasses.fields(schema)]
-    if problem.code != "E-KEY" or problem.help is not None or "." in key or not known:
+    if problem.code != "E-KEY" or "." in key or not known:
         return problem
     guess = nearest(key, known)
     fix = f"did you mean `{entry}.{guess}`?" if guess else f"the keys of {entry} are {', '.join(known)}"
@@ -262,7 +262,7 @@ def unknown_keys(path: str, value: Any) -> list[Problem]:
     """One problem per leaf below an unknown key. The suggestion comes later: it may lie in another section."""
     if isinstance(value, Mapping) and value:
         return [p for key, item in value.items() for p in unknown_keys(f"{path}.{key}", item)]
-    if path.rsplit(".", 1)[-1] == "_target_":
+    if path.rpartition(".")[2] == "_target_":
         return [Problem("E-TARGET", path, "`_target_` is not allowed: YAML never names code to run", "remove it")]
     return [Problem("E-KEY", path, f"`{path}` is not a key")]
 

@@ -32,16 +32,22 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
     return ranked[0][2] if ranked and ranked[0][0] <= max(2, len(word) // 3) else None
 
 
+def _leaf(path: str) -> str:
+    return path.rpartition(".")[2]
+
+
 def nearest_key(path: str, keys: Iterable[str]) -> str | None:
     """The valid dotted key that was most likely meant: right leaf in the wrong group, or a few edits away."""
     keys = list(keys)
-    leaf = path.rsplit(".", 1)[-1]
-    exact = [k for k in keys if k.rsplit(".", 1)[-1] == leaf]
+    if not keys:
+        return None
+    leaf = _leaf(path)
+    exact = [k for k in keys if _leaf(k) == leaf]
     if exact:
         return min(exact, key=lambda k: distance(path, k))
     best = nearest(path, keys)
     if best is not None:
         return best
-    by_leaf = [(distance(leaf, k.rsplit(".", 1)[-1]), distance(path, k), k) for k in keys]
-    edits, _, key = min(by_leaf, default=(99, 99, ""))
+    by_leaf = [(distance(leaf, _leaf(k)), distance(path, k), k) for k in keys]
+    edits, _, key = min(by_leaf)
     return key if edits <= max(1, len(leaf) // 3) else None

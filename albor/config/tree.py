@@ -19,19 +19,23 @@ from albor.config.structure import UNRESOLVED
 ENVIRONMENT = ("HOME", "USER", "TMPDIR", "SCRATCH", "HOSTNAME", "CUDA_VISIBLE_DEVICES")
 """What ${oc.env:…} may read, beside SLURM_*; a secret must not reach a saved config."""
 
+UNRESOLVABLE = (OmegaConfBaseException, ValueError, RecursionError)
+
 
 def set_value(tree: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     """A copy of ``tree`` with ``value`` at the dotted ``path``; a mapping is merged into a mapping."""
     head, _, rest = path.partition(".")
     out = dict(tree)
     before = tree.get(head)
-    if rest:
-        if isinstance(before, list) and rest.partition(".")[0].isdigit():
-            return out | {head: _set_item(before, rest, value)}
-        out[head] = set_value(before if isinstance(before, dict) else {}, rest, value)
-    else:
-        out[head] = _merged(before, value)
+    out[head] = _set_below(before, rest, value) if rest else _merged(before, value)
     return out
+
+
+def _set_below(before: Any, path: str, value: Any) -> Any:
+    """What stands in a key's place once ``value`` is set at the path below it; plain values make way for a mapping."""
+    if isinstance(before, list) and path.partition(".")[0].isdigit():
+        return _set_item(before, path, value)
+    return set_value(before if isinstance(before, dict) else {}, path, value)
 
 
 def _merged(before: Any, value: Any) -> Any:
@@ -45,7 +49,7 @@ def _set_item(items: list[Any], path: str, value: Any) -> list[Any]:
     out, i = list(items), int(index)
     if i >= len(out):
         raise ConfigRefused([Problem("E-OVERRIDE", path, f"the list has {len(out)} items")])
-    out[i] = set_value(out[i], rest, value) if rest and isinstance(out[i], dict) else value
+    out[i] = _set_below(out[i], rest, value) if rest else value
     return out
 
 
@@ -93,23 +97,30 @@ def resolve(tree: dict[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
     """The tree with every interpolation replaced, and one problem per bad one; those leaves become UNRESOLVED."""
     try:
         return _resolved(tree), []
-    except (OmegaConfBaseException, ValueError, RecursionError):
-        problems = [p for path, leaf in leaves(tree) if (p := _bad_interpolation(tree, path, leaf))]
-    rest = tree
-    for problem in problems:
-        rest = set_value(rest, problem.path, None)
+    except UNRESOLVABLE:
+        rest = tree
+    problems: list[Problem] = []
+    for wrong in (_malformed, _bad_interpolation):
+        found = [p for path, text in _interpolations(rest) if (p := wrong(rest, path, text))]
+        for problem in found:
+            rest = set_value(rest, problem.path, None)
+        problems += found
     try:
         rest = _resolved(rest)
-    except (OmegaConfBaseException, ValueError, RecursionError):
+    except UNRESOLVABLE:
         # A circle through a whole section: no leaf of it is bad alone.
-        left = [path for path, leaf in leaves(rest) if isinstance(leaf, str) and "${" in leaf]
         cause, fix = "it is part of a circle", "correct it, or give a plain value"
-        problems += [Problem("E-INTERPOLATION", path, f"cannot be resolved: {cause}", fix) for path in left]
-        for path in left:
-            rest = set_value(rest, path, None)
+        for path, _ in _interpolations(rest):
+            problems.append(Problem("E-INTERPOLATION", path, f"cannot be resolved: {cause}", fix))
     for problem in problems:
         rest = set_value(rest, problem.path, UNRESOLVED)
     return rest, problems
+
+
+def _interpolations(tree: dict[str, Any]) -> list[tuple[str, str]]:
+    """(dotted path, text) of every leaf that holds an interpolation."""
+    found = [(path, leaf) for path, leaf in leaves(tree) if isinstance(leaf, str) and "${" in leaf]
+    return [(path.replace("[", ".").replace("]", ""), text) for path, text in found]
 
 
 def _resolved(tree: dict[str, Any]) -> dict[str, Any]:
@@ -118,18 +129,26 @@ def _resolved(tree: dict[str, Any]) -> dict[str, Any]:
     return resolved  # type: ignore[return-value]
 
 
-def _bad_interpolation(tree: dict[str, Any], path: str, leaf: Any) -> Problem | None:
-    if not isinstance(leaf, str) or "${" not in leaf:
-        return None
-    path = path.replace("[", ".").replace("]", "")
+def _malformed(tree: dict[str, Any], path: str, text: str) -> Problem | None:
+    """OmegaConf reads no tree with a malformed interpolation in it, so these come first, each by itself."""
+    try:
+        OmegaConf.create([text])
+    except OmegaConfBaseException as error:
+        return _unresolvable(path, text, error)
+    return None
+
+
+def _bad_interpolation(tree: dict[str, Any], path: str, text: str) -> Problem | None:
     try:
         OmegaConf.select(OmegaConf.create(tree), path, throw_on_resolution_failure=True)
     except InterpolationToMissingValueError:
-        return Problem("E-MISSING", path, f"{leaf} points to a value that is not given", "give it, or give this one")
-    except (OmegaConfBaseException, ValueError, RecursionError) as error:
-        cause = "it points to itself" if isinstance(error, RecursionError) else str(error).split("\n")[0]
-        cause = cause.removeprefix("ValueError raised while resolving interpolation: ")
-        return Problem(
-            "E-INTERPOLATION", path, f"{leaf} cannot be resolved: {cause}", "correct it, or give a plain value"
-        )
+        return Problem("E-MISSING", path, f"{text} points to a value that is not given", "give it, or give this one")
+    except UNRESOLVABLE as error:
+        return _unresolvable(path, text, error)
     return None
+
+
+def _unresolvable(path: str, text: str, error: Exception) -> Problem:
+    cause = "it points to itself" if isinstance(error, RecursionError) else str(error).split("\n")[0]
+    cause = cause.removeprefix("ValueError raised while resolving interpolation: ")
+    return Problem("E-INTERPOLATION", path, f"{text} cannot be resolved: {cause}", "correct it, or give a plain value")

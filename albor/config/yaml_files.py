@@ -12,6 +12,7 @@ from hydra._internal.core_plugins.file_config_source import FileConfigSource as 
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import OmegaConf
 from omegaconf._utils import get_yaml_loader
+from yaml.constructor import ConstructorError
 
 from albor.config.problems import ConfigRefused, Problem
 
@@ -26,6 +27,13 @@ class Loader(yaml.CSafeLoader):
 
     yaml_implicit_resolvers = get_yaml_loader().yaml_implicit_resolvers
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError):  # PyYAML's own constructors, of `!!int x` or of a mere `0x_`
+            cause = f"'{str(node.value)[:40]}' is no {node.tag.rpartition(':')[2]}"
+            raise ConstructorError(None, None, cause, node.start_mark) from None
+
 
 def refuse(path: Path, line: int | None, cause: str, fix: str | None = None, code: str = "E-YAML") -> ConfigRefused:
     origin = f"{path}:{line}" if line else str(path)
@@ -34,6 +42,11 @@ def refuse(path: Path, line: int | None, cause: str, fix: str | None = None, cod
 
 def line_of(mark: Any) -> int | None:
     return mark.line + 1 if mark is not None else None
+
+
+def unreadable(path: Path, error: yaml.YAMLError) -> ConfigRefused:
+    cause = str(getattr(error, "problem", None) or error).split("\n")[0]
+    return refuse(path, line_of(getattr(error, "problem_mark", None)), f"not readable as YAML: {cause}")
 
 
 def check_events(path: Path, text: str) -> None:
@@ -78,7 +91,9 @@ def check_keys(path: Path, node: yaml.MappingNode) -> None:
     seen: dict[str, int] = {}
     for key, _ in node.value:
         line = key.start_mark.line + 1
-        name = key.value if isinstance(key, yaml.ScalarNode) else str(key.value)
+        if not isinstance(key, yaml.ScalarNode):
+            raise refuse(path, line, "a key is a single word, no list and no mapping")
+        name = key.value
         if name in seen:
             raise refuse(
                 path, line, f"the key '{name}' is defined twice; first in line {seen[name]}", "keep one of them"
@@ -109,8 +124,7 @@ def read_nodes(path: Path) -> tuple[str, yaml.Node | None]:
         check_events(path, text)
         node = yaml.compose(text, Loader=Loader)
     except yaml.YAMLError as error:
-        cause = str(getattr(error, "problem", None) or error)
-        raise refuse(path, line_of(getattr(error, "problem_mark", None)), f"not readable as YAML: {cause}") from None
+        raise unreadable(path, error) from None
     if node is not None:
         check_nodes(path, node)
     return text, node
@@ -126,7 +140,7 @@ def read_config(path: Path) -> tuple[str, Any]:
     try:
         data = loader.construct_document(node)
     except yaml.YAMLError as error:
-        raise refuse(path, None, f"not readable as YAML: {getattr(error, 'problem', error)}") from None
+        raise unreadable(path, error) from None
     finally:
         loader.dispose()
     if not isinstance(data, dict):

@@ -160,6 +160,7 @@ def test_every_verb_refuses_alike(verb: str, albor) -> None:
         (["fit", "stray"], "'stray'", ""),
         (["doctor", "stray"], "'stray'", ""),
         (["fit", "--tokens-per-step", "many"], "--tokens-per-step", ""),
+        (["fit", "--tokens-per-step", "1e400"], "--tokens-per-step", ""),
         (["fit", "--tokens-per-step", "100"], "100 tokens", "--tokens-per-step"),
         (["fit", "stage=prepare"], "nothing is trained", "stage=pretrain"),
         (["fit", "model=350m", "hardware=rtx4090", "hardware.memory=1GiB"], "does not fit", "smaller"),

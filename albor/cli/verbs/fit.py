@@ -39,7 +39,7 @@ def tokens_per_step(arguments: Arguments, cfg: Config) -> int:
         return cfg.trainer.sequences_per_step * cfg.data.seq_len
     try:
         return int(parse_quantity(arguments.tokens_per_step, "count"))
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise bad(f"--tokens-per-step: {error}", None) from None
 
 
