@@ -22,9 +22,9 @@ class HumanEvalJudge:
         return [self._problem(row) for row in rows]
 
     def _problem(self, row: Row) -> Problem:
-        prompt, suffix = field(row, "prompt", "the benchmark"), row.get("suffix")
+        prompt, suffix = field(row, "prompt", "HumanEval's kind"), row.get("suffix")
         for name in ("task_id", "entry_point", "test"):
-            field(row, name, "the benchmark")
+            field(row, name, "HumanEval's kind")
         answer = row.get("canonical_solution") or ""
         if suffix is None:  # as BigCode's harness has it: models do not like to start on white space
             stripped = prompt.strip()
