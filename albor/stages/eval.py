@@ -72,7 +72,6 @@ def measure(cfg: Whole, context: Context, name: str, spec: Generated, seed: int)
     from albor.evals.scoring import empties, judge, sandbox_of, score, share_passed
     from albor.evals.tasks import judge_of
     from albor.evals.tasks.base import Problem
-    from albor.inference.http import most_tokens
 
     given = context.inputs["generations"]
     problems = [Problem(**row) for row in journal.read(given.path / "problems" / f"{name}.jsonl")]
@@ -97,6 +96,8 @@ def measure(cfg: Whole, context: Context, name: str, spec: Generated, seed: int)
     if holes := empties(problems):
         found["empty"] = share_passed(judged_by(holes, f"{name}-empty"))
     if given.config["eval"]["endpoint"]:
+        from albor.inference.http import most_tokens
+
         found["max_new_tokens"] = most_tokens(spec.max_new_tokens, spec.max_length)  # whatever the prompt took
     return found
 

@@ -22,7 +22,7 @@ from tests.conftest import Outcome
 from tests.service import Reply, completion, serving
 
 pytestmark = pytest.mark.xdist_group("sandbox")
-SMALL = ("debug=default", "tracking=none", "data.max_documents=60", "tokenizer.vocab_size=512", "model.vocab_size=512",
+SMALL = ("debug=default", "tracking=none", "data.max_documents=20", "tokenizer.vocab_size=512", "model.vocab_size=512",
          "seed=7", "stage=eval")  # fmt: skip
 OWN = ("task.humaneval.file=mine.jsonl", "task.humaneval.sha256=null")
 HUMANEVAL = ("task=[humaneval]", *OWN)
