@@ -47,11 +47,13 @@ def validate_one(name: str, spec: Generated, config: Config) -> tuple[int, list[
 
     by = judge_of(spec, config.seed)
     wanted = config.eval
-    rows = files.read(files.locate(name, spec, config.evals.data_dir))
+    paths = files.locate(name, spec, config.evals.data_dir)
+    with files.named(name, paths):
+        found = problems(name, by, files.read(paths), wanted.limit)
     python = python_at(wanted.python) if wanted.python and isinstance(spec, Executed) else None
     with tempfile.TemporaryDirectory() as directory:
         judged = judge(
-            answers(problems(name, by, rows, wanted.limit)),
+            answers(found),
             by,
             lambda: sandbox_of(spec, contained=wanted.sandbox == "bubblewrap", python=python),
             Path(directory) / "verdicts.jsonl",

@@ -7,7 +7,8 @@ import gzip
 import hashlib
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,17 @@ def unreadable(path: Path, cause: str) -> AlborError:
     return AlborError(f"{path} cannot be read: {cause}", "get the file again", code="E-DATA")
 
 
-def field(row: Row, name: str, path_or_task: str) -> Any:
+@contextmanager
+def named(task: str, paths: Sequence[Path]) -> Iterator[None]:
+    """What is wrong with the records is said with the task's name and their files'."""
+    try:
+        yield
+    except AlborError as error:
+        error.place = error.place or f"task {task}, {', '.join(map(str, paths))}"
+        raise
+
+
+def field(row: Row, name: str, benchmark: str) -> Any:
     """A record's field. Raises AlborError when it has none of that name, or no text where one must be."""
     value, wanted = row.get(name), ""
     if name in TEXTS and not isinstance(value, str):
@@ -143,7 +154,7 @@ def field(row: Row, name: str, path_or_task: str) -> Any:
     if value is None or wanted:
         known = ", ".join(map(str, row))
         raise AlborError(
-            f"a record of {path_or_task} has no field '{name}'" + ("" if value is None else wanted),
+            f"a record of {benchmark} has no field '{name}'" + ("" if value is None else wanted),
             f"its fields are {known}; is it another format than the task's kind?",
             code="E-DATA",
         )

@@ -10,8 +10,7 @@ from albor.config.schema.task import Generated
 from albor.errors import AlborError
 from albor.evals.journal import Journal, Record
 from albor.evals.tasks.base import Problem
-from albor.inference.engine import Sampling
-from albor.inference.sampling import derive_seed
+from albor.inference.engine import Sampling, derive_seed
 from albor.inference.text import NoFim, TextRequest, Writer
 
 KEY = ("problem", "sample")

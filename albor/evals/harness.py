@@ -73,11 +73,12 @@ def measure(
 def write_task(name: str, spec: LmEval, paths: Sequence[Path], out: Path, *, limit: int | None = None) -> None:
     """``NAME.jsonl`` and the YAML by which lm-eval finds it."""
     out.mkdir(parents=True, exist_ok=True)
-    rows = list(READERS[spec.task](paths))[:limit]
-    for row in rows:
-        if "gold" in row and row["gold"] not in range(len(row["choices"])):
-            cause = f"the answer of a question is choice {row['gold']} of {len(row['choices'])}: {row['query'][:80]!r}"
-            raise AlborError(cause, f"get the file of task {name} again", code="E-DATA")
+    with files.named(name, paths):
+        rows = list(READERS[spec.task](paths))[:limit]
+        for row in rows:
+            if "gold" in row and row["gold"] not in range(len(row["choices"])):
+                cause = f"the answer of a question is choice {row['gold']} of {len(row['choices'])}"
+                raise AlborError(f"{cause}: {row['query'][:80]!r}", f"get the file of task {name} again", code="E-DATA")
     data = out / f"{name}.jsonl"
     data.write_text("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows), encoding="utf-8")
     task = {

@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from albor.data.tokenizer import Codec
-from albor.inference.engine import Engine, Request, Sampling
-from albor.inference.sampling import derive_seed
+from albor.inference.engine import Engine, Request, Sampling, derive_seed
 
 
 def complete(

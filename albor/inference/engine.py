@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -84,3 +85,8 @@ class Engine(Protocol):
         What does not fit is left out at the beginning of the context. Raises ValueError where either is empty, or where
         the continuation alone is longer than the model's context.
         """
+
+
+def derive_seed(seed: int, *names: object) -> int:
+    """A seed of its own for what ``names`` say, a task and the number of a sample for example."""
+    return int.from_bytes(hashlib.sha256(repr((seed, *names)).encode()).digest()[:8], "little")

@@ -24,8 +24,14 @@ STOPS = 4
 """Stop strings that every service takes; the text is cut at all of them here."""
 
 
+MOST = 512
+"""Tokens of an answer where nothing limits it: services want a number."""
+
+
 class HttpWriter:
-    """Requests to one service, several at a time."""
+    """Requests to one service, several at a time.
+
+    A service counts tokens its own way, so a limit on prompt and answer together bounds the answer alone."""
 
     def __init__(self, url: str, *, model: str, key_env: str | None = None, at_once: int = 16) -> None:
         """Raises AlborError when the key's variable is not set."""
@@ -61,7 +67,7 @@ class HttpWriter:
         body: dict[str, Any] = {
             "model": self._model,
             "prompt": request.prompt,
-            "max_tokens": request.max_new_tokens or request.max_length or 512,
+            "max_tokens": most_tokens(request.max_new_tokens, request.max_length),
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "seed": request.seed % (1 << 31),
@@ -97,6 +103,11 @@ class HttpWriter:
             if answer.status_code not in BUSY:
                 break
         raise _failed(cause, "check eval.endpoint, eval.endpoint_model and the key; what was answered is kept")
+
+
+def most_tokens(max_new_tokens: int | None, max_length: int | None) -> int:
+    """What a service is asked for under these limits."""
+    return min([limit for limit in (max_new_tokens, max_length) if limit], default=MOST)
 
 
 def _failed(cause: str, fix: str) -> AlborError:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,11 +10,6 @@ from albor.inference.engine import Sampling
 
 if torch.cuda.is_available():  # gpu
     from albor.inference import kernels
-
-
-def derive_seed(seed: int, *names: object) -> int:
-    """A seed of its own for what ``names`` say, a task and the number of a sample for example."""
-    return int.from_bytes(hashlib.sha256(repr((seed, *names)).encode()).digest()[:8], "little")
 
 
 def draws(seed: int, count: int) -> np.ndarray:

@@ -45,7 +45,7 @@ def check_machine(plan: Plan) -> None:
         trainer = node.config.trainer
         if node.state != "done":
             refuse_missing(node)
-            node.stage.requires(node.config)
+            node.stage.requires(node.config, node.input_facts)
         if node.state == "done" or not node.stage.distributed or trainer.nodes > 1:
             continue  # other machines say for themselves what they lack
         nvidia = Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi") is not None

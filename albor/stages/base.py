@@ -134,8 +134,9 @@ class Stage:
     cost: Callable[[Config, Mapping[str, Facts]], Cost] = lambda cfg, inputs: Cost()
     identity: Callable[[Config], Mapping[str, str]] = lambda cfg: {}
     """What, besides the config, determines the result: the version of a source, say. Cheap."""
-    requires: Callable[[Config], None] = lambda cfg: None
-    """Raises AlborError when this machine lacks a tool that a run needs; asked before anything is started."""
+    requires: Callable[[Config, Mapping[str, Facts]], None] = lambda cfg, inputs: None
+    """Raises AlborError when this machine lacks a tool that a run needs, or its inputs what is asked of them; asked
+    before anything is started."""
     resumable: bool = False
     """Whether an interrupted run goes on from its own directory."""
     distributed: bool = False

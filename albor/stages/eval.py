@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from albor.config.schema.config import Config as Whole
-from albor.config.schema.task import Executed, Generated, MultiPLE, Task
+from albor.config.schema.task import Executed, Generated, MultiPLE, Perplexity, Task
 from albor.config.structure import converter
 from albor.errors import AlborError
 from albor.runs.files import write_text
@@ -27,10 +27,12 @@ class Config:
     """The stage's name."""
 
 
-def requires(cfg: Whole) -> None:
-    """bubblewrap, and the compilers of the languages that are measured. Raises AlborError."""
+def requires(cfg: Whole, given: Mapping[str, Facts]) -> None:
+    """bubblewrap, the compilers of the languages that are measured, and a perplexity where there is a threshold for it.
+    Raises AlborError."""
     from albor.evals.sandbox.bubblewrap import refuse_without
 
+    refuse_unmeasured(cfg, given["generations"] if cfg.inputs.get("generations") else None)
     specs = [spec for spec in cfg.task.values() if isinstance(spec, Executed)]
     if specs and cfg.eval.sandbox == "bubblewrap":
         refuse_without("bwrap")
@@ -41,6 +43,7 @@ def requires(cfg: Whole) -> None:
 
 def run(cfg: Whole, context: Context) -> Facts:
     given = context.inputs["generations"]
+    refuse_unmeasured(cfg, given.facts)
     made = {key: value for key, value in given.facts.items() if key not in ("completions", "harness")}
     scores: dict[str, Any] = dict(given.facts.get("harness", {}))
     for name, spec in tasks_of(given.config).items():
@@ -70,9 +73,9 @@ def measure(cfg: Whole, context: Context, name: str, spec: Generated, seed: int)
     from albor.evals.tasks import judge_of
     from albor.evals.tasks.base import Problem
 
-    given = context.inputs["generations"].path
-    problems = [Problem(**row) for row in journal.read(given / "problems" / f"{name}.jsonl")]
-    records = journal.read(given / "generations" / f"{name}.jsonl")
+    given = context.inputs["generations"]
+    problems = [Problem(**row) for row in journal.read(given.path / "problems" / f"{name}.jsonl")]
+    records = journal.read(given.path / "generations" / f"{name}.jsonl")
     by_id = {problem.id: problem for problem in problems}
     by = judge_of(spec, seed)
     python = python_at(cfg.eval.python) if cfg.eval.python and isinstance(spec, Executed) else None
@@ -92,6 +95,10 @@ def measure(cfg: Whole, context: Context, name: str, spec: Generated, seed: int)
     found = score(spec, problems, judged)
     if holes := empties(problems):
         found["empty"] = share_passed(judged_by(holes, f"{name}-empty"))
+    if given.config["eval"]["endpoint"]:
+        from albor.inference.http import most_tokens
+
+        found["max_new_tokens"] = most_tokens(spec.max_new_tokens, spec.max_length)  # whatever the prompt took
     return found
 
 
@@ -100,18 +107,26 @@ def copy(path: Path, to: Path) -> None:
         write_text(to / path.name, path.read_text(encoding="utf-8"))
 
 
+def refuse_unmeasured(cfg: Whole, made: Facts | None) -> None:
+    """Raises AlborError when there is a threshold and no perplexity: no task for it, or none in what was ``made``."""
+    if cfg.eval.threshold is None:
+        return
+    if "val_ppl" in made if made is not None else any(isinstance(spec, Perplexity) for spec in cfg.task.values()):
+        return
+    missing = "no task measures" if made is None else "the given generations lack"
+    raise AlborError(
+        f"eval.threshold is about the validation perplexity, which {missing}",
+        f"{'add the task' if made is None else 'make them with the task'}: task=[perplexity,…]",
+        place="eval.threshold",
+        code="E-EVAL",
+    )
+
+
 def refuse_above(threshold: float | None, facts: Facts) -> None:
-    """Raises AlborError when the perplexity is above the threshold, or there is none to compare with it."""
+    """Raises AlborError when the perplexity is above the threshold."""
     if threshold is None:
         return
-    found = facts.get("val_ppl")
-    if found is None:
-        raise AlborError(
-            "eval.threshold is about a perplexity, and none was measured",
-            "add the task: task=[perplexity,…]",
-            code="E-EVAL",
-        )
-    if not found <= threshold:
+    if not (found := facts["val_ppl"]) <= threshold:
         error = AlborError(
             f"the validation perplexity is {found:.4g}, above eval.threshold={threshold:g}",
             "train longer or on more, or raise the threshold",

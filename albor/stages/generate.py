@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 from albor.config.schema.config import Config as Whole
 from albor.config.schema.task import Benchmark, FimExact, Generated, LmEval, Perplexity, Samples, Task
@@ -42,7 +43,10 @@ def chosen(cfg: Whole) -> dict[str, Task]:
 
 
 def inputs(cfg: Whole) -> dict[str, str]:
-    """Raises AlborError when a task asks for more than a service gives: before anything is built."""
+    """Raises AlborError, before anything is built, when the service's address is none or a task asks for more than a
+    service gives."""
+    if cfg.eval.endpoint:
+        refuse_address(cfg.eval.endpoint)
     for name, spec in chosen(cfg).items():
         if cfg.eval.endpoint and not isinstance(spec, Generated):
             raise AlborError(
@@ -57,6 +61,22 @@ def inputs(cfg: Whole) -> dict[str, str]:
     if FimExact in kinds:
         needed["documents"] = "prepare"
     return needed
+
+
+def refuse_address(url: str) -> None:
+    """Raises AlborError when no request can be sent there."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return
+    except ValueError:  # the port
+        pass
+    raise AlborError(
+        f"'{url}' is no address of a completions service",
+        "write http://HOST/v1 or https://HOST/v1" if "://" in url else f"say how it is reached: http://{url}",
+        place="eval.endpoint",
+        code="E-ENDPOINT",
+    )
 
 
 def identity(cfg: Whole) -> dict[str, str]:
@@ -157,14 +177,17 @@ def problems_of(cfg: Whole, context: Context, tasks: Mapping[str, Task]) -> Iter
 
     for name, spec in tasks.items():
         if isinstance(spec, FimExact):
-            paths = shards(context.inputs["documents"].path, "val")
-            rows = [{"text": document.text} for path in paths for document in documents.read(path)]
+            paths = [context.inputs["documents"].path]
+            rows = [{"text": document.text} for path in shards(paths[0], "val") for document in documents.read(path)]
         elif isinstance(spec, Generated):
-            rows = files.read(files.locate(name, spec, cfg.evals.data_dir))
+            paths = files.locate(name, spec, cfg.evals.data_dir)
+            rows = files.read(paths)
         else:
             continue
         by = judge_of(spec, cfg.seed)
-        yield Job(name, spec, problems(name, by, rows, cfg.eval.limit), cfg.eval.samples or spec.samples, by.stop)
+        with files.named(name, paths):
+            found = problems(name, by, rows, cfg.eval.limit)
+        yield Job(name, spec, found, cfg.eval.samples or spec.samples, by.stop)
 
 
 def refuse_lossy(codec: Codec, jobs: list[Job]) -> None:

@@ -17,7 +17,7 @@ from tests.command import albor
 TRAINED = (
     "debug=default",
     "tracking=none",
-    "data.max_documents=60",
+    "data.max_documents=24",
     "tokenizer.vocab_size=512",
     "model.vocab_size=512",
     "trainer.deterministic=true",

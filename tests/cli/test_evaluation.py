@@ -22,7 +22,7 @@ from tests.conftest import Outcome
 from tests.service import Reply, completion, serving
 
 pytestmark = pytest.mark.xdist_group("sandbox")
-SMALL = ("debug=default", "tracking=none", "data.max_documents=60", "tokenizer.vocab_size=512", "model.vocab_size=512",
+SMALL = ("debug=default", "tracking=none", "data.max_documents=20", "tokenizer.vocab_size=512", "model.vocab_size=512",
          "seed=7", "stage=eval")  # fmt: skip
 OWN = ("task.humaneval.file=mine.jsonl", "task.humaneval.sha256=null")
 HUMANEVAL = ("task=[humaneval]", *OWN)
@@ -183,6 +183,7 @@ def test_a_file_that_cannot_be_used_is_refused_with_its_reason(
     write_problems(place, *rows)
     done = albor(*SMALL, *HUMANEVAL, "--validate-only")
     assert done.code == 2 and cause in done.err
+    assert "mine.jsonl" in done.err and (not rows or "task humaneval" in done.err)
 
 
 def test_problems_with_one_name_are_refused_by_an_evaluation_too(place: Path) -> None:
@@ -205,10 +206,26 @@ def test_what_a_service_cannot_answer_is_refused_before_anything_is_made(
     assert not (place / "outputs").exists()
 
 
+@pytest.mark.parametrize("url", ["localhost:8000/v1", "127.0.0.1/v1", "ftp://host/v1", "http:///v1", "http://h:x/v1"])
+def test_an_address_that_is_none_is_refused_before_anything_is_made(place: Path, albor: Command, url: str) -> None:
+    done = albor(*SMALL, *HUMANEVAL, f"eval.endpoint={url}")
+    assert done.code == 2 and "E-ENDPOINT" in done.err and f"'{url}' is no address" in done.err
+    assert "--> eval.endpoint" in done.err
+    assert ("http://HOST/v1" if "://" in url else f"http://{url}") in done.err
+    assert not (place / "outputs").exists()
+
+
+def test_a_threshold_without_a_perplexity_is_refused_before_anything_is_made(place: Path, albor: Command) -> None:
+    done = albor(*SMALL, *HUMANEVAL, "eval.threshold=3")
+    assert done.code == 2 and "which no task measures" in done.err and "task=[perplexity,…]" in done.err
+    assert "E-EVAL" in done.err and "--> eval.threshold" in done.err
+    assert not (place / "outputs").exists()
+
+
 # --- a service in place of a model ---
 
 
-def test_a_service_is_evaluated_without_any_model(place: Path) -> None:
+def test_a_service_is_evaluated_without_any_model(place: Path, albor: Command) -> None:
     rows = [problem(i) for i in range(4)]
     with serving(knows(*rows[:1], *rows[2:])) as service:
         words = (*ENDPOINT, *HUMANEVAL, f"eval.endpoint={service.url}")
@@ -216,9 +233,13 @@ def test_a_service_is_evaluated_without_any_model(place: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert {run.manifest.stage for run in Store(place / "outputs").runs()} == {"generate", "eval"}
         assert scores(place)["humaneval"]["pass@1"]["value"] == 0.75
+        assert scores(place)["humaneval"]["max_new_tokens"] == service.bodies[0]["max_tokens"] == 512
         assert [r["verdict"] for r in generations(place)] == ["passed", "failed", "passed", "passed"]
-        assert "nothing to do" in command(*words, cwd=place).stderr
+        assert "nothing to do" in albor(*words).err
     assert len(service.bodies) == 4
+    (made,) = runs(place, "generate")
+    refused = albor("stage=eval", "tracking=none", f"inputs.generations={made.directory.name}", "eval.threshold=3")
+    assert refused.code == 2 and "which the given generations lack" in refused.err and len(runs(place, "eval")) == 1
 
 
 def test_a_service_that_refuses_fails_the_run_with_its_words(place: Path) -> None:

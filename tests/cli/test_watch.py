@@ -9,9 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from albor.cli.arguments import Arguments
+from albor.cli.verbs import watch
 from albor.cli.verbs.watch import chosen
 from albor.errors import AlborError
 from albor.runs import evaluations, manifest
+from albor.runs.manifest import Manifest
+from albor.runs.store import Run
 from tests.command import albor
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("watch")]
@@ -55,6 +59,26 @@ def test_a_training_that_no_longer_improves_is_stopped_and_its_best_checkpoint_k
 def test_an_evaluation_without_scores_is_refused() -> None:
     with pytest.raises(AlborError, match="no score to compare checkpoints by"):
         chosen({}, None)
+
+
+def test_a_checkpoint_that_cannot_be_read_is_passed_over_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tried: list[str] = []
+
+    def hold(directory: Path, checkpoint: Path) -> Path:
+        tried.append(checkpoint.name)
+        raise PermissionError(13, "Permission denied", str(checkpoint))
+
+    for step in (20, 40):
+        (tmp_path / "checkpoints" / f"step-{step}").mkdir(parents=True)
+    monkeypatch.setattr(evaluations, "hold", hold)
+    monkeypatch.setattr(watch, "over", lambda directory: True)
+    run = Run(tmp_path, Manifest(stage="pretrain", version=1, id="x", label="x", status="done", command="", config={}))
+    assert watch.follow(run, Arguments(patience=1)) == 0
+    assert sorted(tried) == ["step-20", "step-40"]
+    assert "step 40 is passed over: [Errno 13] Permission denied" in capsys.readouterr().err
+    assert watch.without_improvement(tmp_path, None) == 0
 
 
 def test_what_cannot_be_watched_is_refused(tmp_path: Path) -> None:

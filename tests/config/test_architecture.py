@@ -160,6 +160,12 @@ for words in {LIGHT!r}:
 """
 
 
+def test_a_service_and_verdicts_need_no_torch() -> None:
+    rooms = "albor.evals.generation, albor.evals.scoring, albor.inference.http"
+    probe = f"import sys, {rooms}; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", probe], timeout=120, check=True)
+
+
 def test_looking_at_a_plan_imports_nothing_heavy(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROBE], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False

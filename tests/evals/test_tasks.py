@@ -20,6 +20,7 @@ from albor.config.schema.task import (
 )
 from albor.config.structure import converter
 from albor.errors import AlborError
+from albor.evals.sandbox.inside import evalplus
 from albor.evals.sandbox.program import Limits, Program, Verdict
 from albor.evals.sandbox.workers import Sandbox, execute
 from albor.evals.scoring import score
@@ -241,14 +242,26 @@ def test_evalplus_catches_with_its_own_inputs_what_the_original_ones_let_through
         ("x / 3", "x / 3 + 5e-6", 0, "failed"),
         ("[x / 3, 1.0]", "[x / 3 + 5e-7, 1.0]", None, "passed"),
         ("[x / 3, 'a']", "[x / 3 + 5e-6, 'a']", 0, "failed"),
-        ("[x / 3, 'a']", "(round(x / 3, 4), 'a')", 1e-3, "passed"),
-        ("{'k': [x / 3]}", "{'k': [round(x / 3, 4)]}", 1e-3, "passed"),
+        ("[x / 3, 1]", "[round(x / 3, 4), 1]", 1e-3, "passed"),
+        ("[[x / 3], [1]]", "[(round(x / 3, 4),), [1]]", 1e-3, "passed"),
+        ("[x / 3, [1]]", "[round(x / 3, 4), [1]]", 1e-3, "failed"),
+        ("[x / 3, 1]", "(round(x / 3, 4), 1)", 1e-3, "failed"),
+        ("[1, 2]", "(1, 2)", 0, "failed"),
+        ("[(1, 2)]", "[[1, 2]]", 0, "failed"),
+        ("{'k': [x / 3]}", "{'k': [round(x / 3, 4)]}", 1e-3, "failed"),
+        ("{'k': [x / 3]}", "{'k': [x / 3]}", 0, "passed"),
+        ("x / 3 * 1j", "x / 3 * 1j + 1e-5", 1e-4, "passed"),
+        ("float('inf')", "1e308", 1e-4, "failed"),
+        ("1e308", "float('inf')", 1e-4, "failed"),
+        ("[float('inf'), 1.0]", "[float('inf'), 1.0 + 1e-8]", 0, "passed"),
         ("{'k': x}", "{'k': x, 'l': x}", 0, "failed"),
         ("[1.0, 2.0]", "[1.0]", 0, "failed"),
-        ("1.0", "True", 0, "failed"),
+        ("1.0", "True", 0, "passed"),
+        ("1.0", "1", 0, "passed"),
+        ("1.0 + 1e-8", "1", 0, "failed"),
         ("1.0", "'1.0'", 0, "failed"),
         ("x * float('nan')", "x - x", 0, "failed"),
-        ("x * float('nan')", "x * float('nan')", 0, "passed"),
+        ("x * float('nan')", "x * float('nan')", 0, "failed"),
         ("x.append(9)", "x.clear()", 0, "passed"),
     ],
 )
@@ -264,10 +277,112 @@ def test_evalplus_compares_numbers_with_a_tolerance(
 
 @sandboxed
 def test_evalplus_reads_infinities_of_json() -> None:
-    row = HALF | {"base_input": [[float("inf")], [1]], "plus_input": [[float("nan")]]}
+    row = HALF | {"base_input": [[float("inf")], [1]], "plus_input": [[float("-inf")]]}
     by = judge_of(EvalPlus(), 0)
     (problem,) = by.problems([row])
     assert statuses(by, problem, problem.answer, " return 0.5") == ["passed", "failed"]
+
+
+@sandboxed
+def test_a_reference_that_calls_itself_does_not_call_the_program() -> None:
+    row = HALF | {
+        "prompt": "def total(xs):\n    ",
+        "canonical_solution": "return xs[0] + total(xs[1:]) if xs else same(0)\n\n\ndef same(x):\n    return x\n",
+        "entry_point": "total", "base_input": [[[1, 2]]], "plus_input": [],
+    }  # fmt: skip
+    by = judge_of(EvalPlus(), 0)
+    (problem,) = by.problems([row])
+    right, wrong = verdicts(by, (problem, " return sum(xs)"), (problem, " return xs[0] + 5 if xs else 5"))
+    assert right.passed and not wrong.passed
+    assert wrong.detail == "total(*[[1, 2]]) is 6, not 3"
+
+
+def plus(task: int, entry: str, reference: str, *inputs: Any, more: tuple[Any, ...] = (), atol: float = 0) -> Row:
+    """A record in the format of MBPP+'s file."""
+    return {
+        "task_id": f"Mbpp/{task}",
+        "prompt": f'"""\nWrite {entry}.\nassert {entry}() == 1\n"""\n',
+        "entry_point": entry,
+        "canonical_solution": f"\ndef {entry}(*xs):\n    return {reference}\n",
+        "base_input": list(inputs),
+        "plus_input": list(more),
+        "atol": atol,
+        "contract": "",
+        "assertion": f"assert {entry}() == 1",
+    }
+
+
+def ours(entry: str, expression: str) -> str:
+    return f"\nimport re\ndef {entry}(*xs):\n    return {expression}\n"
+
+
+def test_mbpp_plus_shows_a_docstring_with_its_line_end() -> None:
+    (problem,) = judge_of(EvalPlus(), 0).problems([plus(3, "two", "2", [1])])
+    assert problem.prompt == '"""\nWrite two.\nassert two() == 1\n"""\n'
+    assert problem.answer == "\ndef two(*xs):\n    return 2\n"
+
+
+@pytest.mark.parametrize(
+    ("task", "read", "meant"),
+    [
+        (3, [[1, [2]], "a"], [[1, [2]], "a"]),
+        (2, [[1, 2], [3]], [(1, 2), (3,)]),
+        (307, [[1, 2], 3, [4]], [(1, 2), 3, [4]]),
+        (106, [[1], [2]], [[1], (2,)]),
+        (63, [[[1], [2, 3]]], [[(1,), (2, 3)]]),
+        (753, [[[1, 2]], [3]], [[(1, 2)], [3]]),
+        (401, [[[1], [2]], [[3]]], [((1,), (2,)), ((3,),)]),
+        (278, [[1, [2, [3]], "a"]], [(1, (2, [3]), "a")]),
+        (580, [[1, [2, [3]]]], [(1, (2, (3,)))]),
+        (115, [[[1, 2], [], {}]], [[{1, 2}, {}, {}]]),
+        (722, [{"a": [1, 2]}, 3, [4]], [{"a": (1, 2)}, 3, [4]]),
+        (124, ["1", "2j"], [1.0, 2j]),
+        (252, ["(1+2j)"], [1 + 2j]),
+    ],
+)
+def test_mbpp_plus_inputs_are_what_they_were_before_json(task: int, read: list[Any], meant: list[Any]) -> None:
+    found = evalplus.arguments_of(f"Mbpp/{task}", read)
+    assert found == meant and repr(found) == repr(meant)
+    assert evalplus.arguments_of(f"Own/{task}", read) == read
+
+
+@sandboxed
+@pytest.mark.parametrize(
+    ("row", "right", "wrong"),
+    [
+        (plus(580, "kinds", "type(xs[0][1]).__name__", [[1, [2]]]), ("type(xs[0][1]).__name__",), ("'list'",)),
+        (plus(2, "similar_elements", "(1, 2)", [[1], [2]]), ("[2, 1, 1]", "{1, 2}"), ("(1,)", "None", "3")),
+        (plus(794, "text_starta_endb", "re.search('a', xs[0])", ["a"], more=(["b"],)),
+         ("'Found!' if 'a' in xs[0] else None", "'a' in xs[0]", "re.search('a', xs[0])"),
+         ("'Found!'", "None", "False")),
+        (plus(164, "are_equivalent", "True", [36, 57]), ("False", "None"), ("1 / 0",)),
+        (plus(295, "sum_div", "7", [8]), ("7", "0"), ("8",)),
+        (plus(558, "digit_distance_nums", "0", [1, 23]), ("0", "4"), ("3", "None")),
+        (plus(581, "surface_Area", "33", [3, 4]), ("33", "35"), ("34", "None")),
+        (plus(260, "sum_div", "7", [8]) | {"task_id": "Own/1"}, ("7",), ("0",)),
+        (plus(98, "share", "xs[0] / 3", [1], atol=1e-4), ("round(xs[0] / 3, 5)",), ("round(xs[0] / 3, 3)",)),
+        (plus(99, "share", "xs[0]", [1.5], [[1.5, 2]]), ("xs[0] if xs[0] == 1.5 else [1.5 + 5e-7, 2]",), ()),
+        (plus(99, "share", "xs[0]", [1.5], more=([[1.5, 2]],)), (), ("xs[0] if xs[0] == 1.5 else [1.5 + 5e-7, 2]",)),
+    ],
+    ids=lambda value: value["task_id"] + value["entry_point"] if isinstance(value, dict) else "",
+)  # fmt: skip
+def test_mbpp_plus_has_oracles_of_its_own(row: Row, right: tuple[str, ...], wrong: tuple[str, ...]) -> None:
+    row["canonical_solution"] = "\nimport re\n" + row["canonical_solution"]
+    by = judge_of(EvalPlus(), 0)
+    (problem,) = by.problems([row])
+    found = statuses(by, problem, problem.answer, *(ours(row["entry_point"], e) for e in (*right, *wrong)))
+    assert found[: 1 + len(right)] == ["passed"] * (1 + len(right))
+    assert "passed" not in found[1 + len(right) :]
+
+
+@sandboxed
+def test_any_root_of_humanevals_polynomial_is_right() -> None:
+    row = plus(1, "find_zero", "min(xs[0])", [[-1, 0, 1]], atol=1e-4) | {"task_id": "HumanEval/32"}
+    by = judge_of(EvalPlus(), 0)
+    (problem,) = by.problems([row])
+    answers = ("1", "-1.00001", "1.1", "None", "1e300")
+    found = statuses(by, problem, *(ours("find_zero", answer) for answer in answers))
+    assert found == ["passed", "passed", "failed", "failed", "failed"]
 
 
 # --- DS-1000 ---

@@ -59,7 +59,9 @@ def test_lengths_and_seeds_stay_within_what_services_take() -> None:
     with serving(says("y")) as service:
         ask(service, TextRequest(prompt="a", max_length=99, seed=(1 << 64) - 1), at_once=1)
         ask(service, TextRequest(prompt="a"), at_once=1)
-    assert [body["max_tokens"] for body in service.bodies] == [99, 512]
+        ask(service, TextRequest(prompt="a", max_length=99, max_new_tokens=9), at_once=1)
+        ask(service, TextRequest(prompt="a", max_length=99, max_new_tokens=200), at_once=1)
+    assert [body["max_tokens"] for body in service.bodies] == [99, 512, 9, 99]
     assert 0 <= service.bodies[0]["seed"] < 1 << 31
 
 

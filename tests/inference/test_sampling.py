@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from albor.inference.engine import Sampling
-from albor.inference.sampling import choose, derive_seed, draws, knobs
+from albor.inference.engine import Sampling, derive_seed
+from albor.inference.sampling import choose, draws, knobs
 from tests.models.triton_device import DEVICE, NEEDS_KERNELS, rounding_as_on_a_device
 
 CPU = torch.device("cpu")

@@ -46,14 +46,25 @@ def run(arguments: Arguments) -> int:
 
 def follow(found: Run, arguments: Arguments) -> int:
     """Evaluates what is not evaluated yet until the run has ended, or no longer improves."""
-    directory = found.directory
+    directory, gone = found.directory, set[int]()  # checkpoints that an ended run has, and nobody can read
     while True:
         ended = over(directory)
-        known = {entry["checkpoint"] for entry in evaluations.read(directory)}
+        known = gone | {entry["checkpoint"] for entry in evaluations.read(directory)}
         fresh = [(step, path) for step, path in reversed(numbered(directory / DIRECTORY)) if step not in known]
         for step, path in fresh:
-            if code := one(directory, step, path, arguments):
-                return code
+            try:
+                held = evaluations.hold(directory, path)
+            except OSError as error:  # the training may have removed it meanwhile
+                evaluations.release(directory / evaluations.HELD / path.name)
+                if ended:
+                    gone.add(step)
+                    print(f"step {step:,} is passed over: {error}", file=sys.stderr)
+                continue
+            try:
+                if code := one(directory, step, held, arguments):
+                    return code
+            finally:
+                evaluations.release(held)
             if arguments.patience and without_improvement(directory, arguments.metric) >= arguments.patience:
                 return stop(directory, arguments.patience)
         if ended and not fresh:
@@ -69,28 +80,20 @@ def over(directory: Path) -> bool:
     )
 
 
-def one(directory: Path, step: int, path: Path, arguments: Arguments) -> int:
-    """Evaluates one checkpoint; a checkpoint that is gone or damaged is passed over."""
-    try:
-        held = evaluations.hold(directory, path)
-    except OSError:
-        return 0  # the training has removed it meanwhile
-    try:
-        overrides = evaluation.overrides_for(arguments, held)
-        plan = planner(arguments).plan(overrides)
-        print(f"step {step:,}", file=sys.stderr)
-        code = target.run(replace(arguments, verb=None, words=[], overrides=overrides))
-        if code:
-            return code
-        metrics = numbers(manifest.load(plan.target.directory).facts)
-        metric = chosen(metrics, arguments.metric)
-        before = [entry[metric] for entry in evaluations.read(directory) if metric in entry]
-        evaluations.add(directory, step, plan.target.name, metrics)
-        if not before or better(metric, metrics[metric], before):
-            evaluations.keep_best(directory, held)
-            print(f"step {step:,} is the best so far: {metric} {metrics[metric]:.4g}", file=sys.stderr)
-    finally:
-        evaluations.release(held)
+def one(directory: Path, step: int, held: Path, arguments: Arguments) -> int:
+    """Evaluates one checkpoint."""
+    overrides = evaluation.overrides_for(arguments, held)
+    plan = planner(arguments).plan(overrides)
+    print(f"step {step:,}", file=sys.stderr)
+    if code := target.run(replace(arguments, verb=None, words=[], overrides=overrides)):
+        return code
+    metrics = numbers(manifest.load(plan.target.directory).facts)
+    metric = chosen(metrics, arguments.metric)
+    before = [entry[metric] for entry in evaluations.read(directory) if metric in entry]
+    evaluations.add(directory, step, plan.target.name, metrics)
+    if not before or better(metric, metrics[metric], before):
+        evaluations.keep_best(directory, held)
+        print(f"step {step:,} is the best so far: {metric} {metrics[metric]:.4g}", file=sys.stderr)
     return 0
 
 
@@ -123,7 +126,8 @@ def better(metric: str, value: float, others: list[float]) -> bool:
 
 def without_improvement(directory: Path, wanted: str | None) -> int:
     """Evaluations since the best one."""
-    entries = evaluations.read(directory)
+    if not (entries := evaluations.read(directory)):
+        return 0
     metric = chosen({k: v for k, v in entries[-1].items() if k not in evaluations.ABOUT}, wanted)
     values = [entry[metric] for entry in entries if metric in entry]
     best = min(values) if metric.endswith(LOWER) else max(values)

@@ -13,6 +13,7 @@ from types import CodeType
 from typing import Any
 
 from albor.evals.sandbox.inside import candidate, confine
+from albor.evals.sandbox.inside.evalplus import Wrong
 from albor.evals.sandbox.inside.wire import HEAD, Closed, Ended, Foreign, Peer
 
 TEST = "<test>"
@@ -45,6 +46,8 @@ def judge(jobs: socket.socket, limits: Mapping[str, Any], *, contained: bool) ->
         return {"status": "crashed", "detail": how_it_ended(pid)}
     except (Ended, Foreign) as error:
         return {"status": "error", "detail": str(error)}
+    except Wrong as error:
+        return {"status": "failed", "detail": str(error)}
     except AssertionError as error:
         return {"status": "failed", "detail": failing_line(error, job.get("test", "")) or text_of(error)}
     except Exception as error:
