@@ -24,6 +24,10 @@ def run(**tracking: Any) -> Manifest:
 
 
 def kept(place: Path) -> bytes:
+    """What is there once W&B's own process, which writes it, has ended."""
+    import wandb
+
+    wandb.teardown()
     (file,) = place.glob("wandb/offline-run-*/run-1b1b.wandb")
     return file.read_bytes()
 
