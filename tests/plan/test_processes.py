@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from albor.plan.processes import FORWARDED, End, Processes
-from albor.runs.world import adopt_slurm, first_host, start_by_hand
 
 RANK = Path(__file__).with_name("rank.py")
 ROOT = Path(__file__).parents[2]
@@ -150,21 +149,6 @@ SLURM = {
 }
 
 
-def test_a_task_of_slurm_is_a_rank_of_torch() -> None:
-    environment = dict(SLURM)
-    adopt_slurm(environment)
-    assert {k: environment[k] for k in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR")} == {
-        "RANK": "9",
-        "LOCAL_RANK": "1",
-        "WORLD_SIZE": "16",
-        "MASTER_ADDR": "gpu07",
-    }
-    other = {**SLURM, "SLURM_STEP_ID": "3"}
-    adopt_slurm(other)
-    assert 15_000 <= int(environment["MASTER_PORT"]) < 30_000
-    assert environment["MASTER_PORT"] != other["MASTER_PORT"]
-
-
 @pytest.mark.parametrize(
     ("changes", "printed"),
     [
@@ -180,22 +164,3 @@ def test_who_says_which_rank_this_is(changes: dict[str, str | None], printed: st
     command = [sys.executable, str(RANK), ",".join(["0"] * 16)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
     assert done.stderr.strip() == printed
-
-
-@pytest.mark.parametrize(
-    ("nodes", "first"),
-    [
-        ("gpu1", "gpu1"),
-        ("gpu1,gpu2", "gpu1"),
-        ("gpu[03-05,9]-b,login", "gpu03-b"),
-        ("r[1,3]n[7-9].site,x", "r1n7.site"),
-    ],
-)
-def test_the_first_host_of_slurms_list(nodes: str, first: str) -> None:
-    assert first_host(nodes) == first
-
-
-def test_how_to_start_by_hand(tmp_path: Path) -> None:
-    assert start_by_hand(tmp_path, 1, 1).startswith("python -m albor.exec /")
-    assert "--standalone --nproc-per-node 4" in start_by_hand(tmp_path, 1, 4)
-    assert "--nnodes 2 --nproc-per-node 8" in start_by_hand(tmp_path, 2, 8)

@@ -163,17 +163,16 @@ def test_ids_stay_what_they_are() -> None:
     assert run_id("pack", 2, "{}", {"b": "2", "a": "1"}, {"rows": "feed"}) == expected
 
 
-def test_a_file_that_a_run_made(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(b"hello")
-    verify(path, FileRef(sha256=HELLO, bytes=5))
-
-
 @pytest.mark.parametrize(
     ("content", "cause"), [(None, "the file is missing"), (b"hullo", "its bytes are not those that were written")]
 )
-def test_a_file_that_it_did_not(content: bytes | None, cause: str, tmp_path: Path) -> None:
+def test_a_file_that_a_run_made_is_told_from_one_that_it_did_not(
+    content: bytes | None, cause: str, tmp_path: Path
+) -> None:
     path = tmp_path / "file"
+    path.write_bytes(b"hello")
+    verify(path, FileRef(sha256=HELLO, bytes=5))
+    path.unlink()
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(AlborError) as error:

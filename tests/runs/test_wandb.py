@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from albor.runs.manifest import InputRef, Manifest
-from albor.runs.tracking import NoTracker, logged_in, start
+from albor.runs.tracking import start
 
 TRACKING = {"mode": "offline", "project": "albor", "entity": None, "tags": ["t"]}
 
@@ -61,29 +61,9 @@ def test_an_offline_run_holds_metrics_alerts_and_what_the_run_came_to(
     assert "W&B failed" not in capsys.readouterr().err
 
 
-def test_disabled_keeps_nothing(tmp_path: Path) -> None:
-    tracker = start(tmp_path, run(mode="disabled"))
-    tracker.log({"loss": 1.0})
-    tracker.finish(run(), 0)
-    assert isinstance(tracker, NoTracker) and not list(tmp_path.iterdir())
-
-
 def test_without_a_key_auto_is_offline(tmp_path: Path) -> None:
     start(tmp_path, run(mode="auto")).finish(run(), 0)
     assert kept(tmp_path)
-
-
-def test_a_key_is_looked_for_and_never_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not logged_in()
-    (tmp_path / ".netrc").write_text("machine api.wandb.ai login user password secret\n")
-    (tmp_path / ".netrc").chmod(0o600)
-    assert logged_in()
-    (tmp_path / ".netrc").write_text("machine example.org login user password secret\n")
-    assert not logged_in()
-    (tmp_path / ".netrc").write_text("no netrc")
-    assert not logged_in()
-    monkeypatch.setenv("WANDB_API_KEY", "key")
-    assert logged_in()
 
 
 class Refuses(http.server.BaseHTTPRequestHandler):

@@ -103,6 +103,7 @@ def test_a_step_of_one_task_is_left_alone(sizes: dict[str, str]) -> None:
         ("gpu[7]", "gpu7"),
         ("gpu[7,9]", "gpu7"),
         ("r[1-2]n[03-04]", "r1n03"),
+        ("r[1,3]n[7-9].site,x", "r1n7.site"),
         ("a-b,c[1-2]", "a-b"),
         ("", ""),
         (",a", ",a"),
