@@ -21,9 +21,9 @@ def lines(data: str, *, marked_too: bool) -> dict[str, tuple[set[int], set[int]]
     """Statements of every file of the package, and those of them that were not run."""
     measured = coverage.Coverage(data_file=data, config_file=str(ROOT / "pyproject.toml"))
     if marked_too:
-        left = measured.get_option("report:exclude_also")
+        left = measured.get_option("report:exclude_lines")
         assert isinstance(left, list)
-        measured.set_option("report:exclude_also", [pattern for pattern in left if MARK not in str(pattern)])
+        measured.set_option("report:exclude_lines", [pattern for pattern in left if MARK not in str(pattern)])
     measured.load()
     found = {}
     for path in sorted((ROOT / "albor").rglob("*.py")):
