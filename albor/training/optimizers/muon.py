@@ -115,7 +115,7 @@ def update_chunk(
 
 
 @cache
-def compiled() -> Callable[..., None]:  # gpu
+def compiled() -> Callable[..., None]:
     """``update_chunk``, compiled for each shape and number of matrices."""
     function: Callable[..., None] = torch.compile(update_chunk, dynamic=False, fullgraph=True)
     return function
