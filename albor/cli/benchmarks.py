@@ -9,7 +9,7 @@ from pathlib import Path
 
 from albor.cli.render import plural, table
 from albor.config.schema.config import Config
-from albor.config.schema.task import Executed, FimExact, Generated
+from albor.config.schema.task import FimExact, Generated
 from albor.errors import AlborError
 from albor.plan.nodes import Plan
 
@@ -41,7 +41,6 @@ def validate(plan: Plan) -> int:
 def validate_one(name: str, spec: Generated, config: Config) -> tuple[int, list[str]]:
     """How many solutions the benchmark has, and what became of those that do not pass."""
     from albor.evals import files
-    from albor.evals.sandbox.bubblewrap import python_at
     from albor.evals.scoring import answers, judge, sandbox_of
     from albor.evals.tasks import judge_of, problems
 
@@ -50,12 +49,11 @@ def validate_one(name: str, spec: Generated, config: Config) -> tuple[int, list[
     paths = files.locate(name, spec, config.evals.data_dir)
     with files.named(name, paths):
         found = problems(name, by, files.read(paths), wanted.limit)
-    python = python_at(wanted.python) if wanted.python and isinstance(spec, Executed) else None
     with tempfile.TemporaryDirectory() as directory:
         judged = judge(
             answers(found),
             by,
-            lambda: sandbox_of(spec, contained=wanted.sandbox == "bubblewrap", python=python),
+            lambda: sandbox_of(spec, wanted),
             Path(directory) / "verdicts.jsonl",
             workers=wanted.workers or None,
         )

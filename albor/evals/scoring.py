@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from albor.config.schema.run import Eval
 from albor.config.schema.task import Executed, Generated
 from albor.evals.generation import KEY
 from albor.evals.journal import Journal, Record
-from albor.evals.sandbox.bubblewrap import Python, this_python
+from albor.evals.sandbox.bubblewrap import python_at, this_python
 from albor.evals.sandbox.program import Limits, Program
 from albor.evals.sandbox.workers import Sandbox, execute
 from albor.evals.scores import summarise
@@ -20,12 +21,14 @@ from albor.evals.tasks.others import WARM
 Progress = Callable[[int, int], None]
 
 
-def sandbox_of(spec: Generated, *, contained: bool, python: Python | None) -> Sandbox:
-    """The sandbox that a task's programs run in."""
+def sandbox_of(spec: Generated, settings: Eval) -> Sandbox:
+    """The sandbox that a task's programs run in. Raises AlborError when there is no such interpreter."""
     assert isinstance(spec, Executed)
-    limits = Limits(seconds=spec.seconds, memory=spec.memory, processes=spec.processes)
-    warm = WARM if spec.kind == "ds1000" else ()
-    return Sandbox(python or this_python(), limits, warm, contained)
+    limits = Limits(
+        seconds=settings.seconds or spec.seconds, memory=settings.memory or spec.memory, processes=spec.processes
+    )
+    python = python_at(settings.python) if settings.python else this_python()
+    return Sandbox(python, limits, WARM if spec.kind == "ds1000" else (), settings.sandbox == "bubblewrap")
 
 
 def judge(

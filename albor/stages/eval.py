@@ -68,7 +68,6 @@ def tasks_of(config: Mapping[str, Any]) -> dict[str, Task]:
 def measure(cfg: Whole, context: Context, name: str, spec: Generated, seed: int) -> dict[str, Any]:
     """A task's scores; its completions with their verdicts are written beside them."""
     from albor.evals import journal
-    from albor.evals.sandbox.bubblewrap import python_at
     from albor.evals.scoring import empties, judge, sandbox_of, score, share_passed
     from albor.evals.tasks import judge_of
     from albor.evals.tasks.base import Problem
@@ -78,13 +77,12 @@ def measure(cfg: Whole, context: Context, name: str, spec: Generated, seed: int)
     records = journal.read(given.path / "generations" / f"{name}.jsonl")
     by_id = {problem.id: problem for problem in problems}
     by = judge_of(spec, seed)
-    python = python_at(cfg.eval.python) if cfg.eval.python and isinstance(spec, Executed) else None
 
     def judged_by(todo: Sequence[tuple[Problem, Any]], label: str) -> list[dict[str, Any]]:
         return judge(
             todo,
             by,
-            lambda: sandbox_of(spec, contained=cfg.eval.sandbox == "bubblewrap", python=python),
+            lambda: sandbox_of(spec, cfg.eval),
             context.work / f"{label}.jsonl",
             workers=cfg.eval.workers or None,
             progress=lambda done, total: context.progress(done, total, label),
@@ -141,7 +139,7 @@ STAGE = Stage(
     version=4,
     makes="evaluation",
     config=Config,
-    reads=("eval.threshold", "eval.python", "eval.sandbox", "eval.workers"),
+    reads=tuple(f"eval.{key}" for key in ("threshold", "python", "sandbox", "workers", "seconds", "memory")),
     label=lambda cfg: f"{cfg.model.name}-{cfg.eval.name}",
     inputs=lambda cfg: {"generations": "generate"},
     requires=requires,

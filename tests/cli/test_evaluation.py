@@ -240,6 +240,8 @@ def test_a_service_is_evaluated_without_any_model(place: Path, albor: Command) -
     (made,) = runs(place, "generate")
     refused = albor("stage=eval", "tracking=none", f"inputs.generations={made.directory.name}", "eval.threshold=3")
     assert refused.code == 2 and "which the given generations lack" in refused.err and len(runs(place, "eval")) == 1
+    again = albor("stage=eval", "tracking=none", f"inputs.generations={made.directory.name}", "eval.seconds=9")
+    assert again.code == 0 and len(runs(place, "eval")) == 2, again.err
 
 
 def test_a_service_that_refuses_fails_the_run_with_its_words(place: Path) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from albor.config.schema.run import Eval
 from albor.config.schema.task import Ds1000, FimExact, HumanEval
 from albor.evals import scoring
 from albor.evals.files import Row
 from albor.evals.journal import Record
-from albor.evals.sandbox.bubblewrap import Python, this_python
+from albor.evals.sandbox.bubblewrap import python_at, this_python
 from albor.evals.sandbox.program import Functions, Limits, Program
 from albor.evals.sandbox.workers import Sandbox
 from albor.evals.tasks.base import Problem
@@ -166,9 +168,17 @@ def test_the_floor_of_infilling_and_the_answers_of_the_benchmark() -> None:
 
 
 def test_the_sandbox_is_as_the_task_says() -> None:
-    other = Python("/opt/bin/python", "/opt", ("/opt/site",))
     spec = HumanEval(seconds=2.5, memory=1 << 20, processes=3)
     limits = Limits(seconds=2.5, memory=1 << 20, processes=3)
-    assert scoring.sandbox_of(spec, contained=False, python=other) == Sandbox(other, limits, (), False)
-    assert scoring.sandbox_of(spec, contained=True, python=None) == Sandbox(this_python(), limits, (), True)
-    assert "pandas" in scoring.sandbox_of(Ds1000(), contained=True, python=None).warm
+    assert scoring.sandbox_of(spec, Eval(name="e")) == Sandbox(this_python(), limits, (), True)
+    open_ = scoring.sandbox_of(spec, Eval(name="e", sandbox="none", python=sys.executable))
+    assert open_ == Sandbox(python_at(sys.executable), limits, (), False)
+    assert "pandas" in scoring.sandbox_of(Ds1000(), Eval(name="e")).warm
+
+
+def test_an_evaluation_may_give_every_program_other_limits() -> None:
+    spec = HumanEval(seconds=2.5, memory=1 << 20, processes=3)
+    found = scoring.sandbox_of(spec, Eval(name="e", seconds=9.0))
+    assert found.limits == Limits(seconds=9.0, memory=1 << 20, processes=3)
+    found = scoring.sandbox_of(spec, Eval(name="e", memory=1 << 21))
+    assert found.limits == Limits(seconds=2.5, memory=1 << 21, processes=3)

@@ -146,5 +146,9 @@ class Eval:
     """What programs run in; none gives them this user's rights on this machine."""
     workers: Annotated[NonNegative, Recorded()] = 0
     """Programs run at the same time; 0 takes one per core."""
+    seconds: Seconds | None = None
+    """Processor time that one program may take; null takes each task's own."""
+    memory: Bytes | None = None
+    """Memory that one program may take; null takes each task's own."""
     python: Text | None = None
     """Interpreter that Python programs run in, for its libraries; null takes albor's own."""
