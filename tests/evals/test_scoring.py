@@ -12,6 +12,7 @@ import pytest
 
 from albor.config.schema.run import Eval
 from albor.config.schema.task import Ds1000, FimExact, HumanEval
+from albor.errors import AlborError
 from albor.evals import scoring
 from albor.evals.files import Row
 from albor.evals.journal import Record
@@ -173,6 +174,8 @@ def test_the_sandbox_is_as_the_task_says() -> None:
     assert scoring.sandbox_of(spec, Eval(name="e")) == Sandbox(this_python(), limits, (), True)
     open_ = scoring.sandbox_of(spec, Eval(name="e", sandbox="none", python=sys.executable))
     assert open_ == Sandbox(python_at(sys.executable), limits, (), False)
+    with pytest.raises(AlborError, match="eval.python=gone"):
+        scoring.sandbox_of(spec, Eval(name="e", python="gone"))
     assert "pandas" in scoring.sandbox_of(Ds1000(), Eval(name="e")).warm
 
 
