@@ -79,22 +79,39 @@ def refuse_address(url: str) -> None:
     )
 
 
+def with_files(cfg: Whole) -> dict[str, Benchmark | LmEval]:
+    """The tasks whose problems come in files."""
+    return {
+        name: spec
+        for name, spec in chosen(cfg).items()
+        if isinstance(spec, (Benchmark, LmEval)) and not isinstance(spec, FimExact)
+    }
+
+
 def identity(cfg: Whole) -> dict[str, str]:
     """What the files of the tasks hold."""
     from albor.evals import files
 
     found = {}
-    for name, spec in chosen(cfg).items():
-        if isinstance(spec, (Benchmark, LmEval)) and not isinstance(spec, FimExact):
-            path = files.local(spec, cfg.evals.data_dir)
-            if path is None:
-                assert spec.hub is not None
-                found[f"task.{name}"] = f"{spec.hub.repo}@{spec.hub.revision}"
-            else:
-                found[f"task.{name}"] = files.digest(path) if path.is_file() else "missing"
-                if isinstance(spec, LmEval) and spec.task == "piqa" and (answers := files.labels(path)).is_file():
-                    found[f"task.{name}.labels"] = files.digest(answers)
+    for name, spec in with_files(cfg).items():
+        path = files.local(spec, cfg.evals.data_dir)
+        if path is None:
+            assert spec.hub is not None
+            found[f"task.{name}"] = f"{spec.hub.repo}@{spec.hub.revision}"
+        else:
+            found[f"task.{name}"] = files.digest(path) if path.is_file() else "missing"
+            if isinstance(spec, LmEval) and spec.task == "piqa" and (answers := files.labels(path)).is_file():
+                found[f"task.{name}.labels"] = files.digest(answers)
     return found
+
+
+def requires(cfg: Whole, given: Mapping[str, Facts]) -> None:
+    """The tasks' files; those on the Hub are fetched now, for after the training is late to hear that they cannot be.
+    Raises AlborError."""
+    from albor.evals import files
+
+    for name, spec in with_files(cfg).items():
+        files.locate(name, spec, cfg.evals.data_dir)
 
 
 def cost(cfg: Whole, given: Mapping[str, Facts]) -> Cost:
@@ -282,6 +299,7 @@ STAGE = Stage(
     label=lambda cfg: f"{cfg.model.name}-{cfg.eval.name}",
     inputs=inputs,
     identity=identity,
+    requires=requires,
     cost=cost,
     run=run,
     resumable=True,

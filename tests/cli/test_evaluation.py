@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 
 from albor.runs.store import Run, Store
@@ -164,6 +165,18 @@ def test_a_file_that_is_not_there_is_refused_before_anything_is_made(
 ) -> None:
     done = albor(*SMALL, "task=[humaneval]", *words)
     assert done.code == 2 and named in done.err and "github.com/openai/human-eval" in done.err
+    assert not (place / "outputs").exists()
+
+
+def test_a_file_that_cannot_be_fetched_is_refused_before_anything_is_made(
+    place: Path, albor: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(*args: object, **more: object) -> str:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", unreachable)
+    done = albor(*SMALL, "task=[humaneval]")
+    assert done.code == 2 and "cannot be fetched: no route to host" in done.err and "evals.data_dir=DIR" in done.err
     assert not (place / "outputs").exists()
 
 
