@@ -86,6 +86,7 @@ def _fetch(name: str, repo: str, file: str, revision: str) -> Path:
         raise AlborError(
             f"{file} of {repo}, which task {name} needs, cannot be fetched: {str(error).splitlines()[0]}",
             "check the connection, or put the benchmark files into a directory and give it: evals.data_dir=DIR",
+            place=f"task.{name}.hub",
             code="E-DATA",
         ) from None
 
