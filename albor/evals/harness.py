@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,8 @@ def _lm_eval() -> tuple[Any, Any]:
             "pip install 'albor[eval]'",
             code="E-EVAL",
         ) from None
+    # Its resamples need no processes: what is forked beside threads and a device may never end.
+    os.environ["DISABLE_MULTIPROC"] = "1"
     return simple_evaluate, TaskManager
 
 
