@@ -16,12 +16,12 @@ from albor.contracts import Case, Finding, check_all
 from albor.errors import AlborError
 from albor.plan.missing import missing
 from albor.plan.resolver import Resolver
-from albor.plan.target import StageConfig, Target
+from albor.plan.target import StageConfig, Target, replaced
 from albor.runs.files import listing_digest
 from albor.runs.manifest import Manifest, run_id
 from albor.runs.store import Run, Store
 from albor.stages import base as stages
-from albor.stages.base import Cost, Facts
+from albor.stages.base import Cost, Facts, Upstream
 
 State = Literal["new", "done", "stale", "interrupted", "failed", "running"]
 
@@ -157,32 +157,29 @@ class Planner:
         problems = target.check()
         if problems:
             raise ConfigRefused(problems)
-        ordered: dict[str, Node] = {}
+        ordered = Ordered()
         self._node(target, target.stage, ordered, ())
-        return Plan(list(ordered.values()), texts)
+        return Plan(list(ordered.by_place.values()), texts)
 
-    def _node(self, target: Target, name: str, ordered: dict[str, Node], below: tuple[str, ...]) -> Node:
-        if name in ordered:
-            return ordered[name]
-        if name in below:
-            circle = " ← ".join([*below[below.index(name) :], name])
-            fix = "name another stage: eval.of=pretrain"
-            raise ConfigRefused([Problem("E-VALUE", "eval.of", f"a stage cannot be made from itself: {circle}", fix)])
+    def _node(self, target: Target, name: str, ordered: Ordered, below: tuple[str, ...]) -> Node:
+        known = ordered.by_stage.get((id(target), name))
+        if known is not None:
+            return known
         stage, chosen = stages.find(name), target.config(name)
         config = chosen.config
         inputs: dict[str, Node | External] = {}
-        for key, upstream in stage.inputs(config).items():
-            given = config.inputs.get(key)
-            path = (*below, name)
-            if not given and stages.find(upstream).makes != key:
-                cause = f"{upstream} makes {stages.find(upstream).makes}, and {name} needs a {key}"
-                makers = ", ".join(s for s in stages.names() if stages.find(s).makes == key)
-                raise ConfigRefused([Problem("E-VALUE", "eval.of", cause, f"name a stage that does: {makers}")])
+        for key, upstream in stage.upstream(config).items():
+            given = replaced(config, key) or upstream.default
             if given:
-                inputs[key] = self._external(config, given, key)
+                inputs[key] = self._external(config, given, upstream.makes)
+            elif upstream.target is not None:
+                other = target.others[name, key]
+                inputs[key] = self._node(other, other.stage, ordered, ())
             else:
-                inputs[key] = self._node(target, upstream, ordered, path)
-        if config.init_from and stage.reads_key("init_from"):
+                refuse_upstream(name, key, upstream, (*below, name))
+                assert upstream.stage is not None
+                inputs[key] = self._node(target, upstream.stage, ordered, (*below, name))
+        if config.init_from and stage.reads_key("init_from") and "init_from" not in inputs:
             inputs["init_from"] = self._external(config, config.init_from, "model")
         ids = {k: i.id for k, i in inputs.items()}
         memo = (name, id(config), tuple(sorted(ids.items())))
@@ -190,8 +187,7 @@ class Planner:
         if node is None:
             node = self._make(stage, chosen, inputs, ids)
             self._nodes[memo] = node
-        ordered[name] = node
-        return node
+        return ordered.add(target, name, node)
 
     def _make(
         self,
@@ -250,6 +246,35 @@ class Planner:
             )
         facts = {**manifest.facts, **shape(run.artifact)}
         return External(manifest.id, run.artifact, facts, manifest.digest, manifest.stage)
+
+
+@dataclass
+class Ordered:
+    """The nodes of a plan in the order in which they run, each once: several of its targets may have it."""
+
+    by_place: dict[Path, Node] = field(default_factory=dict)
+    by_stage: dict[tuple[int, str], Node] = field(default_factory=dict)
+
+    def add(self, target: Target, stage: str, node: Node) -> Node:
+        """The node, or the one that is there already for the same run."""
+        first = self.by_place.setdefault(node.directory, node)
+        self.by_stage[id(target), stage] = first
+        return first
+
+
+def refuse_upstream(stage: str, name: str, upstream: Upstream, below: tuple[str, ...]) -> None:
+    """Raises ConfigRefused when a stage is named that makes something else than this input, or is made from it."""
+    assert upstream.stage is not None
+    key = upstream.key or f"inputs.{name}"
+    if upstream.stage in below:
+        circle = " ← ".join([*below[below.index(upstream.stage) :], upstream.stage])
+        fix = f"name another stage: {key}=pretrain"
+        raise ConfigRefused([Problem("E-VALUE", key, f"a stage cannot be made from itself: {circle}", fix)])
+    makes = stages.find(upstream.stage).makes
+    if makes != upstream.makes:
+        cause = f"{upstream.stage} makes {makes}, and {stage} needs a {upstream.makes}"
+        makers = ", ".join(s for s in stages.names() if stages.find(s).makes == upstream.makes)
+        raise ConfigRefused([Problem("E-VALUE", key, cause, f"name a stage that does: {makers}")])
 
 
 def shape(directory: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from hydra.core.override_parser.types import Override
 
@@ -19,18 +20,10 @@ from albor.config.overrides import Overrides, parse, split
 from albor.config.problems import ConfigRefused, Problem
 from albor.config.schema.config import Config
 from albor.config.suggest import nearest
+from albor.plan.others import ALIKE, ASIDE, CHAIN, EVERYWHERE, OWN, Line, line_of
 from albor.plan.resolver import Resolver, alert_names
 from albor.stages import base as stages
-
-CHAIN = ("model", "data", "tokenizer", "hardware", "executor", "tracking", "alerts", "debug", "eval", "task")
-"""Groups whose choice reaches every stage."""
-EVERYWHERE = ("seed", "outputs", "allow", "tracking", "executor", "hardware", "alerts", "evals")
-"""Keys whose value reaches every stage: the seed by convention, the benchmarks because what a model is measured on is
-kept out of its corpus, the others because they do not determine results."""
-ASIDE = ("data.num_sequences", "data.name", "eval.name")
-"""Keys that no result depends on, but contracts or the names of runs do; they reach every stage."""
-OWN = ("name", "refused_by")
-"""Keys that no result depends on and that are the target's own."""
+from albor.stages.base import Upstream
 
 
 @dataclass(frozen=True)
@@ -46,8 +39,10 @@ class StageConfig:
 class Target:
     """The configs of one target's stages, made when asked for. Raises ConfigRefused with every problem."""
 
-    def __init__(self, resolver: Resolver, texts: Sequence[str]) -> None:
+    def __init__(self, resolver: Resolver, texts: Sequence[str], part: Line | None = None) -> None:
+        """``part`` is given for a target that another one is made from."""
         self.resolver = resolver
+        self.part = part or Line()
         composer = resolver.composer
         self.overrides = split(tuple(texts), composer.groups, composer.bad_choice)
         self.choices = {g: c for g, (c, _) in self.overrides.choices.items()}
@@ -103,7 +98,7 @@ class Target:
         everything, to the nearest stages that read it. What nobody reads stays with the target."""
         reads = self.resolver.reads
         values = dict(enumerate(key for key, _ in self.overrides.values))
-        shared = {i for i, key in values.items() if key.partition(".")[0] in EVERYWHERE or key in ASIDE}
+        shared = {i for i, key in values.items() if self._is_shared(key)}
         left = {i: key for i, key in values.items() if i not in shared}
         groups = [g for g in self.choices if g not in (*CHAIN, "stage", "experiment")]
         levels, seen, heard = [[self.stage]], {self.stage}, set[int]()
@@ -116,7 +111,7 @@ class Target:
                 self._stage_choices[stage] = {g: c for g, c in chosen.items() if reads(stage, g)}
             heard |= self._replace_inputs(level, left)
             left = {i: key for i, key in left.items() if i not in taken}
-            groups = [g for g in groups if g not in chosen]
+            groups = [g for g in groups if g not in chosen or self.part.widely]
             wanted = dict.fromkeys(upstream for stage in level for upstream in self._upstream_of(stage))
             above = {s: self._ancestors(s) for s in wanted}
             # A stage that another of the level is made from is farther away: it comes again, above that one.
@@ -129,13 +124,19 @@ class Target:
         self._unread = [self.overrides.values[i] for i, key in left.items() if key not in OWN]
         return levels[:-1]
 
+    def _is_shared(self, key: str) -> bool:
+        head = key.partition(".")[0]
+        return head in EVERYWHERE or key in ASIDE or (self.part.widely and head in ALIKE)
+
     def _ancestors(self, stage: str, below: tuple[str, ...] = ()) -> set[str]:
         """Every stage upstream of this one, as far as the choices tell."""
         known = stage in self._known
         draft = self._draft(stage) if stage in stages.names() and stage not in below else None
         if not known:
             self._known.pop(stage, None)
-        direct = set(stages.find(stage).inputs(draft).values()) if draft else set()
+        direct = (
+            {made.stage for _, made in own_inputs(stage, draft) if made.stage in stages.names()} if draft else set()
+        )
         return direct.union(*(self._ancestors(s, (*below, stage)) for s in direct))
 
     def _replace_inputs(self, level: list[str], left: dict[int, str]) -> set[int]:
@@ -161,16 +162,16 @@ class Target:
         if config is None:
             self._complete = False
             return
-        for name, upstream in stages.find(stage).inputs(config).items():
-            if upstream not in stages.names():
-                key = "eval.of" if config.eval.of == upstream else f"inputs.{name}"
-                guess = nearest(upstream, stages.names())
+        for name, upstream in own_inputs(stage, config):
+            if upstream.stage not in stages.names():
+                key = upstream.key or f"inputs.{name}"
+                guess = nearest(str(upstream.stage), stages.names())
                 fix = f"did you mean '{guess}'? " if guess else ""
                 fix += f"The stages are {', '.join(stages.names())}"
-                cause = f"'{upstream}' is not a stage"
+                cause = f"'{upstream.stage}' is not a stage"
                 self.problems.append(Problem("E-VALUE", key, cause, fix, self.config(stage).origins.find(key)))
-            elif name not in config.inputs:
-                yield upstream
+            else:
+                yield upstream.stage
 
     def _draft(self, stage: str) -> Config | None:
         """A stage's config; when it has problems, which are reported later, the one that the choices alone give;
@@ -194,8 +195,52 @@ class Target:
         """The target's stage and all upstream of it, nearest first."""
         return [s for level in self._levels for s in level]
 
+    def received(self, stage: str) -> set[int]:
+        """Which of the command line's values reach a stage, by their place in ``overrides.values``."""
+        return self._received.get(stage, set())
+
+    def choices_of(self, stage: str) -> dict[str, str | None]:
+        """The choices that reach a stage, but for those that reach every one."""
+        return self._stage_choices.get(stage, {})
+
+    @cached_property
+    def others(self) -> dict[tuple[str, str], Target]:
+        """By stage and input: the targets that this one is made from besides its own stages."""
+        found = {}
+        for stage in self.stages():
+            draft = self._draft(stage)
+            if draft is None:
+                continue
+            for name, upstream in stages.find(stage).upstream(draft).items():
+                if upstream.target is not None and not replaced(draft, name):
+                    line = line_of(self, stage, upstream)
+                    found[stage, name] = Target(self.resolver, line.texts, line)
+        return found
+
+    def addresses(self) -> set[str]:
+        """What ``up.`` may be followed by in this target and in those that it is made from."""
+        found = set(self.stages()[1:])
+        for (stage, name), other in self.others.items():
+            draft = self._draft(stage)
+            upstream = stages.find(stage).upstream(draft)[name] if draft else None
+            found |= {upstream.address} if upstream and upstream.address else {other.stage, *other.addresses()}
+        return found
+
     def check(self) -> list[Problem]:
         """Every problem of every stage, each once."""
+        try:
+            others = self.others.values()
+        except ConfigRefused as refused:
+            return without_echoes([*self.problems, *refused.problems])
+        found = [self._as_said(problem) for problem in self._problems()]
+        return without_echoes([*found, *(problem for other in others for problem in other.check())])
+
+    def _as_said(self, problem: Problem) -> Problem:
+        """A problem of a text that the user wrote in another form."""
+        said = {f"override {text}": f"override {original}" for text, original in self.part.said.items()}
+        return replace(problem, origin=said.get(str(problem.origin), problem.origin))
+
+    def _problems(self) -> list[Problem]:
         found = list(self.problems)
         for stage in self.stages():
             try:
@@ -203,31 +248,51 @@ class Target:
             except ConfigRefused as refused:
                 found += refused.problems
             else:
-                unknown = made.config.inputs.keys() - self._input_names(stage)
+                unknown = made.config.inputs.keys() - self._input_names(stage) if not self.part.foreign else set()
                 found += [self._no_input(stage, name, made.origins) for name in sorted(unknown)]
         found += [p for stage in self._own for p in self._misdirected(stage)]
         if self._complete:
             for key, override in self._unread:
+                if override.input_line in self.part.foreign or self._passed_on(key):
+                    continue
                 cause = f"nothing in stage={self.stage} or upstream of it depends on `{key}`"
                 fix = "choose another stage, or leave it out"
+                if readers := self._readers(key):
+                    cause = f"several stages depend on `{key}`"
+                    fix = f"say which: {' or '.join(f'up.{s}.{override.input_line}' for s in readers)}"
                 if key.startswith("inputs."):
                     named = self._no_input(self.stage, key.removeprefix("inputs."), None)
                     cause, fix = named.cause, str(named.help)
                 found.append(Problem("E-OVERRIDE", key, cause, fix, f"override {override.input_line}"))
         return without_echoes(found)
 
+    def _passed_on(self, key: str) -> bool:
+        """Whether a value that no stage here reads reaches the targets that this one is made from."""
+        head = key.partition(".")[0]
+        return any(other.part.widely for other in self.others.values()) and head in (*ALIKE, "inputs")
+
+    def _readers(self, key: str) -> list[str]:
+        """The stages of the other targets that depend on a key, each once."""
+        found = (s for other in self.others.values() for s in other.stages() if self.resolver.reads(s, key))
+        return list(dict.fromkeys(found))
+
     def _misdirected(self, stage: str) -> Iterator[Problem]:
         """What is wrong with ``up.STAGE`` that is not wrong with the stage's config."""
-        if stage in self.stages():
+        foreign = {text for text in self.part.foreign if text.lstrip("+~").startswith(f"up.{stage}.")}
+        beyond = stage in self.addresses() - set(self.stages())
+        if foreign:
+            return
+        if stage in self.stages() or beyond and stage in stages.names():
             for key, override in self._own[stage].values:
                 heard = key.partition(".")[0] in (*EVERYWHERE, *OWN, "inputs") or key in ASIDE
                 if not heard and not self.resolver.reads(stage, key):
                     cause, fix = f"{stage} does not depend on `{key}`", "address the stage that does, or leave it out"
                     yield Problem("E-OVERRIDE", key, cause, fix, f"override {override.input_line}")
-        elif self._complete or stage not in stages.names():
-            guess = nearest(stage, self.stages())
+        elif not beyond and (self._complete or stage not in stages.names()):
+            known = [*self.stages(), *sorted(self.addresses() - set(self.stages()))]
+            guess = nearest(stage, known)
             fix = f"did you mean up.{guess}? " if guess else ""
-            fix += f"They are {', '.join(self.stages())}"
+            fix += f"They are {', '.join(known)}"
             cause = f"'{stage}' is not a stage upstream of {self.stage}"
             yield Problem("E-OVERRIDE", f"up.{stage}", cause, fix)
 
@@ -306,6 +371,18 @@ def without_echoes(problems: list[Problem]) -> list[Problem]:
         for p in dict.fromkeys(problems)
         if p.code != "E-OVERRIDE" or not (p.path in refused or any(q.startswith(f"{p.path}.") for q in paths))
     ]
+
+
+def own_inputs(stage: str, config: Config) -> Iterator[tuple[str, Upstream]]:
+    """The inputs that stages of this target make: not those that are given, nor those of a target of their own."""
+    for name, upstream in stages.find(stage).upstream(config).items():
+        if upstream.target is None and upstream.stage is not None and not replaced(config, name):
+            yield name, upstream
+
+
+def replaced(config: Config, name: str) -> str | None:
+    """What an input is said to be instead of being built."""
+    return config.inputs.get(name) or (config.init_from if name == "init_from" else None)
 
 
 NOTHING = Overrides()

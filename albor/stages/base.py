@@ -108,6 +108,24 @@ def check_addresses(config: Config) -> None:
             address(name, alert.url_env)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Upstream:
+    """What makes an input."""
+
+    stage: str | None
+    """The stage; None when nothing of albor's makes it."""
+    makes: str
+    """The kind of artifact that is wanted."""
+    target: tuple[str, ...] | None = None
+    """The overrides of a target of its own, which makes it; None takes this target's run of the stage."""
+    address: str | None = None
+    """How a command line speaks of that target, ``up.ADDRESS.KEY=…``; None: stage by stage, as of what is upstream."""
+    default: str | None = None
+    """What is taken when no other input is named: a path, or hf:org/name."""
+    key: str | None = None
+    """The config key that chose the stage, for errors."""
+
+
 class Interrupted(Exception):
     """A stage stopped on request with its work saved; says where. The process exits with 75."""
 
@@ -127,8 +145,8 @@ class Stage:
     """Dotted prefixes of what the result depends on; ``run`` can read nothing else."""
     label: Callable[[Config], str]
     """Name of its run directories, before the id."""
-    inputs: Callable[[Config], Mapping[str, str]]
-    """Input name to the stage that makes it."""
+    inputs: Callable[[Config], Mapping[str, str | Upstream]]
+    """Input name to what makes it; a plain stage makes what the input is called."""
     run: Callable[[Config, Context], Facts]
     """Makes the artifact in ``context.out`` and returns what is worth knowing about it."""
     cost: Callable[[Config, Mapping[str, Facts]], Cost] = lambda cfg, inputs: Cost()
@@ -141,6 +159,13 @@ class Stage:
     """Whether an interrupted run goes on from its own directory."""
     distributed: bool = False
     """Whether it runs as one process per device."""
+
+    def upstream(self, cfg: Config) -> dict[str, Upstream]:
+        """What makes each input."""
+        return {
+            name: Upstream(stage=made, makes=name) if isinstance(made, str) else made
+            for name, made in self.inputs(cfg).items()
+        }
 
     def reads_key(self, key: str) -> bool:
         """Whether the dotted key, or anything below it, is among what this stage reads."""

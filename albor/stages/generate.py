@@ -12,7 +12,7 @@ from albor.config.schema.config import Config as Whole
 from albor.config.schema.task import Benchmark, FimExact, Generated, LmEval, Perplexity, Samples, Task
 from albor.errors import AlborError
 from albor.runs.files import write_text
-from albor.stages.base import Context, Cost, Facts, Stage
+from albor.stages.base import Context, Cost, Facts, Stage, Upstream
 from albor.stages.pretrain import bytes_per_token
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def chosen(cfg: Whole) -> dict[str, Task]:
     return {name: spec for name, spec in cfg.task.items() if spec is not None}
 
 
-def inputs(cfg: Whole) -> dict[str, str]:
+def inputs(cfg: Whole) -> dict[str, str | Upstream]:
     """Raises AlborError, before anything is built, when the service's address is none or a task asks for more than a
     service gives."""
     if cfg.eval.endpoint:
@@ -54,7 +54,9 @@ def inputs(cfg: Whole) -> dict[str, str]:
                 "leave the task out, or measure a model of albor's or a directory: inputs.model=DIR",
                 code="E-EVAL",
             )
-    needed = {} if cfg.eval.endpoint else {"model": cfg.eval.of}
+    needed: dict[str, str | Upstream] = {}
+    if not cfg.eval.endpoint:
+        needed["model"] = Upstream(stage=cfg.eval.of, makes="model", key="eval.of")
     kinds = {type(spec) for spec in chosen(cfg).values()}
     if Perplexity in kinds:
         needed["rows"] = "pack"

@@ -27,7 +27,8 @@ def maker(resolver: Resolver) -> Callable[..., Case]:
     def make(*texts: str, stage: str = "pretrain", inputs: Mapping[str, Mapping[str, Any]] | None = None) -> Case:
         target = Target(resolver, (f"stage={stage}", *texts))
         config = target.config(stage).config
-        planned = {n: target.config(s).config for n, s in stages.find(stage).inputs(config).items()}
+        made = stages.find(stage).upstream(config)
+        planned = {n: target.config(str(u.stage)).config for n, u in made.items() if u.target is None and not u.default}
         return Case(config, stage, inputs or {}, planned)
 
     return make

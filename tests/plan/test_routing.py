@@ -41,7 +41,7 @@ def reached(planner: Planner, text: str, *others: str) -> list[str]:
     [
         ("optim.lr=0.5", ["pretrain"]),
         ("trainer.warmup_steps=7", ["pretrain"]),
-        ("model.rope_theta=1e6", ["pretrain"]),
+        ("model.rope_theta=1e6", CHAIN),
         ("data.seq_len=256", ["pretrain"]),
         ("data.row_len=256", ["pack"]),
         ("data.fim_rate=0.25", ["pack"]),
