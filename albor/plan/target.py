@@ -282,7 +282,7 @@ class Target:
         beyond = stage in self.addresses() - set(self.stages())
         if foreign:
             return
-        if stage in self.stages() or beyond and stage in stages.names():
+        if stage in self.stages() or (beyond and stage in stages.names()):
             for key, override in self._own[stage].values:
                 heard = key.partition(".")[0] in (*EVERYWHERE, *OWN, "inputs") or key in ASIDE
                 if not heard and not self.resolver.reads(stage, key):
