@@ -8,9 +8,10 @@ weights.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,7 @@ from albor.models.attention import Mask, attend
 from albor.models.loss import linear_cross_entropy
 
 Rotation = tuple[Tensor, Tensor]
+Reduced = TypeVar("Reduced")
 
 
 class Decoder(nn.Module):
@@ -72,9 +74,9 @@ class Decoder(nn.Module):
         """Logits [B, T, V] of the token after each of ``tokens`` [B, T], in the computing dtype."""
         return F.linear(self.hidden(tokens), self.model.embed_tokens.weight.to(self.dtype))
 
-    def hidden(self, tokens: Tensor) -> Tensor:
+    def hidden(self, tokens: Tensor, mask: Mask = None) -> Tensor:
         """Final hidden states [B, T, H]."""
-        x, owed = self._blocks(tokens)
+        x, owed = self._blocks(tokens, mask)
         normed: Tensor = self.model.norm(x + owed)
         return normed
 
@@ -103,6 +105,10 @@ class Decoder(nn.Module):
         ``z_loss`` adds that weight times log²Z of each token's softmax (PaLM, section 5).
         """
         return self._loss(*self._blocks(tokens, mask), labels, z_loss)
+
+    def reduce(self, tokens: Tensor, mask: Mask, loss: Callable[[Tensor, Tensor], Reduced]) -> Reduced:
+        """What ``loss`` makes of the final hidden states [B·T, H] and the head [V, H]: another objective."""
+        return loss(self.hidden(tokens, mask).flatten(0, 1), self.model.embed_tokens.weight)
 
     def _loss(self, x: Tensor, owed: Tensor, labels: Tensor, z_loss: float) -> Tensor:
         hidden: Tensor = self.model.norm(x + owed).flatten(0, 1)

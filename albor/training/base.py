@@ -41,6 +41,9 @@ class Objective(pl.LightningModule):
     gradients equals one large batch even when the numbers of labels differ.
     """
 
+    measures: tuple[str, ...] = ()
+    """What a subclass measures besides its loss, for the log: sums over labels that ``loss_sum`` adds to ``parts``."""
+
     def __init__(self, decoder: Decoder, job: Job, interrupt: Interrupt, heartbeat: Heartbeat) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -50,12 +53,17 @@ class Objective(pl.LightningModule):
         self.weights: Mapping[str, Tensor] = {}
         """The decoder's state dict at the end, whole on rank 0."""
         self._writer: Writer | None = None
+        self.parts: Tensor
+        """float32 [len(measures)], of the step in hand."""
         self._stopping = False
         self._started = time.perf_counter()
 
     @abstractmethod
     def loss_sum(self, *batch: Tensor) -> Tensor:
         """The objective summed over the valid labels of a micro-batch (float32 scalar)."""
+
+    def refuse(self, step: int, parts: Mapping[str, float]) -> None:
+        """Raises TrainingError when a step's parts cannot be right."""
 
     # --- set up ---
 
@@ -131,23 +139,25 @@ class Objective(pl.LightningModule):
         self.heartbeat.beat("computing", self.state.step)
         valid = parallel.sum_ranks(self._scalar(window.valid)).clamp(min=1)
         if self.state.step == 0:
+            self.parts = torch.zeros(len(self.measures), device=self.device)
             self._stepper.calibrate(lambda: self._backward(window.batches[0], valid, last=False))
-        loss, stop = self._accumulate(window, valid)
+        loss, stop, *parts = self._accumulate(window, valid)
         norm, clipped = self._stepper.step(loss, self._lr_factor(self.state.step + 1))
         self.state.advance(self.job.tokens_per_step, window.position)
-        self._readback.push(self.state.step, torch.stack((loss, norm, clipped, stop)))
+        self._readback.push(self.state.step, torch.stack((loss, norm, clipped, stop, *parts)))
 
     def _lr_factor(self, step: int) -> float:
         return optimizers.lr_factor_at(self.job.optim, step, self.job.trainer.warmup_steps, self.job.total_steps)
 
-    def _accumulate(self, window: Window, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """Leaves the gradient of the window's mean loss over ``valid`` labels in the parameters; gives that loss and
-        whether any rank was asked to stop (float32 scalars)."""
+    def _accumulate(self, window: Window, valid: Tensor) -> Tensor:
+        """Leaves the gradient of the window's mean loss over ``valid`` labels in the parameters; gives that loss,
+        whether any rank was asked to stop, and the mean parts (float32)."""
         total = torch.zeros((), device=self.device)
+        self.parts = torch.zeros(len(self.measures), device=self.device)
         for index, batch in enumerate(window.batches, start=1):
             total += self._backward(batch, valid, last=index == len(window.batches))
-        loss, stop = parallel.sum_ranks(torch.stack((total, self._scalar(self.interrupt.requested))))
-        return loss, stop
+        stop = self._scalar(self.interrupt.requested)
+        return parallel.sum_ranks(torch.stack((total, stop, *(self.parts / valid))))
 
     def _backward(self, batch: tuple[Tensor, ...], valid: Tensor, *, last: bool) -> Tensor:
         """Adds the gradient of a micro-batch, and after the ``last`` one of a step averages them over the ranks."""
@@ -185,7 +195,9 @@ class Objective(pl.LightningModule):
 
     def _take(self, *, everything: bool) -> None:
         for values in self._readback.pop(everything=everything):
-            self.recorder.take(values)
+            parts = dict(zip(self.measures, values.parts, strict=True))
+            self.recorder.take(values, parts)
+            self.refuse(values.step, parts)
             self._stopping |= values.stop
 
     def _validation_due(self) -> bool:

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from albor.models.loss import IGNORED
 
-Batch = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""Tokens and labels [micro_batch, seq_len]; a label is the next token, or -100 where there is none."""
+Batch = tuple[NDArray[Any], ...]
+"""Tokens and labels [micro_batch, seq_len]; a label is the next token, or -100 where there is none. Then what else an
+objective needs of these rows."""
 
 
 class Batches(Protocol):
@@ -65,7 +66,7 @@ class Windows:
         stream = self._endless()
         for _ in range(self.steps):
             arrays = [next(stream) for _ in range(self.grad_accum)]
-            valid = sum(int((labels != IGNORED).sum()) for _, labels in arrays)
+            valid = sum(int((batch[1] != IGNORED).sum()) for batch in arrays)
             yield Window([to_tensors(batch) for batch in arrays], valid, self.batches.state_dict())
 
     def _endless(self) -> Iterator[Batch]:

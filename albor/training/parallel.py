@@ -52,6 +52,7 @@ def shard(decoder: Decoder, trainer: Trainer, mesh: DeviceMesh) -> None:
     # Also after a forward pass without a backward one (validation), parameters are to be the shares.
     fully_shard(decoder, mesh=mesh, reshard_after_forward=True)
     register_fsdp_forward_method(decoder, "loss_sum")
+    register_fsdp_forward_method(decoder, "reduce")
 
 
 def without_sync(strategy: Strategy, decoder: Decoder, *, last: bool) -> AbstractContextManager[None]:

@@ -37,10 +37,14 @@ def fit(model: Model, job: Job, init: Mapping[str, Tensor] | None = None) -> Tra
     """
 
     def make(interrupt: Interrupt, heartbeat: Heartbeat) -> Pretrain:
-        trainer = job.trainer
-        decoder = Decoder(model, DTYPES[trainer.precision], activation_checkpointing=trainer.activation_checkpointing)
-        if init is not None:
-            decoder.load_state_dict(init)
-        return Pretrain(decoder, job, interrupt, heartbeat)
+        return Pretrain(new_decoder(model, job, init), job, interrupt, heartbeat)
 
     return train(job, make)
+
+
+def new_decoder(model: Model, job: Job, init: Mapping[str, Tensor] | None) -> Decoder:
+    trainer = job.trainer
+    decoder = Decoder(model, DTYPES[trainer.precision], activation_checkpointing=trainer.activation_checkpointing)
+    if init is not None:
+        decoder.load_state_dict(init)
+    return decoder

@@ -26,6 +26,8 @@ class Values:
     """Whether a rank was asked to stop: all of them read it at the same place."""
     seconds: float
     """From the end of the step before to the end of this one, by the clock of what computes them."""
+    parts: tuple[float, ...] = ()
+    """What else the objective measured, means over the valid labels."""
 
 
 class Readback:
@@ -50,7 +52,7 @@ class Readback:
         return event
 
     def push(self, step: int, values: Tensor) -> None:
-        """``values`` (float32): loss, gradient norm raw and clipped, and whether to stop."""
+        """``values`` (float32): loss, gradient norm raw and clipped, whether to stop, and the objective's parts."""
         if values.is_cuda:  # gpu
             host = torch.empty(values.shape, pin_memory=True)
             host.copy_(values, non_blocking=True)
@@ -64,8 +66,8 @@ class Readback:
             step, values, done = self._pending.popleft()
             if done is not None:  # gpu
                 done.synchronize()
-            loss, norm, clipped, stop = values.tolist()
-            yield Values(step, loss, norm, clipped, stop > 0, self._seconds(done))
+            loss, norm, clipped, stop, *parts = values.tolist()
+            yield Values(step, loss, norm, clipped, stop > 0, self._seconds(done), tuple(parts))
 
     def _seconds(self, done: torch.cuda.Event | None) -> float:
         known, self._known = self._known, time.perf_counter()

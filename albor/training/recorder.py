@@ -28,6 +28,7 @@ from albor.training.sampler import Sampler, probes
 
 NON_FINITE = "non-finite"
 """Directory of a run for the batches whose loss or gradient was not finite."""
+NO_PARTS: Mapping[str, float] = {}
 ALLOWED_NON_FINITE = 1
 """Steps of a run that may be skipped."""
 
@@ -103,11 +104,12 @@ class Recorder:
             return 0.0
         return max(0.0, time.perf_counter() - self._clock - self.meter.usual_seconds())
 
-    def take(self, values: Values) -> None:
-        """The numbers of a step. Raises TrainingError when training cannot go on."""
+    def take(self, values: Values, parts: Mapping[str, float] = NO_PARTS) -> None:
+        """The numbers of a step, and the objective's own by name. Raises TrainingError when training cannot go on."""
         self._clock = time.perf_counter()
         metrics = {
             "loss": values.loss,
+            **parts,
             "lr": self.job.optim.lr * self._lr_factor(values.step),
             "grad_norm": values.grad_norm,
             "grad_norm_clipped": values.grad_norm_clipped,

@@ -58,7 +58,7 @@ def evaluate(
 
 
 def _first(batches: Iterable[Batch], rows: int) -> Iterator[Batch]:
-    for tokens, labels in batches:
+    for tokens, labels, *_ in batches:
         yield tokens[:rows], labels[:rows]
         rows -= len(tokens)
         if rows <= 0:
@@ -70,5 +70,5 @@ def _turns(batches: Iterable[Batch], rank: int, world_size: int) -> Iterator[Bat
     a pass through a sharded model needs all ranks."""
     stream = iter(batches)
     while turn := list(islice(stream, world_size)):
-        tokens, labels = turn[min(rank, len(turn) - 1)]
+        tokens, labels, *_ = turn[min(rank, len(turn) - 1)]
         yield tokens, labels if rank < len(turn) else np.full_like(labels, IGNORED)

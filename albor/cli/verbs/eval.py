@@ -18,8 +18,8 @@ from albor.config.tree import leaves
 from albor.contracts.base import TRAINING
 from albor.errors import AlborError
 from albor.plan.nodes import Node
+from albor.plan.others import CHAIN
 from albor.plan.resolver import value_at
-from albor.plan.target import CHAIN
 from albor.runs.checkpoints import DIRECTORY, is_checkpoint, run_around, run_of, steps
 from albor.runs.lineage import input_path
 from albor.runs.manifest import EXTERNAL, NAME, InputRef, Manifest, load

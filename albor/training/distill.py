@@ -1,0 +1,68 @@
+"""Learning from a teacher that computes beside the student, or whose probabilities were stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from torch import Tensor
+
+from albor.config.schema.distill import Distill
+from albor.config.schema.model import Model
+from albor.models.attention import Mask
+from albor.training.distillation import Target, linear_distillation
+from albor.training.errors import TrainingError
+from albor.training.interrupt import Interrupt
+from albor.training.job import Job
+from albor.training.pretrain import Pretrain, new_decoder
+from albor.training.run import Trained, train
+from albor.training.watchdog import Heartbeat
+
+LEAST = -1e-7
+"""A mean divergence below this is none (C-KERNEL-001)."""
+Teach = Callable[[Tensor, Mask, tuple[Tensor, ...]], Target]
+"""What the teacher says of tokens [B, T], seen through a mask; the last argument is what a batch brings with it."""
+
+
+class Distilled(Pretrain):
+    """α·T²·D(teacher, student) + (1−α)·CE of each label."""
+
+    measures = ("divergence",)
+    teach: Teach
+    recipe: Distill
+
+    def loss_sum(self, *batch: Tensor) -> Tensor:
+        tokens, labels, *brought = batch
+        mask = self.mask(tokens)
+        loss = partial(
+            linear_distillation,
+            labels=labels.flatten(),
+            target=self.teach(tokens, mask, tuple(brought)),
+            temperature=self.recipe.temperature,
+            alpha=self.recipe.alpha,
+            compile=self.job.trainer.compile,
+        )
+        total, divergence = self.decoder.reduce(tokens, mask, loss)
+        self.parts += divergence
+        return total
+
+    def refuse(self, step: int, parts: Mapping[str, float]) -> None:
+        if parts["divergence"] < LEAST:
+            raise TrainingError(
+                f"the divergence from the teacher is {parts['divergence']:.3g} at step {step}, and none is negative",
+                help="the stored probabilities are damaged, or not the teacher's: make them again",
+            )
+
+
+def fit(model: Model, job: Job, init: Mapping[str, Tensor] | None, recipe: Distill, teach: Teach) -> Trained:
+    """Trains ``model`` as ``job`` says, from ``init`` or from random weights, on what ``teach`` gives.
+
+    Continues from the newest intact checkpoint in ``job.directory``. Raises TrainingError.
+    """
+
+    def make(interrupt: Interrupt, heartbeat: Heartbeat) -> Distilled:
+        made = Distilled(new_decoder(model, job, init), job, interrupt, heartbeat)
+        made.teach, made.recipe = teach, recipe
+        return made
+
+    return train(job, make)
