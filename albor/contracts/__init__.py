@@ -3,6 +3,7 @@ gate and the docs."""
 
 import albor.contracts.alerts
 import albor.contracts.corpus
+import albor.contracts.distillation
 import albor.contracts.hardware
 import albor.contracts.optim
 import albor.contracts.shapes

@@ -6,14 +6,14 @@ import math
 from collections.abc import Iterator
 
 from albor.config.schema.tokenizer import MIN_BPE_VOCAB, BpeTokenizer, HfTokenizer
-from albor.contracts.base import Case, Found, contract
+from albor.contracts.base import TRAINING, Case, Found, contract
 
 
 @contract(
     "C-MODEL-001",
     "Heads divide the width",
     formula="heads | hidden, kv_heads | heads, head_dim even (RoPE rotates pairs)",
-    stages=("pretrain",),
+    stages=TRAINING,
 )
 def heads(case: Case) -> Iterator[Found]:
     m = case.cfg.model
@@ -39,7 +39,7 @@ def _divisor(n: int, near: int) -> int:
     "The model's vocabulary is the tokenizer's",
     formula="model.vocab_size = tokenizer.vocab_size, and the vocabulary of the rows",
     history="A teacher with 151,936 tokens was once set against a student with 32,768.",
-    stages=("pretrain",),
+    stages=TRAINING,
     needs=("C-DATA-003", "C-DATA-004"),
 )
 def vocabulary(case: Case) -> Iterator[Found]:
@@ -55,7 +55,7 @@ def vocabulary(case: Case) -> Iterator[Found]:
     "C-MODEL-003",
     "A sequence fits the context",
     formula="data.seq_len ≤ model.max_position_embeddings",
-    stages=("pretrain",),
+    stages=TRAINING,
 )
 def context(case: Case) -> Iterator[Found]:
     seq_len, most = case.cfg.data.seq_len, case.cfg.model.max_position_embeddings
@@ -65,6 +65,8 @@ def context(case: Case) -> Iterator[Found]:
         yield "error", "data.seq_len", message, fix
 
 
+ELSEWHERE = ("init_from", "teacher")
+"""Inputs whose tokenizer is a matter of other contracts."""
 SHAPE = (
     "hidden_size",
     "num_hidden_layers",
@@ -82,10 +84,12 @@ SHAPE = (
     "C-MODEL-004",
     "The weights to start from have the model's shape",
     formula="each of hidden, layers, heads, kv_heads, ffn, vocab, RoPE's base, eps and QK-norm is the checkpoint's",
-    stages=("pretrain",),
+    stages=TRAINING,
 )
 def initial_weights(case: Case) -> Iterator[Found]:
     given = case.inputs.get("init_from", {}).get("model_config", {})
+    if not given and "init_from" in case.planned:
+        given = vars(case.planned["init_from"].model)
     for key in SHAPE:
         ours, theirs = getattr(case.cfg.model, key), given.get(key)
         if isinstance(theirs, (int, float)) and not math.isclose(theirs, ours):
@@ -99,7 +103,7 @@ def initial_weights(case: Case) -> Iterator[Found]:
     "A row holds a sequence",
     formula="data.seq_len ≤ length of the rows; what is longer is cut",
     history="The original trained 1,024-token sequences on 2,048-token rows and lost half of its data unnoticed.",
-    stages=("pretrain",),
+    stages=TRAINING,
 )
 def rows(case: Case) -> Iterator[Found]:
     seq_len, row_len = case.cfg.data.seq_len, case.row_len
@@ -116,10 +120,10 @@ def rows(case: Case) -> Iterator[Found]:
     "C-DATA-004",
     "Rows, tokenizer and model speak of the same tokens",
     formula="the SHA-256 of the tokenizer is the same in all inputs that name it",
-    stages=("pretrain", "generate"),
+    stages=(*TRAINING, "generate"),
 )
 def same_tokenizer(case: Case) -> Iterator[Found]:
-    named = {k: f["tokenizer_sha256"] for k, f in case.inputs.items() if k != "init_from" and "tokenizer_sha256" in f}
+    named = {k: f["tokenizer_sha256"] for k, f in case.inputs.items() if k not in ELSEWHERE and "tokenizer_sha256" in f}
     if len(set(named.values())) > 1:
         message = f"the inputs {' and '.join(sorted(named))} were made with different tokenizers"
         yield "error", "inputs", message, "give inputs that belong together, or let them be built"

@@ -47,7 +47,7 @@ def step_budget(case: Case) -> Iterator[Found]:
         message = f"the warmup takes {b.warmup / b.actual:.0%} of the {b.actual:,} steps that run; 10% are plenty"
         yield "warning", "trainer.warmup_steps", message, f"trainer.warmup_steps={b.actual // 10}"
     parameters = case.cfg.model.num_parameters
-    if b.total_tokens < 10 * parameters:
+    if case.stage == "pretrain" and b.total_tokens < 10 * parameters:
         message = (
             f"{human_count(b.total_tokens)} tokens are {b.total_tokens / parameters:.2g} per parameter; below 10 the "
             f"model is undertrained (Chinchilla: 20)"

@@ -178,6 +178,11 @@ class Codec:
         return codec
 
     @property
+    def vocabulary(self) -> dict[str, int]:
+        """Every token, control tokens too, and its id."""
+        return dict(self._tokenizer.get_vocab(with_added_tokens=True))
+
+    @property
     def digest(self) -> str:
         """SHA-256 of everything that is saved."""
         return hashlib.sha256((self._saved + json.dumps(self._roles)).encode()).hexdigest()

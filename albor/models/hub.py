@@ -8,12 +8,18 @@ from albor.models.errors import ModelError
 
 
 def fetch(name: str) -> Path:
-    """The local copy of a Hub repository ``org/name``, downloaded when it is not cached. Raises ModelError."""
+    """The local copy of a Hub repository ``org/name`` or ``org/name@revision``, downloaded when it is not cached.
+
+    Raises ModelError.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, allow_patterns=["*.safetensors", "*.json"]))
+        repository, _, revision = name.partition("@")
+        return Path(
+            snapshot_download(repository, revision=revision or None, allow_patterns=["*.safetensors", "*.json"])
+        )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         cause = str(error).strip().splitlines()[0]
         raise ModelError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from albor.config.budget import budget
@@ -14,13 +15,14 @@ from albor.contracts.memory import checkpoint_bytes, training_bytes
 from albor.errors import AlborError
 from albor.runs import checkpoints, manifest
 from albor.runs.files import sha256_file
-from albor.stages.base import Context, Cost, Facts, Interrupted, Stage
+from albor.stages.base import Context, Cost, Facts, Input, Interrupted, Stage
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from albor.data.tokenizer import Codec
     from albor.training.job import Job
+    from albor.training.run import Trained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,27 +50,32 @@ def cost(cfg: Whole, inputs: Mapping[str, Facts]) -> Cost:
 
 
 def run(cfg: Whole, context: Context) -> Facts:
-    from albor.models.checkpoint import save_model
     from albor.training import pretrain
 
-    job, start, codec = prepare_training(cfg, context)
-    trained = pretrain.fit(cfg.model, job, start)
+    job, codec = prepare_training(cfg, context, "pretrain")
+    return finish(cfg.model, context, job, codec, pretrain.fit(cfg.model, job, initial_weights(cfg, context)))
+
+
+def finish(model: Model, context: Context, job: Job, codec: Codec, trained: Trained) -> Facts:
+    """Writes what was trained as the run's artifact, on rank 0. Raises Interrupted when steps are left."""
+    from albor.models.checkpoint import save_model
+
     if trained.result["interrupted"] or job.stop_at is not None:
         raise Interrupted(f"after step {trained.result['steps']:,}")
     if trained.rank:
         return {}
-    save_model(cfg.model, trained.weights, context.out, eos_token_id=codec.eos_id, pad_token_id=codec.pad_id)
+    save_model(model, trained.weights, context.out, eos_token_id=codec.eos_id, pad_token_id=codec.pad_id)
     codec.save(context.out)
     return {
-        "parameters": cfg.model.num_parameters,
-        "vocab_size": cfg.model.vocab_size,
+        "parameters": model.num_parameters,
+        "vocab_size": model.vocab_size,
         "tokenizer_sha256": sha256_file(context.out / "tokenizer.json"),
         **trained.result,
     }
 
 
-def prepare_training(cfg: Whole, context: Context) -> tuple[Job, Mapping[str, Tensor] | None, Codec]:
-    """The run's job, the weights to start from (None: random ones), and the rows' tokenizer."""
+def prepare_training(cfg: Whole, context: Context, stage: str) -> tuple[Job, Codec]:
+    """The job of a stage that trains on rows, and their tokenizer."""
     import torch
 
     from albor.data.loader import Batches, sequential
@@ -115,25 +122,32 @@ def prepare_training(cfg: Whole, context: Context) -> tuple[Job, Mapping[str, Te
         files=files,
         peak_flops=peak_flops(cfg),
         alerts=cfg.alerts,
-        plateau_causes=causes(Case(cfg, "pretrain", {name: i.facts for name, i in context.inputs.items()})),
+        plateau_causes=causes(Case(cfg, stage, {name: i.facts for name, i in context.inputs.items()})),
         eos_id=codec.eos_id,
         val_bytes_per_token=bytes_per_token(rows.facts),
         progress=lambda step, total, metrics: context.progress(step, total, summary(metrics)),
     )
-    return job, initial_weights(cfg, context), codec
+    return job, codec
 
 
 def initial_weights(cfg: Whole, context: Context) -> Mapping[str, Tensor] | None:
+    """Those of the run's init_from; None: random ones."""
     from albor.models.checkpoint import load_weights
-    from albor.models.hub import fetch
     from albor.models.llama_config import read_config
 
     given = context.inputs.get("init_from")
     if given is None:
         return None
-    place = fetch(str(given.path)) if given.id.startswith("hf:") else given.path
+    place = local(given)
     refuse_other_shape(cfg, read_config(place))
     return load_weights(place, cfg.model)
+
+
+def local(given: Input) -> Path:
+    """The directory of a model, fetched from the Hub when it is there."""
+    from albor.models.hub import fetch
+
+    return fetch(str(given.path)) if given.id.startswith("hf:") else given.path
 
 
 def peak_flops(cfg: Whole) -> float | None:

@@ -9,6 +9,7 @@ from annotated_types import Interval
 
 from albor.config.schema.alerts import Alert
 from albor.config.schema.data import Benchmarks, Data
+from albor.config.schema.distill import AlborTeacher, Distill, Teacher
 from albor.config.schema.model import Model
 from albor.config.schema.optim import AdamW, Muon
 from albor.config.schema.run import Eval, Hardware, LocalExecutor, RayExecutor, SlurmExecutor, Tracking
@@ -34,6 +35,10 @@ class Config:
     """Optimizer and learning-rate schedule."""
     trainer: Trainer
     """Length, batch, device and intervals of training."""
+    teacher: Teacher = field(default_factory=AlborTeacher)
+    """Whom a student learns from."""
+    distill: Distill = field(default_factory=Distill)
+    """How it learns."""
     eval: Eval
     """What a model is measured by."""
     task: dict[str, Task | None] = field(default_factory=dict)

@@ -59,9 +59,9 @@ Teacher = AlborTeacher | HfTeacher
 class Distill:
     """L = α·T²·D(teacher, student) + (1−α)·CE, both distributions softened by T (Hinton et al., 2015)."""
 
-    route: Literal["auto"] | Route = "auto"
+    route: Route | None = None
     """online: the teacher computes beside the student; offline: its probabilities are stored first; alignment: another
-    tokenizer's, chunk by chunk; text: train on what it writes. auto is online for albor's own, alignment for others."""
+    tokenizer's, chunk by chunk; text: train on what it writes. null is online for albor's own, alignment for others."""
     divergence: Divergence = "forward_kl"
     """What is minimised: KL(teacher ‖ student), KL(student ‖ teacher), or Jensen and Shannon's mean of both."""
     temperature: PositiveFloat = 4.0
@@ -76,6 +76,6 @@ class Distill:
     """Tokens drawn at each position by sampled."""
 
     def route_for(self, teacher: Teacher) -> Route:
-        if self.route != "auto":
+        if self.route is not None:
             return self.route
         return "online" if isinstance(teacher, AlborTeacher) else "alignment"

@@ -1,0 +1,99 @@
+"""Contracts on teachers and students."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from albor.config.schema.distill import AlborTeacher, HfTeacher
+from albor.contracts.base import Case, Found, contract
+
+OTHER_TOKENS = (
+    "a teacher with the student's tokenizer: teacher=albor; or its likelihoods of chunks: distill=alignment; or what "
+    "it writes: distill=text"
+)
+"""The ways out of a teacher that speaks of other tokens."""
+LOGITS = ("online", "offline")
+"""Routes that compare probabilities token by token."""
+LEARNING = ("distill", "teacher_logits")
+
+
+@contract(
+    "C-DISTILL-001",
+    "Teacher and student speak of the same tokens",
+    formula="route online or offline ⇒ the teacher's tokenizer is the student's",
+    stages=LEARNING,
+    level=2,
+    needs=("C-MODEL-002",),
+    history="A Qwen teacher has 151,936 tokens, the student 32,768: token 5,000 of the one is not token 5,000 of the "
+    "other, and a divergence between the two is a number without a meaning.",
+)
+def same_tokens(case: Case) -> Iterator[Found]:
+    cfg = case.cfg
+    if cfg.distill.route_for(cfg.teacher) not in LOGITS:
+        return
+    facts = case.inputs.get("teacher", {})
+    ours = case.inputs.get("tokenizer", {}).get("tokenizer_sha256")
+    theirs = facts.get("tokenizer_sha256")
+    if ours and theirs and ours != theirs:
+        yield "error", "inputs.teacher", "the teacher was made with another tokenizer", OTHER_TOKENS
+        return
+    planned = case.planned.get("teacher")
+    size = facts.get("vocab_size") or facts.get("model_config", {}).get("vocab_size")
+    if size is None and planned is not None:
+        size = planned.model.vocab_size
+    if size is None and isinstance(cfg.teacher, HfTeacher) and "teacher" not in cfg.inputs:
+        size = cfg.teacher.vocab_size
+    if size is not None and size != cfg.model.vocab_size:
+        message = f"the teacher has {size:,} tokens, the student {cfg.model.vocab_size:,}: they are not the same ones"
+        yield "error", "teacher", message, OTHER_TOKENS
+
+
+@contract(
+    "C-DISTILL-002",
+    "The teacher's licence permits what is made of it",
+    formula="a licence that forbids commercial use is said before anything is learned",
+    stages=LEARNING,
+)
+def licence(case: Case) -> Iterator[Found]:
+    teacher = case.cfg.teacher
+    if isinstance(teacher, HfTeacher) and not teacher.commercial and "teacher" not in case.cfg.inputs:
+        message = f"{teacher.repo} is licensed for research ({teacher.licence}): so is what is learned from it"
+        fix = "mind it when you publish the model, or choose another: teacher=qwen3_5_35b_a3b is Apache-2.0"
+        yield "warning", "teacher.licence", message, fix
+
+
+@contract(
+    "C-DISTILL-003",
+    "A teacher knows more than its student",
+    formula="parameters of the teacher > parameters of the student",
+    stages=("distill",),
+)
+def larger(case: Case) -> Iterator[Found]:
+    planned = case.planned.get("teacher")
+    size = case.inputs.get("teacher", {}).get("parameters")
+    if size is None and planned is not None:
+        size = planned.model.num_parameters
+    if size is not None and size <= case.cfg.model.num_parameters:
+        message = f"the teacher has {size:,} parameters, its student {case.cfg.model.num_parameters:,}"
+        named = "teacher.model=350m" if isinstance(case.cfg.teacher, AlborTeacher) else "teacher=…"
+        yield "warning", "teacher", message, f"a larger one: {named}"
+
+
+@contract(
+    "C-DISTILL-004",
+    "A sequence fits the teacher's context",
+    formula="data.seq_len ≤ the teacher's context",
+    stages=LEARNING,
+    needs=("C-MODEL-003",),
+)
+def context(case: Case) -> Iterator[Found]:
+    planned = case.planned.get("teacher")
+    facts = case.inputs.get("teacher", {}).get("model_config", {})
+    most = facts.get("max_position_embeddings")
+    if most is None and planned is not None:
+        most = planned.model.max_position_embeddings
+    if most is None and isinstance(case.cfg.teacher, HfTeacher) and "teacher" not in case.cfg.inputs:
+        most = case.cfg.teacher.context
+    if most is not None and case.cfg.data.seq_len > most:
+        message = f"sequences of {case.cfg.data.seq_len:,} tokens are longer than the teacher's context of {most:,}"
+        yield "error", "data.seq_len", message, f"data.seq_len={most}, or another teacher"

@@ -1,0 +1,146 @@
+"""A student that learns from a teacher: the rung after base."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from albor.config.schema.config import Config as Whole
+from albor.config.schema.distill import AlborTeacher
+from albor.config.types import Text
+from albor.errors import AlborError
+from albor.stages import pretrain
+from albor.stages.base import Context, Cost, Facts, Stage, Upstream
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from albor.data.tokenizer import Codec
+    from albor.models.attention import Mask
+    from albor.training.distill import Teach
+    from albor.training.distillation import Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Keys of the distill stage alone."""
+
+    name: Literal["distill"] = "distill"
+    """The stage's name."""
+    of: Text | None = "pretrain"
+    """The stage whose model the student starts from; null starts from random weights."""
+
+
+def teacher(cfg: Whole) -> Upstream:
+    """What makes the teacher: a target of its own, or nothing of albor's."""
+    wanted = cfg.teacher
+    if isinstance(wanted, AlborTeacher):
+        target = (f"model={wanted.model}",)
+        return Upstream(stage="pretrain", makes="model", target=target, address="teacher", key="teacher.model")
+    place = wanted.repo if Path(wanted.repo).is_dir() else f"hf:{wanted.repo}@{wanted.revision}"
+    return Upstream(stage=None, makes="model", default=place)
+
+
+def inputs(cfg: Whole) -> dict[str, str | Upstream]:
+    needed: dict[str, str | Upstream] = {"rows": "pack", "tokenizer": "tokenizer"}
+    if cfg.stage.of:
+        needed["init_from"] = Upstream(stage=cfg.stage.of, makes="model", key="stage.of")
+    if cfg.distill.route_for(cfg.teacher) == "online":
+        needed["teacher"] = teacher(cfg)
+    else:
+        needed["logits"] = "teacher_logits"
+    return needed
+
+
+def cost(cfg: Whole, given: Mapping[str, Facts]) -> Cost:
+    """Pretraining's, and the teacher's forward passes when it computes beside the student."""
+    found = pretrain.cost(cfg, given)
+    size = teacher_parameters(cfg, given)
+    if found.tokens is None or found.flops is None or not size:
+        return found
+    more = 2.0 * size * found.tokens
+    seconds = None if found.seconds is None else found.seconds * (1 + more / found.flops)
+    memory = None if found.memory is None else found.memory + TEACHER_BYTES[cfg.trainer.precision] * size
+    return replace(found, flops=found.flops + more, seconds=seconds, memory=memory)
+
+
+TEACHER_BYTES = {"float32": 4, "bf16": 2, "fp8": 2}
+
+
+def teacher_parameters(cfg: Whole, given: Mapping[str, Facts]) -> int | None:
+    """Parameters that one token passes through; None where the teacher does not compute beside the student."""
+    if cfg.distill.route_for(cfg.teacher) != "online":
+        return None
+    if "parameters" in given.get("teacher", {}):
+        return int(given["teacher"]["parameters"])
+    return None if isinstance(cfg.teacher, AlborTeacher) else cfg.teacher.active
+
+
+def requires(cfg: Whole, given: Mapping[str, Facts]) -> None:
+    """A teacher from the Hub is fetched before anything is made. Raises AlborError."""
+    from albor.models.hub import fetch
+
+    if isinstance(cfg.teacher, AlborTeacher) or "teacher" in cfg.inputs:
+        return
+    if cfg.distill.route_for(cfg.teacher) == "online" and not Path(cfg.teacher.repo).is_dir():
+        fetch(f"{cfg.teacher.repo}@{cfg.teacher.revision}")
+
+
+def run(cfg: Whole, context: Context) -> Facts:
+    from albor.training import distill
+
+    job, codec = pretrain.prepare_training(cfg, context, "distill")
+    start = pretrain.initial_weights(cfg, context)
+    trained = distill.fit(cfg.model, job, start, cfg.distill, live(cfg, context, codec))
+    return pretrain.finish(cfg.model, context, job, codec, trained)
+
+
+def live(cfg: Whole, context: Context, codec: Codec) -> Teach:
+    """A teacher that computes beside the student. Raises AlborError when it speaks of other tokens."""
+    import torch
+
+    from albor.training.distillation import Live
+    from albor.training.run import DTYPES
+    from albor.training.teacher import Teacher, load_teacher
+
+    place = pretrain.local(context.inputs["teacher"])
+    refuse_other_tokens(codec, place)
+    known: list[Teacher] = []
+
+    def teach(tokens: Tensor, mask: Mask, brought: tuple[Tensor, ...]) -> Target:
+        if not known:  # the device is known with the first batch
+            dtype, compiled = DTYPES[cfg.trainer.precision], cfg.trainer.compile
+            known.append(load_teacher(place, dtype=dtype, device=tokens.device, compile=compiled))
+        with torch.no_grad():
+            hidden = known[0].hidden(tokens, mask).flatten(0, 1)
+        return Live(hidden, known[0].head, cfg.distill.divergence)
+
+    return teach
+
+
+def refuse_other_tokens(codec: Codec, teacher: Path) -> None:
+    """Raises AlborError when a number is not the same token to the teacher as to the student (C-DISTILL-001)."""
+    from albor.contracts.distillation import OTHER_TOKENS
+    from albor.data.tokenizer import Codec
+
+    theirs = Codec.of_model(teacher)
+    if theirs.vocabulary != codec.vocabulary:
+        raise AlborError(f"the teacher {teacher} has another tokenizer", OTHER_TOKENS, code="C-DISTILL-001")
+
+
+STAGE = Stage(
+    name="distill",
+    version=1,
+    makes="model",
+    config=Config,
+    reads=("model", "data.seq_len", "optim", "trainer", "seed", "init_from", "teacher", "distill"),
+    label=lambda cfg: cfg.model.name,
+    inputs=inputs,
+    requires=requires,
+    run=run,
+    cost=cost,
+    resumable=True,
+    distributed=True,
+)
