@@ -137,7 +137,7 @@ def refuse(run: Manifest, config: Config, stage: stages.Stage, inputs: Mapping[s
         for name, ref in run.inputs.items()
         if ref.stage not in manifest.EXTERNAL
     }
-    facts = {name: i.facts for name, i in inputs.items()}
+    facts = {name: {**i.facts, "artifact": i.digest} for name, i in inputs.items()}
     case = Case(config, stage.name, facts, {name: c for name, c in made.items() if c is not None})
     for finding in check_all(case):
         if finding.severity == "error":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from albor.config.schema.distill import AlborTeacher, HfTeacher
+from albor.config.units import human_bytes
 from albor.contracts.base import Case, Found, contract
 
 OTHER_TOKENS = (
@@ -97,3 +98,58 @@ def context(case: Case) -> Iterator[Found]:
     if most is not None and case.cfg.data.seq_len > most:
         message = f"sequences of {case.cfg.data.seq_len:,} tokens are longer than the teacher's context of {most:,}"
         yield "error", "data.seq_len", message, f"data.seq_len={most}, or another teacher"
+
+
+@contract(
+    "C-DISTILL-005",
+    "Stored probabilities are those of the rows that are trained on",
+    formula="the logits' rows, sequence length, temperature and kind are the run's",
+    stages=("distill",),
+    needs=("C-DISTILL-001",),
+    history="Row 7 of another packing is another text: a student would learn what the teacher said of something else.",
+)
+def of_these_rows(case: Case) -> Iterator[Found]:
+    facts, cfg = case.inputs.get("logits", {}), case.cfg
+    again = "make them again: stage=teacher_logits, or leave inputs.logits out and they are made"
+    rows = case.inputs.get("rows", {}).get("artifact")
+    if facts.get("rows") and rows and facts["rows"] != rows:
+        message = f"the logits are those of other rows ({facts['rows'][:12]}, not {rows[:12]})"
+        yield "error", "inputs.logits", message, again
+    if facts.get("seq_len") and facts["seq_len"] < cfg.data.seq_len:
+        message = f"the logits reach {facts['seq_len']:,} tokens into a row, the student reads {cfg.data.seq_len:,}"
+        yield "error", "data.seq_len", message, f"data.seq_len={facts['seq_len']}; or {again}"
+    for key, ours in (("temperature", cfg.distill.temperature), ("keep", cfg.distill.keep)):
+        theirs = facts.get(key)
+        if theirs is not None and theirs != ours:
+            message = f"the logits were stored with {key} {theirs}, the student takes {ours}"
+            yield "error", f"distill.{key}", message, f"distill.{key}={theirs}; or {again}"
+
+
+@contract(
+    "C-DISTILL-006",
+    "What is stored divides as the teacher's does",
+    formula="an offline student minimises forward KL: nothing else can be computed from a part of a distribution",
+    stages=("distill",),
+)
+def offline_divergence(case: Case) -> Iterator[Found]:
+    wanted = case.cfg.distill
+    if wanted.route_for(case.cfg.teacher) == "offline" and wanted.divergence != "forward_kl":
+        message = f"{wanted.divergence} needs the teacher's whole distribution, and a part of it is stored"
+        yield "error", "distill.divergence", message, "distill.divergence=forward_kl, or distill.route=online"
+
+
+@contract(
+    "C-DISTILL-007",
+    "Stored probabilities fit onto the disk",
+    formula="rows · seq_len · bytes a token ≤ hardware.disk",
+    stages=("teacher_logits",),
+)
+def fits(case: Case) -> Iterator[Found]:
+    cfg, rows = case.cfg, case.num_sequences
+    if rows is None:
+        return
+    each = cfg.distill.bytes_per_token(cfg.model.vocab_size)
+    need, have = rows * cfg.data.seq_len * each, cfg.hardware.disk
+    if need > have:
+        message = f"{human_bytes(need)} are needed ({each:,} bytes a token), the disk has {human_bytes(have)}"
+        yield "error", "distill.keep", message, "distill=sampled stores a thirtieth; or a larger disk: hardware.disk=…"

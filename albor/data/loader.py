@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypedDict
+from typing import Any, Protocol, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,18 @@ from albor.data.rows import Rows
 IGNORE = -100
 """The label of a position that has no target."""
 
-Batch = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""Tokens and labels, each [micro_batch, seq_len]; a label is the next token of the row, or IGNORE."""
+Batch = tuple[NDArray[Any], ...]
+"""Tokens and labels, each [micro_batch, seq_len]; a label is the next token of the row, or IGNORE. Then what is stored
+beside the rows."""
+
+
+class Beside(Protocol):
+    """What is stored of each row besides its tokens: a teacher's probabilities."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, indices: NDArray[np.int64], seq_len: int) -> tuple[NDArray[Any], ...]:
+        """Of the first ``seq_len`` tokens of some rows."""
 
 
 class Position(TypedDict):
@@ -62,9 +72,10 @@ class Batches:
         rank: int = 0,
         world_size: int = 1,
         dataset: str = "",
+        beside: Beside | None = None,
     ) -> None:
         """``batch_size`` is global, in rows; ``seq_len`` tokens are cut from the start of each row; ``dataset`` is the
-        digest of the files that the rows lie in.
+        digest of the files that the rows lie in; ``beside`` is stored of the same rows.
 
         Raises:
             DataError: there are fewer rows than a batch, they are shorter than ``seq_len``, or ``world_size`` does not
@@ -82,6 +93,7 @@ class Batches:
                 help="make it trainer.micro_batch_size times the number of ranks",
             )
         self.rows, self.batch_size, self.seq_len, self.seed, self.dataset = rows, batch_size, seq_len, seed, dataset
+        self.beside = beside
         self._mine = slice(rank * batch_size // world_size, (rank + 1) * batch_size // world_size)
         self._epoch = 0
         self._batches = 0
@@ -96,7 +108,10 @@ class Batches:
         permutation = order(len(self.rows), seed=self.seed, epoch=self._epoch)
         while self._batches < len(self):
             start = self._batches * self.batch_size
-            batch = _cut(self.rows, permutation[start : start + self.batch_size][self._mine], self.seq_len)
+            mine = permutation[start : start + self.batch_size][self._mine]
+            batch = _cut(self.rows, mine, self.seq_len)
+            if self.beside is not None:
+                batch = (*batch, *self.beside.read(mine, self.seq_len))
             # Counted before it is handed out: a state taken after the step does not repeat the batch.
             self._batches += 1
             yield batch

@@ -6,18 +6,17 @@ where the pieces of documents in the row end, so the last one is the number of t
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import accumulate, islice
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from albor.data.errors import DataError
+from albor.data.fixed import FixedColumn
 from albor.data.parquet import open_file, refusing, write_file
 
 GROUP = 64
@@ -91,31 +90,20 @@ class Rows:
 
 
 class _File:
-    """One file of rows, mapped.
-
-    A row group's tokens are one page of fixed-size values as they are, so a row lies where arithmetic says, and reading
-    it costs no more than its bytes: decoding the whole group for one row of it takes ten times as long.
-    """
+    """One file of rows, mapped."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._parquet = open_file(path, columns={"tokens": None, "doc_ends": DOC_ENDS})
         self.row_len, self.token_bytes = _layout(path, self._parquet.schema_arrow)
         self._dtype = np.dtype(f"<u{self.token_bytes}")
-        self._bytes = np.memmap(path, np.uint8, mode="r")
-        metadata = self._parquet.metadata
-        groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-        self._first = list(accumulate((group.num_rows for group in groups), initial=0))
-        self._places = [self._place(group.column(0), group.num_rows) for group in groups]
+        self._tokens = FixedColumn(path, self._parquet, "tokens")
 
     def __len__(self) -> int:
-        return int(self._first[-1])
+        return len(self._tokens)
 
     def tokens(self, row: int) -> NDArray[np.unsignedinteger]:
-        group = bisect_right(self._first, row) - 1
-        size = self.row_len * self.token_bytes
-        start = self._places[group] + (row - self._first[group]) * size
-        return self._bytes[start : start + size].view(self._dtype)
+        return self._tokens.row(row).view(self._dtype)
 
     def doc_ends(self, row: int) -> NDArray[np.int32]:
         offsets, values = self._ends
@@ -126,28 +114,6 @@ class _File:
         with refusing(self.path):
             column = self._parquet.read(columns=["doc_ends"], use_threads=False).column(0).combine_chunks()
         return column.offsets.to_numpy(), column.values.to_numpy()
-
-    def _place(self, column: Any, rows: int) -> int:
-        """Where the first row's tokens lie in the file."""
-        size = rows * self.row_len * self.token_bytes
-        start, length = column.data_page_offset, column.total_compressed_size
-        # PageHeader in Thrift's compact form: field 1, the type, is DATA_PAGE; field 2 is the page's size.
-        expected = bytes([0x15, 0x00, 0x15]) + _varint(2 * size)
-        head = self._bytes[start : start + len(expected)].tobytes()
-        if column.compression != "UNCOMPRESSED" or head != expected or start + length > len(self._bytes):
-            raise DataError(
-                f"{self.path} is not laid out as albor writes rows: its pages cannot be addressed",
-                help="pack the rows again; another program has rewritten the file",
-            )
-        return int(start + length - size)
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*out, number])
 
 
 def _tables(rows: Iterable[Row], schema: pa.Schema, dtype: str) -> Iterator[pa.Table]:

@@ -97,7 +97,9 @@ class Node:
 
     @property
     def input_facts(self) -> dict[str, Facts]:
-        return {name: i.facts for name, i in self.inputs.items()}
+        """What the inputs say of themselves; ``artifact`` is the digest of a built one's files."""
+        known = ((name, i.facts, digest(i)) for name, i in self.inputs.items())
+        return {name: {**facts, "artifact": sha} if sha else facts for name, facts, sha in known}
 
     @property
     def name(self) -> str:

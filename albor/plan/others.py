@@ -15,9 +15,34 @@ from albor.stages.base import Upstream
 if TYPE_CHECKING:
     from albor.plan.target import Target
 
-CHAIN = ("model", "data", "tokenizer", "hardware", "executor", "tracking", "alerts", "debug", "eval", "task")
+CHAIN = (
+    "model",
+    "data",
+    "tokenizer",
+    "hardware",
+    "executor",
+    "tracking",
+    "alerts",
+    "debug",
+    "eval",
+    "task",
+    "teacher",
+    "distill",
+)
 """Groups whose choice reaches every stage."""
-EVERYWHERE = ("seed", "outputs", "allow", "tracking", "executor", "hardware", "alerts", "evals", "model")
+EVERYWHERE = (
+    "seed",
+    "outputs",
+    "allow",
+    "tracking",
+    "executor",
+    "hardware",
+    "alerts",
+    "evals",
+    "model",
+    "teacher",
+    "distill",
+)
 """Keys whose value reaches every stage: the seed by convention, the model because what is trained in turns has one
 shape, the benchmarks because what a model is measured on is kept out of its corpus, the others because they do not
 determine results."""

@@ -17,6 +17,7 @@ from albor.stages.base import Context, Cost, Facts, Stage, Upstream
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from albor.data.logits import Logits
     from albor.data.tokenizer import Codec
     from albor.models.attention import Mask
     from albor.training.distill import Teach
@@ -91,10 +92,43 @@ def requires(cfg: Whole, given: Mapping[str, Facts]) -> None:
 def run(cfg: Whole, context: Context) -> Facts:
     from albor.training import distill
 
-    job, codec = pretrain.prepare_training(cfg, context, "distill")
+    stored = stored_beside(cfg, context)
+    job, codec = pretrain.prepare_training(cfg, context, "distill", stored)
     start = pretrain.initial_weights(cfg, context)
-    trained = distill.fit(cfg.model, job, start, cfg.distill, live(cfg, context, codec))
+    teach = live(cfg, context, codec) if stored is None else written(stored)
+    trained = distill.fit(cfg.model, job, start, cfg.distill, teach)
     return pretrain.finish(cfg.model, context, job, codec, trained)
+
+
+def stored_beside(cfg: Whole, context: Context) -> Logits | None:
+    """The teacher's probabilities of the run's rows; None when it computes beside the student.
+
+    Raises AlborError when they are not of these rows.
+    """
+    from albor.data.logits import SPLIT, Logits
+    from albor.data.parquet import shards
+
+    given = context.inputs.get("logits")
+    if given is None:
+        return None
+    found, rows = Logits(shards(given.path, SPLIT)), context.inputs["rows"].facts.get("num_sequences")
+    if len(found) != rows:
+        message = f"{given.path} holds logits of {len(found):,} rows, and {rows:,} are trained on"
+        raise AlborError(message, "make them again: stage=teacher_logits", code="C-DISTILL-005")
+    return found
+
+
+def written(stored: Logits) -> Teach:
+    """A teacher whose probabilities were stored."""
+    from albor.training.distillation import Sampled, TopK
+
+    keep = stored.layout.keep
+
+    def teach(tokens: Tensor, mask: Mask, brought: tuple[Tensor, ...]) -> Target:
+        flat = [tensor.flatten(0, 1) for tensor in brought]
+        return Sampled(flat[0]) if keep == "sampled" else TopK(flat[0], flat[1])
+
+    return teach
 
 
 def live(cfg: Whole, context: Context, codec: Codec) -> Teach:

@@ -20,6 +20,7 @@ from albor.stages.base import Context, Cost, Facts, Input, Interrupted, Stage
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from albor.data.loader import Beside
     from albor.data.tokenizer import Codec
     from albor.training.job import Job
     from albor.training.run import Trained
@@ -74,8 +75,8 @@ def finish(model: Model, context: Context, job: Job, codec: Codec, trained: Trai
     }
 
 
-def prepare_training(cfg: Whole, context: Context, stage: str) -> tuple[Job, Codec]:
-    """The job of a stage that trains on rows, and their tokenizer."""
+def prepare_training(cfg: Whole, context: Context, stage: str, beside: Beside | None = None) -> tuple[Job, Codec]:
+    """The job of a stage that trains on rows and what is stored beside them, and their tokenizer."""
     import torch
 
     from albor.data.loader import Batches, sequential
@@ -115,6 +116,7 @@ def prepare_training(cfg: Whole, context: Context, stage: str) -> tuple[Job, Cod
             rank=rank,
             world_size=world,
             dataset=rows.digest or rows.id,
+            beside=beside,
         ),
         validation=lambda: sequential(val, batch_size=cfg.trainer.micro_batch_size, seq_len=cfg.data.seq_len),
         directory=context.directory / checkpoints.DIRECTORY,

@@ -163,25 +163,24 @@ class TopK:
 
 @dataclass(frozen=True)
 class Sampled:
-    """Tokens drawn from the teacher's distribution [N, k] and how often each was [N, k]; 0 fills up.
+    """Tokens drawn from the teacher's softened distribution [N, k], one as often as it was drawn.
 
     Their shares are an unbiased estimate of the distribution, and so is the gradient (arXiv 2503.16870). The value is
     KL(shares ‖ student): more than the divergence, by what the shares lack of its entropy.
     """
 
     ids: Tensor
-    counts: Tensor
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        return self.ids, self.counts
+        return (self.ids,)
 
     def compare(self, student: Tensor, temperature: float, *chunk: Tensor) -> Compared:
-        ids, counts = chunk[0].long(), chunk[1].float()
-        shares = counts / counts.sum(-1, keepdim=True)
-        known = student.gather(-1, ids)
-        found = (torch.special.xlogy(shares, shares) - shares * known).sum(-1)
-        return found, student.exp().scatter_add(-1, ids, -shares)
+        ids = chunk[0].long()
+        share = torch.full_like(student[:, : ids.shape[-1]], 1 / ids.shape[-1])
+        drawn = (ids[:, :, None] == ids[:, None, :]).sum(-1)  # how often, of each draw
+        found = (share * ((drawn * share).log() - student.gather(-1, ids))).sum(-1)
+        return found, student.exp().scatter_add(-1, ids, -share)
 
 
 def distillation_loss(

@@ -75,6 +75,11 @@ class Distill:
     samples: Positive = 12
     """Tokens drawn at each position by sampled."""
 
+    def bytes_per_token(self, vocab_size: int) -> int:
+        """Of what is stored offline: ids as wide as the vocabulary asks, float32 log-probabilities of the likeliest."""
+        ids = 2 if vocab_size <= 1 << 16 else 4
+        return self.samples * ids if self.keep == "sampled" else self.top_k * (ids + 4)
+
     def route_for(self, teacher: Teacher) -> Route:
         if self.route is not None:
             return self.route
