@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -12,8 +12,8 @@ from torch import Tensor
 from albor.config.schema.model import Model
 from albor.models.decoder import Decoder
 from albor.models.errors import ModelError
-from albor.models.llama_config import CONFIG_FILE, config_text, read_config, read_json
-from albor.models.tensor_stream import METADATA, StoredTensor, stored_tensors
+from albor.models.llama_config import CONFIG_FILE, config_text, read_config, read_json, with_dtype
+from albor.models.tensor_stream import METADATA, StoredTensor, stored_tensors, write_tensors
 from albor.runs.checkpoints import INDEX as CHECKPOINT_INDEX
 from albor.runs.files import atomic_path, sha256_file, write_text
 
@@ -41,6 +41,16 @@ def save_model(
     save_tensors(tensors, directory / WEIGHTS_FILE)
     text = config_text(config, dtype=dtype, eos_token_id=eos_token_id, pad_token_id=pad_token_id)
     write_text(directory / CONFIG_FILE, text)
+
+
+def stream_model(
+    like: Path, layout: Mapping[str, tuple[torch.dtype, torch.Size]], make: Callable[[str], Tensor], directory: Path
+) -> None:
+    """Writes a model of the tensors of ``layout``, which ``make`` gives one by one, and of ``like``'s config.json."""
+    directory.mkdir(parents=True, exist_ok=True)
+    write_tensors(directory / WEIGHTS_FILE, layout, make)
+    widest = max((dtype for dtype, _ in layout.values()), key=lambda dtype: dtype.itemsize)
+    write_text(directory / CONFIG_FILE, with_dtype(like, widest))
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -85,7 +85,7 @@ def write_tensors(
             dtype, shape = layout[name]
             tensor = make(name)
             assert (tensor.dtype, tensor.shape) == (dtype, shape), f"{name} is not what the header says"
-            file.write(memoryview(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy()))
+            file.write(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
 
 
 def unreadable(path: Path, error: Exception) -> ModelError:
