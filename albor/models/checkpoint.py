@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from albor.config.schema.model import Model
 from albor.models.decoder import Decoder
 from albor.models.errors import ModelError
-from albor.models.llama_config import CONFIG_FILE, config_text, read_config, read_json
+from albor.models.llama_config import CONFIG_FILE, config_text, read_config, read_json, with_dtype
+from albor.models.tensor_stream import METADATA, StoredTensor, stored_tensors, write_tensors
 from albor.runs.checkpoints import INDEX as CHECKPOINT_INDEX
 from albor.runs.files import atomic_path, sha256_file, write_text
 
@@ -43,10 +43,20 @@ def save_model(
     write_text(directory / CONFIG_FILE, text)
 
 
+def stream_model(
+    like: Path, layout: Mapping[str, tuple[torch.dtype, torch.Size]], make: Callable[[str], Tensor], directory: Path
+) -> None:
+    """Writes a model of the tensors of ``layout``, which ``make`` gives one by one, and of ``like``'s config.json."""
+    directory.mkdir(parents=True, exist_ok=True)
+    write_tensors(directory / WEIGHTS_FILE, layout, make)
+    widest = max((dtype for dtype, _ in layout.values()), key=lambda dtype: dtype.itemsize)
+    write_text(directory / CONFIG_FILE, with_dtype(like, widest))
+
+
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """A safetensors file, written atomically. transformers reads only files whose metadata say ``format: pt``."""
+    """A safetensors file, written atomically."""
     with atomic_path(path) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata={"format": "pt"})
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata=METADATA)
 
 
 def load_model(directory: Path, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Decoder:
@@ -63,14 +73,20 @@ def load_model(directory: Path, *, dtype: torch.dtype = torch.float32, device: s
 
 def load_weights(directory: Path, config: Model, device: str = "cpu") -> dict[str, Tensor]:
     """The float32 tensors of a directory, checked against ``config`` by name and shape. Raises ModelError."""
+    stored = stored_weights(directory, config)
+    return {name: tensor.read(device).to(torch.float32) for name, tensor in stored.items()}
+
+
+def stored_weights(directory: Path, config: Model) -> dict[str, StoredTensor]:
+    """Where each tensor of a directory is, checked against ``config`` by name and shape. Raises ModelError."""
     with torch.device("meta"):
         wanted = {name: tensor.shape for name, tensor in Decoder(config).state_dict().items()}
-    found: dict[str, Tensor] = {}
     _refuse_damaged(directory)
+    found: dict[str, StoredTensor] = {}
     for path in _weight_files(directory):
-        found.update(_read(path, wanted, device))
-    head = found.pop(HEAD, None)
-    if head is not None and not torch.equal(head, found.get(EMBEDDING, torch.empty(0))):
+        found.update(_known(path, wanted))
+    head, embedding = found.pop(HEAD, None), found.get(EMBEDDING)
+    if head is not None and (embedding is None or not torch.equal(head.read(), embedding.read())):
         raise ModelError(f"{directory} has a head of its own ({HEAD})", help="start from a model with tied embeddings")
     missing = sorted(wanted.keys() - found.keys())
     if missing:
@@ -78,7 +94,7 @@ def load_weights(directory: Path, config: Model, device: str = "cpu") -> dict[st
             f"{directory} lacks {len(missing)} of {len(wanted)} tensors, the first is {missing[0]}",
             help="a download or an export was cut off: make the directory again",
         )
-    return found
+    return {name: found[name] for name in wanted}
 
 
 def _refuse_damaged(directory: Path) -> None:
@@ -113,24 +129,16 @@ def _weight_files(directory: Path) -> list[Path]:
     raise ModelError(f"{directory} holds no {WEIGHTS_FILE}", help="give the directory of a model")
 
 
-def _read(path: Path, wanted: Mapping[str, torch.Size], device: str) -> dict[str, Tensor]:
-    """A file's tensors as float32. Frequencies that old exports stored are recomputed, so they are passed over."""
-    tensors = {}
-    try:
-        with safe_open(path, framework="pt", device=device) as file:
-            for name in file.keys():  # noqa: SIM118 (not a dict)
-                if name.endswith("rotary_emb.inv_freq"):
-                    continue
-                shape = torch.Size(file.get_slice(name).get_shape())
-                expected = wanted.get(EMBEDDING if name == HEAD else name)
-                if expected is None:
-                    raise ModelError(f"{path} has an unknown tensor {name}", help="start from a Llama-layout model")
-                if shape != expected:
-                    raise ModelError(
-                        f"{path}: {name} is {list(shape)}, its config.json makes it {list(expected)}",
-                        help="config.json and the weights belong to different models",
-                    )
-                tensors[name] = file.get_tensor(name).to(torch.float32)
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path} cannot be read: {error}", help="download or export the model again") from None
+def _known(path: Path, wanted: Mapping[str, torch.Size]) -> dict[str, StoredTensor]:
+    """A file's tensors. Frequencies that old exports stored are recomputed, so they are passed over."""
+    tensors = {name: t for name, t in stored_tensors(path).items() if not name.endswith("rotary_emb.inv_freq")}
+    for name, tensor in tensors.items():
+        expected = wanted.get(EMBEDDING if name == HEAD else name)
+        if expected is None:
+            raise ModelError(f"{path} has an unknown tensor {name}", help="start from a Llama-layout model")
+        if tensor.shape != expected:
+            raise ModelError(
+                f"{path}: {name} is {list(tensor.shape)}, its config.json makes it {list(expected)}",
+                help="config.json and the weights belong to different models",
+            )
     return tensors

@@ -91,6 +91,12 @@ def read_config(directory: Path) -> Model:
     return model
 
 
+def with_dtype(directory: Path, dtype: torch.dtype) -> str:
+    """The content of a directory's config.json, for weights stored in ``dtype``."""
+    name = str(dtype).removeprefix("torch.")
+    return json.dumps({**read_json(directory / CONFIG_FILE), "torch_dtype": name, "dtype": name}, indent=2) + "\n"
+
+
 def read_eos(directory: Path) -> frozenset[int]:
     """The ids that end a text, by config.json; empty when it names none."""
     eos = read_json(directory / CONFIG_FILE).get("eos_token_id")

@@ -1,47 +1,194 @@
-"""One tensor of two: spherical interpolation (Shoemake, 1985), each tensor taken as one long vector."""
+"""One tensor of several: spherical and linear interpolation, and sums of differences from a base.
+
+Tensors of one shape come in, in any floating-point dtype; the sums are taken in float32 at least.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import math
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from albor.config.schema.merge import Dare, Linear, Merge, Slerp, TaskVectors, Ties
 from albor.models.errors import ModelError
 
 PARALLEL = 0.9995
 """Cosine above which the arc is a straight line to four digits; mergekit's."""
 OPPOSITE = 1e-3
 """Sine below which two directions that are not parallel are opposite: no arc between them is the shortest."""
+CHUNK = 1 << 18
+"""Numbers that are taken to float64 at once: they stay in the processor's cache."""
+
+
+def merge(method: Merge, tensors: Sequence[Tensor], base: Tensor | None = None, *, name: str, seed: int) -> Tensor:
+    """The merged tensor, in the dtype that all inputs convert to without loss.
+
+    Args:
+        name: the tensor's name in its model, which with ``seed`` and the model's place among the inputs determines what
+            DARE drops.
+
+    Raises:
+        ModelError: shapes differ, or the method cannot take so many tensors or weights, or needs a base.
+    """
+    weights = checked_weights(method, len(tensors), has_base=base is not None)
+    if base is None:
+        return slerp(tensors[0], tensors[1], method.t) if isinstance(method, Slerp) else linear(tensors, weights)
+    assert isinstance(method, TaskVectors), "checked above"
+    dtype = _common_dtype(*tensors, base)
+    start = base.to(_working(dtype))
+    deltas = [
+        _thinned(method, tensor.to(start.dtype) - start, f"{seed}/{i}/{name}") for i, tensor in enumerate(tensors)
+    ]
+    total = _sum(deltas, weights, method)
+    return total.mul_(method.scale).add_(start).to(dtype)
+
+
+def checked_weights(method: Merge, inputs: int, *, has_base: bool) -> list[float]:
+    """Each model's weight (SLERP has none), divided by their sum where a mean is asked for.
+
+    Raises:
+        ModelError: the method cannot merge ``inputs`` models with these weights, with or without the base.
+    """
+    if has_base != method.needs_base:
+        cause = "needs the base that the models were trained from" if method.needs_base else "takes no base"
+        raise ModelError(
+            f"{method.kind} {cause}", help="give a base to task_arithmetic, ties and dare, and only to them"
+        )
+    if isinstance(method, Slerp):
+        if inputs != 2:
+            raise ModelError(f"slerp merges two models, not {inputs}", help="give two, or take merge=linear")
+        return []
+    if not inputs:
+        raise ModelError(f"{method.kind} has no model to merge", help="name the models to merge")
+    weights = [1.0] * inputs if method.weights is None else list(method.weights)
+    if len(weights) != inputs:
+        raise ModelError(
+            f"there are {len(weights)} weights for {inputs} models", help="give one weight per model, in their order"
+        )
+    if isinstance(method, Linear) and method.normalise:
+        total = math.fsum(weights)
+        if not total:
+            raise ModelError("the weights add up to 0, so there is no mean", help="give other weights")
+        weights = [weight / total for weight in weights]
+    return weights
 
 
 def slerp(a: Tensor, b: Tensor, t: float) -> Tensor:
     """The tensor at the share ``t`` of the way from ``a`` to ``b`` along the arc between them.
 
-    sin((1−t)θ)/sin θ · a + sin(tθ)/sin θ · b, where θ is the angle between the two. Linear where there is no arc: when
-    the angle or a norm vanishes, or the directions are opposite. t of 0 and 1 give copies of ``a`` and ``b``.
+    sin((1−t)θ)/sin θ · a + sin(tθ)/sin θ · b, where θ is the angle between the two, each taken as one long vector.
+    Linear where there is no arc: when the angle or a norm vanishes, or the directions are opposite. t of 0 and 1 give
+    copies of ``a`` and ``b``.
 
     Raises:
         ModelError: the shapes are not the same.
     """
-    if a.shape != b.shape:
-        raise ModelError(
-            f"tensors of shapes {list(a.shape)} and {list(b.shape)} cannot be merged",
-            help="merge models of one architecture and vocabulary",
-        )
+    dtype = _common_dtype(a, b)
     if t in (0, 1):
-        return (b if t else a).clone()
-    x, y = a.to(torch.promote_types(a.dtype, torch.float32)), b.to(torch.promote_types(b.dtype, torch.float32))
-    of_a, of_b = _arc(x, y, t)
-    return (of_a * x + of_b * y).to(a.dtype)
+        return (b if t else a).to(dtype, copy=True)
+    of_a, of_b = _arc(a.flatten(), b.flatten(), t)
+    return linear((a, b), (of_a, of_b))
+
+
+def linear(tensors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """Σ wᵢ·xᵢ. Raises ModelError when the shapes are not the same."""
+    dtype = _common_dtype(*tensors)
+    return _weighted(tensors, weights, _working(dtype)).to(dtype)
+
+
+def trim(delta: Tensor, density: float) -> Tensor:
+    """``delta`` with all but the share ``density`` of largest magnitude set to 0 (one number at least stays).
+
+    Of equal magnitudes the first stay.
+    """
+    kept = max(1, int(density * delta.numel()))
+    if kept >= delta.numel():
+        return delta
+    size = delta.abs().flatten()
+    rank = size.numel() - kept
+    least = float(np.partition(size.cpu().numpy(), rank)[rank])  # in a quarter of the time of torch's kthvalue
+    keep = size > least
+    keep[(size == least).nonzero()[: kept - int(keep.count_nonzero())]] = True
+    return delta * keep.view(delta.shape)
+
+
+def drop(delta: Tensor, density: float, key: str, *, rescale: bool) -> Tensor:
+    """``delta`` with each number kept with probability ``density``, else 0; ``rescale`` divides by the density.
+
+    What is kept depends on ``key`` alone. Drawn on the CPU, so that every device drops the same.
+    """
+    seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:7], "little")
+    kept = torch.rand(delta.shape, generator=torch.Generator().manual_seed(seed)) < density
+    return delta * kept.to(delta.device) * (1 / density if rescale else 1.0)
+
+
+def _thinned(method: TaskVectors, delta: Tensor, key: str) -> Tensor:
+    if isinstance(method, Ties):
+        return trim(delta, method.density)
+    if isinstance(method, Dare):
+        return drop(delta, method.density, key, rescale=method.rescale)
+    return delta
+
+
+def _sum(deltas: Sequence[Tensor], weights: Sequence[float], method: TaskVectors) -> Tensor:
+    """The merged difference, before it is scaled.
+
+    With an election, a number counts only where its weighted sign is that of the weighted sum (an even sum is
+    positive), and zeros do not count.
+    """
+    total = _weighted(deltas, weights, deltas[0].dtype)
+    if not (isinstance(method, Ties) or (isinstance(method, Dare) and method.variant == "ties")):
+        whole = math.fsum(weights)
+        return total.div_(whole) if method.normalise and abs(whole) > 1e-8 else total
+    elected = total.ge(0).to(total.dtype).mul_(2).sub_(1)
+    merged, shares = torch.zeros_like(total), torch.zeros_like(total)
+    for delta, weight in zip(deltas, weights, strict=True):
+        part = delta * elected
+        agrees = part.mul_(weight).gt(0).to(total.dtype)
+        merged.addcmul_(part, agrees)
+        if method.normalise:
+            shares.add_(agrees, alpha=weight)
+    merged.mul_(elected)
+    return merged.div_(shares.masked_fill_(shares == 0, 1)) if method.normalise else merged
+
+
+def _weighted(tensors: Sequence[Tensor], weights: Sequence[float], dtype: torch.dtype) -> Tensor:
+    total = tensors[0].to(dtype) * weights[0]
+    for tensor, weight in zip(tensors[1:], weights[1:], strict=True):
+        total.add_(tensor.to(dtype), alpha=weight)
+    return total
 
 
 def _arc(x: Tensor, y: Tensor, t: float) -> tuple[float, float]:
-    """The weights of the two."""
-    p, q = x.flatten().double(), y.flatten().double()
-    norms = float(p.norm() * q.norm())
-    cosine = float(p @ q) / norms if norms else 1.0
+    """The weights of the two vectors. The products are summed in float64, a chunk at a time."""
+    xx = yy = xy = 0.0
+    for p, q in zip(x.split(CHUNK), y.split(CHUNK), strict=True):
+        p, q = p.double(), q.double()
+        xx, yy, xy = xx + float(p @ p), yy + float(q @ q), xy + float(p @ q)
+    norms = math.sqrt(xx) * math.sqrt(yy)
+    cosine = xy / norms if norms else 1.0
     angle = math.acos(max(-1.0, min(1.0, cosine)))
     if cosine > PARALLEL or math.sin(angle) < OPPOSITE:
         return 1 - t, t
     return math.sin((1 - t) * angle) / math.sin(angle), math.sin(t * angle) / math.sin(angle)
+
+
+def _common_dtype(first: Tensor, *others: Tensor) -> torch.dtype:
+    """The dtype that holds all numbers of tensors of one shape. Raises ModelError when the shapes differ."""
+    dtype = first.dtype
+    for other in others:
+        if other.shape != first.shape:
+            raise ModelError(
+                f"tensors of shapes {list(first.shape)} and {list(other.shape)} cannot be merged",
+                help="merge models of one architecture and vocabulary",
+            )
+        dtype = torch.promote_types(dtype, other.dtype)
+    return dtype
+
+
+def _working(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)
