@@ -64,7 +64,7 @@ def training(node: Node) -> str:
         )
     hardware = cfg.hardware
     lines = [
-        ["model", f"{cfg.model.name}: {cost.parameters:,} parameters in {cost.tensors} tensors"],
+        ["model", f"{cfg.model.name} ({node.stage.name}): {cost.parameters:,} parameters in {cost.tensors} tensors"],
         [
             "steps",
             f"{b.actual:,} × {b.tokens_per_step:,} tokens = {human_count(cost.tokens)} tokens "

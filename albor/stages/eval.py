@@ -14,6 +14,7 @@ from albor.config.structure import converter
 from albor.errors import AlborError
 from albor.runs.files import write_text
 from albor.stages.base import Context, Facts, Stage
+from albor.stages.generate import label
 
 SCORES = "scores.json"
 LANGUAGE_TOOLS = {"js": "node", "cpp": "g++"}
@@ -140,7 +141,7 @@ STAGE = Stage(
     makes="evaluation",
     config=Config,
     reads=tuple(f"eval.{key}" for key in ("threshold", "python", "sandbox", "workers", "seconds", "memory")),
-    label=lambda cfg: f"{cfg.model.name}-{cfg.eval.name}",
+    label=label,
     inputs=lambda cfg: {"generations": "generate"},
     requires=requires,
     run=run,

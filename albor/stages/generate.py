@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from albor.config.schema.config import Config as Whole
+from albor.config.schema.run import Eval
 from albor.config.schema.task import Benchmark, FimExact, Generated, LmEval, Perplexity, Samples, Task
 from albor.errors import AlborError
 from albor.runs.files import write_text
@@ -79,6 +80,12 @@ def refuse_address(url: str) -> None:
         place="eval.endpoint",
         code="E-ENDPOINT",
     )
+
+
+def label(cfg: Whole) -> str:
+    """The model, the stage that made it where that is not the first rung, and the suite."""
+    rung = [] if cfg.eval.of == Eval.of else [cfg.eval.of]
+    return "-".join([cfg.model.name, *rung, cfg.eval.name])
 
 
 def with_files(cfg: Whole) -> dict[str, Benchmark | LmEval]:
@@ -167,12 +174,10 @@ Loaded = tuple["Engine", "Codec"]
 
 def load(cfg: Whole, context: Context) -> Loaded:
     from albor.data.tokenizer import Codec
-    from albor.inference.device import best_device
-    from albor.inference.torch_engine import TorchEngine
+    from albor.inference.opening import open_engine
 
     directory = context.inputs["model"].path
-    engine = TorchEngine.load(directory, device=best_device(), batch_size=cfg.eval.batch_size)
-    return engine, Codec.of_model(directory)
+    return open_engine(directory, batch_size=cfg.eval.batch_size), Codec.of_model(directory)
 
 
 def writer_of(cfg: Whole, model: Loaded | None) -> Writer:
@@ -298,7 +303,7 @@ STAGE = Stage(
         ),
         *(f"eval.{key}" for key in ("samples", "limit", "endpoint", "endpoint_model", "endpoint_key_env")),
     ),
-    label=lambda cfg: f"{cfg.model.name}-{cfg.eval.name}",
+    label=label,
     inputs=inputs,
     identity=identity,
     requires=requires,

@@ -129,7 +129,15 @@ class Scribe:
         mask = documents(tokens, self.codec.eos_id) if self.cfg.trainer.document_mask else None
         seed = derive_seed(self.cfg.seed, int(indices[0])) >> 1
         with attention(self.device, self.cfg.trainer):
-            return dictate(self.teacher, tokens, mask, self.layout, vocab_size=self.codec.vocab_size, seed=seed)
+            return dictate(
+                self.teacher,
+                tokens,
+                mask,
+                self.layout,
+                vocab_size=self.codec.vocab_size,
+                seed=seed,
+                compile=self.cfg.trainer.compile,
+            )
 
     def write(self) -> Iterator[Any]:
         """The shards' files; those of an earlier attempt are kept."""

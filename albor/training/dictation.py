@@ -8,6 +8,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -18,34 +19,88 @@ from torch import Tensor
 
 from albor.data.logits import Layout, Part
 from albor.models.attention import Mask
-from albor.training.distillation import LOGIT_BYTES, soften
+from albor.training.distillation import LOGIT_BYTES
 from albor.training.teacher import Teacher
 
+BLOCK = 256
+"""Tokens that are summed up together, so that a draw need not look at all."""
 AHEAD = 3
 """Batches that are computed while earlier ones are being written."""
 
 
 @torch.no_grad()
 def dictate(
-    teacher: Teacher, tokens: Tensor, mask: Mask, layout: Layout, *, vocab_size: int, seed: int
+    teacher: Teacher,
+    tokens: Tensor,
+    mask: Mask,
+    layout: Layout,
+    *,
+    vocab_size: int,
+    seed: int,
+    compile: bool = False,  # noqa: A002 - the trainer's word
 ) -> tuple[Tensor, ...]:
     """What is kept of the distributions after each of ``tokens`` [B, T]: ids [B, T, k], and log-probabilities [B, T, k]
     (float32) of the likeliest. The same batch and seed give the same draws on the same device."""
     head = teacher.head[:vocab_size]
     hidden = teacher.hidden(tokens, mask).flatten(0, 1)
     generator = torch.Generator(hidden.device).manual_seed(seed)
+    keep = likeliest if layout.keep == "top_k" else partial(drawn, generator=generator)
     found = [
-        _keep(soften(F.linear(part, head), layout.temperature), layout, generator)
+        keep(F.linear(part, head), layout.k, layout.temperature, compile=compile)
         for part in hidden.split(max(1, LOGIT_BYTES[hidden.device.type] // (4 * vocab_size)))
     ]
     return tuple(torch.cat(parts).unflatten(0, tokens.shape) for parts in zip(*found, strict=True))
 
 
-def _keep(log_probs: Tensor, layout: Layout, generator: torch.Generator) -> tuple[Tensor, ...]:
-    if layout.keep == "top_k":
-        values, ids = log_probs.topk(layout.k, sorted=False)
-        return ids.int(), values
-    return (torch.multinomial(log_probs.exp(), layout.k, replacement=True, generator=generator).int(),)
+def likeliest(logits: Tensor, k: int, temperature: float, *, compile: bool) -> tuple[Tensor, Tensor]:  # noqa: A002
+    """The ids and softened log-probabilities of the k likeliest [n, k]."""
+    values, ids = logits.topk(k, sorted=False)
+    log_z = (_compiled(_log_z) if compile else _log_z)(logits, temperature)
+    return ids.int(), values.float() / temperature - log_z
+
+
+def _log_z(logits: Tensor, temperature: float) -> Tensor:
+    return (logits.float() / temperature).logsumexp(-1, keepdim=True)
+
+
+def drawn(
+    logits: Tensor,
+    k: int,
+    temperature: float,
+    *,
+    generator: torch.Generator,
+    compile: bool,  # noqa: A002
+) -> tuple[Tensor]:
+    """k tokens drawn from softmax(logits / T), with replacement [n, k].
+
+    A draw falls into a block of BLOCK tokens first, then into the block: the whole distribution is read once, to sum up
+    its blocks, and is never written.
+    """
+    missing = -logits.shape[-1] % BLOCK
+    blocks = F.pad(logits, (0, missing), value=-torch.inf).unflatten(-1, (-1, BLOCK))
+    peak, sums = (_compiled(_block_sums) if compile else _block_sums)(blocks, temperature)
+    ends = sums.cumsum(-1)
+    place = torch.rand(len(logits), k, device=logits.device, generator=generator) * ends[:, -1:]
+    block = torch.searchsorted(ends, place, right=True).clamp_(max=ends.shape[-1] - 1)
+    place -= ends.gather(-1, block) - sums.gather(-1, block)
+    inside = blocks.gather(1, block[:, :, None].expand(-1, -1, BLOCK)).float()
+    ends = (inside / temperature - peak[:, :, None]).exp().cumsum(-1)
+    # What rounding leaves of a block's sum belongs to its last token that has a share.
+    place = torch.minimum(place, ends[..., -1] * (1 - torch.finfo(torch.float32).eps))
+    within = torch.searchsorted(ends, place[:, :, None], right=True)[..., 0]
+    return ((block * BLOCK + within).int(),)
+
+
+def _block_sums(blocks: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """The largest softened logit of each row [n, 1], and the sums of exp(z/T − it) by block [n, blocks]."""
+    soft = blocks.float() / temperature
+    peak = soft.amax((-1, -2))[:, None]
+    return peak, (soft - peak[:, :, None]).exp().sum(-1)
+
+
+@cache
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    return torch.compile(function, dynamic=False, fullgraph=True)
 
 
 class Copies:

@@ -246,8 +246,9 @@ class _LinearDistillation(torch.autograd.Function):
             torch.mm(error, head, out=grad)
             weight_grad += error.T @ part
         ctx.save_for_backward(hidden_grad, weight_grad)
-        ctx.mark_non_differentiable(totals[1])
-        return totals[0].clone(), totals[1].clone()
+        loss, divergence = totals.clone().unbind()
+        ctx.mark_non_differentiable(divergence)
+        return loss, divergence
 
     @staticmethod
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:

@@ -10,6 +10,8 @@ from annotated_types import Interval
 from albor.config.schema.alerts import Alert
 from albor.config.schema.data import Benchmarks, Data
 from albor.config.schema.distill import AlborTeacher, Distill, Teacher
+from albor.config.schema.ladder import Ladder
+from albor.config.schema.merge import Merge, Slerp
 from albor.config.schema.model import Model
 from albor.config.schema.optim import AdamW, Muon
 from albor.config.schema.run import Eval, Hardware, LocalExecutor, RayExecutor, SlurmExecutor, Tracking
@@ -39,6 +41,10 @@ class Config:
     """Whom a student learns from."""
     distill: Distill = field(default_factory=Distill)
     """How it learns."""
+    merge: Merge = field(default_factory=Slerp)
+    """How several models become one."""
+    ladder: Ladder = field(default_factory=Ladder)
+    """The rungs of a ladder."""
     eval: Eval
     """What a model is measured by."""
     task: dict[str, Task | None] = field(default_factory=dict)

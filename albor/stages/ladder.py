@@ -1,0 +1,154 @@
+"""The rungs of a ladder as one target: each model, measured like the others, and what came of each step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from albor.config.schema.config import Config as Whole
+from albor.errors import AlborError
+from albor.runs.files import write_text
+from albor.runs.lineage import input_path
+from albor.runs.manifest import EXTERNAL, Manifest, load
+from albor.stages.base import Context, Facts, Input, Stage, Upstream
+from albor.stages.report import PAGE, lineage, scores_of
+
+if TYPE_CHECKING:
+    from albor.report.trajectory import Rung, Trajectory
+
+TABLE = "trajectory.md"
+PROMPT = "def "
+NEW_TOKENS, ROUNDS = 64, 5
+"""Of the continuations by which the time per token is taken."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Keys of the ladder stage alone."""
+
+    name: Literal["ladder"] = "ladder"
+    """The stage's name."""
+
+
+def inputs(cfg: Whole) -> dict[str, str | Upstream]:
+    """An evaluation of each rung, a target of its own. Raises AlborError when there are none."""
+    if not cfg.ladder.rungs:
+        raise AlborError(
+            "the ladder has no rungs", "choose one: ladder=demo; `albor ls ladder` lists them", code="E-CHOICE"
+        )
+    said = cfg.ladder.overrides
+    return {
+        rung: Upstream(stage="eval", makes="evaluation", target=(f"eval.of={stage}", *said), key=f"ladder.rungs.{rung}")
+        for rung, stage in cfg.ladder.rungs.items()
+    }
+
+
+def run(cfg: Whole, context: Context) -> Facts:
+    from albor.report.trajectory_page import markdown, render
+
+    found = trajectory(cfg, context)
+    page = render(found)
+    write_text(context.out / PAGE, page)
+    write_text(context.out / TABLE, markdown(found))
+    return {"page": PAGE, "bytes": len(page.encode()), "rungs": {rung.name: numbers(rung) for rung in found.rungs}}
+
+
+def numbers(rung: Rung) -> dict[str, Any]:
+    """What is known of a rung, for those who read manifests."""
+    known = ("stage", "run_id", "parameters", "bytes", "val_ppl", "bits_per_byte", "ms_per_token", "engine", "seconds")
+    scores = {f"{score.task} {score.metric}": round(score.value, 4) for score in rung.scores}
+    return {key: getattr(rung, key) for key in known} | {"scores": scores}
+
+
+def trajectory(cfg: Whole, context: Context) -> Trajectory:
+    from albor.report.trajectory import Trajectory
+
+    own = load(context.directory)
+    rungs, samples, device = [], {}, ""
+    for number, name in enumerate(cfg.ladder.rungs):
+        context.progress(number, len(cfg.ladder.rungs), name)
+        evaluation = context.inputs[name]
+        directory, made = model_of(evaluation)
+        rung, device = rung_of(name, evaluation, directory, made)
+        rungs.append(rung)
+        samples[name] = list(samples_of(evaluation.path))
+    return Trajectory(
+        title=f"The ladder {cfg.ladder.name}",
+        run_id=own.id,
+        rungs=rungs,
+        samples=samples,
+        device=device,
+        lineage=lineage(*(evaluation.path.parent for evaluation in context.inputs.values())),
+        command=own.command,
+    )
+
+
+def model_of(evaluation: Input) -> tuple[Path, Manifest]:
+    """The run whose model was measured. Raises AlborError when it is none of albor's."""
+    measured = evaluation.path.parent
+    said = input_path(measured, load(measured).inputs["generations"]).parent
+    ref = load(said).inputs.get("model")
+    if ref is None or ref.stage in EXTERNAL:
+        raise AlborError("the evaluated model is no run of albor's", "give each rung a run")
+    directory = input_path(said, ref).parent
+    return directory, load(directory)
+
+
+def rung_of(name: str, evaluation: Input, directory: Path, made: Manifest) -> tuple[Rung, str]:
+    from albor.inference.latency import measure
+    from albor.report.trajectory import Rung
+
+    artifact, facts = directory / "artifact", evaluation.facts
+    speed = measure(artifact, PROMPT, new_tokens=NEW_TOKENS, rounds=ROUNDS)
+    return Rung(
+        name=name,
+        stage=made.stage,
+        run_id=made.id,
+        how=how(made),
+        parameters=made.facts.get("parameters"),
+        bytes=sum(path.stat().st_size for path in weights(artifact)),
+        val_ppl=facts.get("val_ppl"),
+        bits_per_byte=facts.get("val_bits_per_byte"),
+        scores=list(scores_of(facts)),
+        ms_per_token=speed.ms_per_token,
+        engine=speed.engine,
+        seconds=made.seconds,
+    ), speed.device
+
+
+def weights(artifact: Path) -> Iterator[Path]:
+    yield from (path for path in artifact.iterdir() if path.suffix in (".safetensors", ".gguf"))
+
+
+def how(made: Manifest) -> str:
+    """What a run did, in a few words."""
+    config = made.config
+    words: Mapping[str, str] = {
+        "pretrain": f"{made.facts.get('steps', 0):,} steps from random weights",
+        "distill": f"{made.facts.get('steps', 0):,} steps from a teacher",
+        "merge": f"{config['merge']['kind']} of {made.facts.get('models')} models",
+    }
+    return words.get(made.stage, made.label)
+
+
+def samples_of(evaluation: Path) -> Iterator[tuple[str, str]]:
+    import json
+
+    path = evaluation / "samples.jsonl"
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        found = json.loads(line)
+        yield found["prompt"], found["completion"]
+
+
+STAGE = Stage(
+    name="ladder",
+    version=1,
+    makes="trajectory",
+    config=Config,
+    reads=("ladder",),
+    label=lambda cfg: cfg.ladder.name,
+    inputs=inputs,
+    run=run,
+)
