@@ -66,6 +66,7 @@ def passes(bench: Distillation, teacher: Path) -> None:
     from albor.training.distillation import LOGIT_BYTES
     from albor.training.run import DTYPES
     from albor.training.teacher import load_teacher
+    from albor.plan.nodes import Node
     from bench.training_step import plan
 
     node = plan(bench.overrides(steps=3))
@@ -73,7 +74,9 @@ def passes(bench: Distillation, teacher: Path) -> None:
     trainer, seq_len, vocab = config.trainer, config.data.seq_len, config.model.vocab_size
     device = torch.device(trainer.accelerator)
     made = load_teacher(teacher / "artifact", dtype=DTYPES[trainer.precision], device=device, compile=trainer.compile)
-    packed = bench.store / "outputs/pack" / node.inputs["rows"].directory.name / "artifact"
+    source = node.inputs["rows"]
+    assert isinstance(source, Node)
+    packed = bench.store / "outputs/pack" / source.directory.name / "artifact"
     rows = Rows(shards(packed, "train"))
     import numpy as np
 

@@ -18,6 +18,11 @@ LOGITS = ("online", "offline")
 LEARNING = ("distill", "teacher_logits")
 
 
+def asks(case: Case) -> bool:
+    """Whether this is the stage of the two that the teacher is an input of."""
+    return (case.stage == "distill") == (case.cfg.distill.route_for(case.cfg.teacher) == "online")
+
+
 @contract(
     "C-DISTILL-001",
     "Teacher and student speak of the same tokens",
@@ -30,7 +35,7 @@ LEARNING = ("distill", "teacher_logits")
 )
 def same_tokens(case: Case) -> Iterator[Found]:
     cfg = case.cfg
-    if cfg.distill.route_for(cfg.teacher) not in LOGITS:
+    if not asks(case) or cfg.distill.route_for(cfg.teacher) not in LOGITS:
         return
     facts = case.inputs.get("teacher", {})
     ours = case.inputs.get("tokenizer", {}).get("tokenizer_sha256")
@@ -57,7 +62,7 @@ def same_tokens(case: Case) -> Iterator[Found]:
 )
 def licence(case: Case) -> Iterator[Found]:
     teacher = case.cfg.teacher
-    if isinstance(teacher, HfTeacher) and not teacher.commercial and "teacher" not in case.cfg.inputs:
+    if asks(case) and isinstance(teacher, HfTeacher) and not teacher.commercial and "teacher" not in case.cfg.inputs:
         message = f"{teacher.repo} is licensed for research ({teacher.licence}): so is what is learned from it"
         fix = "mind it when you publish the model, or choose another: teacher=qwen3_5_35b_a3b is Apache-2.0"
         yield "warning", "teacher.licence", message, fix
@@ -88,6 +93,8 @@ def larger(case: Case) -> Iterator[Found]:
     needs=("C-MODEL-003",),
 )
 def context(case: Case) -> Iterator[Found]:
+    if not asks(case):
+        return
     planned = case.planned.get("teacher")
     facts = case.inputs.get("teacher", {}).get("model_config", {})
     most = facts.get("max_position_embeddings")

@@ -24,6 +24,8 @@ from albor.training.teacher import Teacher
 
 BLOCK = 256
 """Tokens that are summed up together, so that a draw need not look at all."""
+EPSILON = 2**-23
+"""Of float32."""
 AHEAD = 3
 """Batches that are computed while earlier ones are being written."""
 
@@ -76,26 +78,29 @@ def drawn(
     A draw falls into a block of BLOCK tokens first, then into the block: the whole distribution is read once, to sum up
     its blocks, and is never written.
     """
+    share = torch.rand(len(logits), k, device=logits.device, generator=generator)
+    return ((_compiled(_choose) if compile else _choose)(logits, share, temperature),)
+
+
+def _choose(logits: Tensor, share: Tensor, temperature: float) -> Tensor:
+    """The tokens [n, k] at the shares [n, k], 0 to 1, of each row's probability mass."""
     missing = -logits.shape[-1] % BLOCK
-    blocks = F.pad(logits, (0, missing), value=-torch.inf).unflatten(-1, (-1, BLOCK))
-    peak, sums = (_compiled(_block_sums) if compile else _block_sums)(blocks, temperature)
-    ends = sums.cumsum(-1)
-    place = torch.rand(len(logits), k, device=logits.device, generator=generator) * ends[:, -1:]
-    block = torch.searchsorted(ends, place, right=True).clamp_(max=ends.shape[-1] - 1)
-    place -= ends.gather(-1, block) - sums.gather(-1, block)
-    inside = blocks.gather(1, block[:, :, None].expand(-1, -1, BLOCK)).float()
-    ends = (inside / temperature - peak[:, :, None]).exp().cumsum(-1)
-    # What rounding leaves of a block's sum belongs to its last token that has a share.
-    place = torch.minimum(place, ends[..., -1] * (1 - torch.finfo(torch.float32).eps))
-    within = torch.searchsorted(ends, place[:, :, None], right=True)[..., 0]
-    return ((block * BLOCK + within).int(),)
-
-
-def _block_sums(blocks: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """The largest softened logit of each row [n, 1], and the sums of exp(z/T − it) by block [n, blocks]."""
+    if missing:
+        logits = F.pad(logits, (0, missing), value=-torch.inf)
+    blocks = logits.unflatten(-1, (-1, BLOCK))
     soft = blocks.float() / temperature
-    peak = soft.amax((-1, -2))[:, None]
-    return peak, (soft - peak[:, :, None]).exp().sum(-1)
+    peak = soft.amax((-1, -2))[:, None, None]
+    sums = (soft - peak).exp().sum(-1)
+    ends = sums.cumsum(-1)
+    place = share * ends[:, -1:]
+    block = torch.searchsorted(ends, place, right=True).clamp(max=ends.shape[-1] - 1)
+    place = place - (ends.gather(-1, block) - sums.gather(-1, block))
+    inside = blocks.gather(1, block[:, :, None].expand(-1, -1, BLOCK)).float()
+    ends = (inside / temperature - peak).exp().cumsum(-1)
+    # What rounding leaves of a block's sum belongs to its last token that has a share.
+    place = torch.minimum(place, ends[..., -1] * (1 - EPSILON))
+    within = torch.searchsorted(ends, place[:, :, None], right=True)[..., 0]
+    return (block * BLOCK + within).int()
 
 
 @cache
