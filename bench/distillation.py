@@ -61,12 +61,12 @@ def passes(bench: Distillation, teacher: Path) -> None:
     from albor.data.logits import Layout, write
     from albor.data.parquet import shards
     from albor.data.rows import Rows
+    from albor.models.loss import LOGIT_BYTES
+    from albor.plan.nodes import Node
     from albor.training.base import attention
     from albor.training.dictation import Copies, dictate, write_behind
-    from albor.training.distillation import LOGIT_BYTES
     from albor.training.run import DTYPES
     from albor.training.teacher import load_teacher
-    from albor.plan.nodes import Node
     from bench.training_step import plan
 
     node = plan(bench.overrides(steps=3))

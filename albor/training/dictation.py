@@ -19,7 +19,7 @@ from torch import Tensor
 
 from albor.data.logits import Layout, Part
 from albor.models.attention import Mask
-from albor.training.distillation import LOGIT_BYTES
+from albor.models.loss import LOGIT_BYTES
 from albor.training.teacher import Teacher
 
 BLOCK = 256
