@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from albor.config.schema.trainer import Trainer
+from albor.config.schema.trainer import BUDGETS, Trainer
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +47,15 @@ class Budget:
 
 
 def budget(trainer: Trainer, *, seq_len: int, num_parameters: int, num_sequences: int | None) -> Budget:
+    """With none of the trainer's budgets, the steps of all epochs: 0 while the rows are not known."""
+    per_step = trainer.sequences_per_step
+    given = any(getattr(trainer, key) is not None for key in BUDGETS)
+    whole = trainer.epochs * ((num_sequences or 0) // per_step)
     return Budget(
-        wanted=trainer.steps(seq_len, num_parameters),
+        wanted=trainer.steps(seq_len, num_parameters) if given else whole,
         warmup=trainer.warmup_steps,
         epochs=trainer.epochs,
-        sequences_per_step=trainer.sequences_per_step,
+        sequences_per_step=per_step,
         seq_len=seq_len,
         num_sequences=num_sequences,
     )

@@ -12,6 +12,14 @@ MIN_TOKENS_PER_STEP = 65_536
 LARGE_MODEL = 100_000_000
 
 
+BY_EPOCHS = ("finetune",)
+"""Stages that may be told nothing but epochs."""
+
+
+def given_budgets(case: Case) -> list[str]:
+    return [key for key in BUDGETS if getattr(case.cfg.trainer, key) is not None]
+
+
 @contract(
     "C-TRAINCFG-001",
     "The data last for the steps, and the warmup fits into them",
@@ -26,13 +34,13 @@ LARGE_MODEL = 100_000_000
 )
 def step_budget(case: Case) -> Iterator[Found]:
     b = case.budget
-    if b.wanted < 1:
-        return  # C-TRAINCFG-005 says why
     n, per_step = b.num_sequences, b.sequences_per_step
     if n is not None and not b.steps_per_epoch:
         message = f"{n:,} rows do not fill one step of {per_step:,} sequences"
         yield "error", "trainer.micro_batch_size", message, "lower trainer.micro_batch_size or trainer.grad_accum"
         return
+    if b.wanted < 1:
+        return  # C-TRAINCFG-005 says why, or the epochs are those of rows that are not known
     if b.achievable is not None and b.wanted > b.achievable:
         message = (
             f"the data give {b.achievable:,} of {b.wanted:,} steps: {n:,} rows ÷ {per_step:,} sequences a step = "
@@ -122,12 +130,15 @@ def scored_and_saved(case: Case) -> Iterator[Found]:
 @contract(
     "C-TRAINCFG-005",
     "One budget says how long training runs",
-    formula="exactly one of max_steps, tokens, tokens_per_param; it makes at least one step",
+    formula="exactly one of max_steps, tokens, tokens_per_param; it makes at least one step. A finetune may have none: "
+    "it takes its epochs",
     stages=TRAINING,
 )
 def one_budget(case: Case) -> Iterator[Found]:
     trainer = case.cfg.trainer
-    given = [k for k in BUDGETS if getattr(trainer, k) is not None]
+    given = given_budgets(case)
+    if not given and case.stage in BY_EPOCHS:
+        return
     if len(given) != 1:
         message = f"{' and '.join(given)} are both given" if given else "nothing says how long to train"
         fix = f"keep one: trainer.{given[1]}=null" if given else "trainer.max_steps=N, trainer.tokens=1B or so"

@@ -39,6 +39,8 @@ def cost(cfg: Whole, inputs: Mapping[str, Facts]) -> Cost:
     flops = float(b.total_tokens * cfg.model.flops_per_token(cfg.data.seq_len))
     peak = getattr(cfg.hardware.peak_flops, cfg.trainer.precision) or 0.0
     speed = peak * cfg.hardware.mfu * cfg.trainer.world_size
+    if not b.wanted:  # the steps of epochs whose rows are not known
+        return Cost(memory=training_bytes(cfg.model, cfg.trainer, cfg.data.seq_len, cfg.optim))
     return Cost(
         parameters=cfg.model.num_parameters,
         tensors=cfg.model.num_tensors,
