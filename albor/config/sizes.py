@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from albor.config.schema.model import Model
-from albor.config.schema.prune import Depth, Format, Prune, Storage, Target, Width
+from albor.config.schema.prune import Depth, Format, Prune, Sparse, Storage, Target, Width
 from albor.errors import AlborError
 
 BLOCKS: dict[Format, tuple[int, int]] = {
@@ -30,7 +30,7 @@ def pruned_shape(model: Model, method: Prune) -> Model:
     """What a method makes of a model's shape; one that only sets weights to zero leaves it.
 
     Raises:
-        AlborError: nothing would be left, or more than there is.
+        AlborError: nothing would be left, or more than there is; or a pattern does not fit the matrices.
     """
     if isinstance(method, Depth):
         share = round(model.num_hidden_layers * (1 - method.ratio))
@@ -45,6 +45,8 @@ def pruned_shape(model: Model, method: Prune) -> Model:
         return replace(model, intermediate_size=channels)
     if isinstance(method, Target):
         return fit_size(model, method.bytes, method, method.multiple)
+    if method.pattern != "unstructured":
+        _refuse_pattern(model, method)
     return model
 
 
@@ -87,6 +89,22 @@ def fit_size(model: Model, size: int, storage: Storage, multiple: int = 1) -> Mo
         return abs(math.log(depth * model.intermediate_size / fit.intermediate_size)), -fit.num_hidden_layers
 
     return min(fitting, key=imbalance)
+
+
+def _refuse_pattern(model: Model, method: Sparse) -> None:
+    """Raises AlborError when n:m cannot have the sparsity, or a row of a matrix is not made of groups of m."""
+    kept, among = map(int, method.pattern.split(":"))
+    share = 1 - kept / among
+    if method.sparsity != share:
+        raise AlborError(
+            f"{method.pattern} removes {share:.0%}, not {method.sparsity:.0%}",
+            help=f"take prune.sparsity={share:g}, or prune.pattern=unstructured",
+        )
+    for width in (model.hidden_size, model.intermediate_size):
+        if width % among:
+            raise AlborError(
+                f"{width} inputs are not made of groups of {among}", help="take prune.pattern=unstructured"
+            )
 
 
 def _left(key: str, things: str, there: int, asked: int | None, share: int) -> int:

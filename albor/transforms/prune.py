@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from albor.config.schema.prune import Pattern
-from albor.models.errors import ModelError
 
 Group = Literal["row", "tensor"]
 """What scores are compared within: the weights of one output, or all."""
@@ -38,21 +37,8 @@ def keep_mask(scores: Tensor, sparsity: float, *, per: Group = "row") -> Tensor:
 
 
 def pattern_mask(scores: Tensor, sparsity: float, pattern: Pattern, *, per: Group = "row") -> Tensor:
-    """``keep_mask`` with zeros where ``pattern`` lets them be: n:m keeps n of each m neighbouring inputs of an output.
-
-    Raises:
-        ModelError: n:m with another sparsity, or a width that is not a multiple of m.
-    """
+    """``keep_mask`` with zeros where ``pattern`` lets them be: n:m compares each m neighbouring inputs of an output."""
     if pattern == "unstructured":
         return keep_mask(scores, sparsity, per=per)
-    kept, among = map(int, pattern.split(":"))
-    if sparsity != 1 - kept / among:
-        raise ModelError(
-            f"{pattern} removes {1 - kept / among:.0%}, not {sparsity:.0%}",
-            help="leave out prune.sparsity, or take prune.pattern=unstructured",
-        )
-    if scores.shape[-1] % among:
-        raise ModelError(
-            f"{scores.shape[-1]} inputs are not made of groups of {among}", help="take prune.pattern=unstructured"
-        )
-    return keep_mask(scores.reshape(-1, among), sparsity).view(scores.shape)
+    groups = scores.unflatten(-1, (-1, int(pattern.split(":")[1])))
+    return keep_mask(groups.flatten(0, -2), sparsity).view(scores.shape)

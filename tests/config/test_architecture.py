@@ -17,11 +17,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 GROUND = (
     "albor.errors",
-    "albor.config.schema",
-    "albor.config.types",
-    "albor.config.budget",
-    "albor.config.schedule",
-    "albor.config.sizes",
+    *(f"albor.config.{name}" for name in ("schema", "types", "budget", "schedule", "sizes", "merging")),
 )
 """The ground floor: every room may stand on it."""
 WORKSHOPS = ("data", "models", "training", "transforms", "inference", "evals", "serve", "report")

@@ -114,3 +114,16 @@ def test_nothing_left_or_more_than_there_is_is_refused(method) -> None:
     with pytest.raises(AlborError, match="cannot be kept") as refused:
         pruned_shape(WHOLE, method)
     assert refused.value.help
+
+
+@pytest.mark.parametrize(
+    ("method", "model", "message"),
+    [
+        (Wanda(pattern="2:4", sparsity=0.4), WHOLE, "2:4 removes 50%, not 40%"),
+        (Magnitude(pattern="4:8"), replace(WHOLE, intermediate_size=4100), "4100 inputs are not made of groups of 8"),
+    ],
+)
+def test_a_pattern_that_does_not_fit_is_refused(method, model: Model, message: str) -> None:
+    with pytest.raises(AlborError, match=message) as refused:
+        pruned_shape(model, method)
+    assert refused.value.help

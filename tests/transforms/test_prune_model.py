@@ -13,7 +13,6 @@ from albor.config.sizes import quantized_bytes
 from albor.models.decoder import Decoder
 from albor.models.errors import ModelError
 from albor.transforms.calibration import MATRICES, Stream, blocks, gram, squares
-from albor.transforms.prune import pattern_mask
 from albor.transforms.prune_model import prune_model
 from albor.transforms.structured import decoder_of
 
@@ -251,12 +250,3 @@ def test_the_computing_dtype_is_the_models(model: Decoder) -> None:
     for method in (Wanda(), SparseGpt(), Depth(), Width()):
         pruned = prune_model(method, low, BATCHES)
         assert {tensor.dtype for tensor in pruned.weights.values()} == {torch.float32}
-
-
-@pytest.mark.parametrize(
-    ("shape", "sparsity", "message"), [((2, 8), 0.4, "2:4 removes 50%, not 40%"), ((2, 6), 0.5, "groups of 4")]
-)
-def test_a_pattern_that_does_not_fit_is_refused(shape: tuple[int, int], sparsity: float, message: str) -> None:
-    with pytest.raises(ModelError, match=message) as refused:
-        pattern_mask(torch.ones(shape), sparsity, "2:4")
-    assert refused.value.help
