@@ -32,8 +32,8 @@ def keep_mask(scores: Tensor, sparsity: float, *, per: Group = "row") -> Tensor:
     groups = scores if per == "row" else scores.reshape(1, -1)
     rows, width = groups.shape
     removed = (torch.arange(rows + 1, dtype=torch.float64, device=scores.device) * width * sparsity).round().long()
-    rank = groups.argsort(dim=-1, stable=True).argsort(dim=-1)
-    return (rank >= removed.diff()[:, None]).view(scores.shape)
+    stays = torch.arange(width, device=scores.device) >= removed.diff()[:, None]
+    return stays.scatter(-1, groups.argsort(dim=-1, stable=True), stays).view(scores.shape)
 
 
 def pattern_mask(scores: Tensor, sparsity: float, pattern: Pattern, *, per: Group = "row") -> Tensor:

@@ -17,25 +17,24 @@ def sparsegpt(weight: Tensor, hessian: Tensor, method: SparseGpt) -> Tensor:
     factor). n:m is chosen a group at a time, after the inputs before it have been made up for. Weights of inputs that
     were always 0 go first.
     """
-    w, inverse = weight.float().clone(), _inverse_factor(hessian, method.dampening)
-    dead = hessian.diagonal() == 0
+    inverse, dead = _inverse_factor(hessian, method.dampening), hessian.diagonal() == 0
+    w = weight.float().T.contiguous()  # [in, out]: an input's weights lie side by side
     keep = torch.ones_like(w, dtype=torch.bool)
     group = method.block if method.pattern == "unstructured" else int(method.pattern.split(":")[1])
     # No group of n:m lies in two blocks.
-    width = -(-method.block // group) * group
-    for start in range(0, w.shape[1], width):
-        part = slice(start, min(start + width, w.shape[1]))
-        errors = torch.zeros_like(w[:, part])
-        for column in range(part.start, part.stop):
-            if (column - start) % group == 0:
-                chosen = slice(column, min(column + group, part.stop))
-                scores = (w[:, chosen] / inverse.diagonal()[chosen]).square().masked_fill(dead[chosen], 0)
-                keep[:, chosen] = pattern_mask(scores, method.sparsity, method.pattern, per="tensor")
-            gone = w[:, column] * ~keep[:, column]
-            error = errors[:, column - start] = gone / inverse[column, column]
-            w[:, column : part.stop] -= error.outer(inverse[column, column : part.stop])
-        w[:, part.stop :] -= errors @ inverse[part, part.stop :]
-    return (w * keep).to(weight.dtype)
+    size = -(-method.block // group) * group
+    for start in range(0, len(w), size):
+        stop = min(start + size, len(w))
+        errors = torch.zeros_like(w[start:stop])
+        for i in range(start, stop):
+            if (i - start) % group == 0:
+                chosen = slice(i, min(i + group, stop))
+                scores = (w[chosen].T / inverse.diagonal()[chosen]).square().masked_fill(dead[chosen], 0)
+                keep[chosen] = pattern_mask(scores, method.sparsity, method.pattern, per="tensor").T
+            errors[i - start] = w[i] * ~keep[i] / inverse[i, i]
+            w[i:stop] -= inverse[i, i:stop].outer(errors[i - start])
+        w[stop:] -= inverse[start:stop, stop:].T @ errors
+    return (w * keep).T.contiguous().to(weight.dtype)
 
 
 def _inverse_factor(hessian: Tensor, dampening: float) -> Tensor:
