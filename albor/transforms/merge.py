@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from albor.config.schema.merge import Dare, Linear, Merge, Slerp, TaskVectors, Ties
+from albor.config.merging import model_weights
+from albor.config.schema.merge import Dare, Merge, Slerp, TaskVectors, Ties
 from albor.models.errors import ModelError
 
 PARALLEL = 0.9995
@@ -32,9 +33,10 @@ def merge(method: Merge, tensors: Sequence[Tensor], base: Tensor | None = None, 
             DARE drops.
 
     Raises:
-        ModelError: shapes differ, or the method cannot take so many tensors or weights, or needs a base.
+        ModelError: shapes differ.
+        AlborError: the method cannot take so many tensors or weights, or needs a base.
     """
-    weights = checked_weights(method, len(tensors), has_base=base is not None)
+    weights = model_weights(method, len(tensors), has_base=base is not None)
     if base is None:
         return slerp(tensors[0], tensors[1], method.t) if isinstance(method, Slerp) else linear(tensors, weights)
     assert isinstance(method, TaskVectors), "checked above"
@@ -45,36 +47,6 @@ def merge(method: Merge, tensors: Sequence[Tensor], base: Tensor | None = None, 
     ]
     total = _sum(deltas, weights, method)
     return total.mul_(method.scale).add_(start).to(dtype)
-
-
-def checked_weights(method: Merge, inputs: int, *, has_base: bool) -> list[float]:
-    """Each model's weight (SLERP has none), divided by their sum where a mean is asked for.
-
-    Raises:
-        ModelError: the method cannot merge ``inputs`` models with these weights, with or without the base.
-    """
-    if has_base != method.needs_base:
-        cause = "needs the base that the models were trained from" if method.needs_base else "takes no base"
-        raise ModelError(
-            f"{method.kind} {cause}", help="give a base to task_arithmetic, ties and dare, and only to them"
-        )
-    if isinstance(method, Slerp):
-        if inputs != 2:
-            raise ModelError(f"slerp merges two models, not {inputs}", help="give two, or take merge=linear")
-        return []
-    if not inputs:
-        raise ModelError(f"{method.kind} has no model to merge", help="name the models to merge")
-    weights = [1.0] * inputs if method.weights is None else list(method.weights)
-    if len(weights) != inputs:
-        raise ModelError(
-            f"there are {len(weights)} weights for {inputs} models", help="give one weight per model, in their order"
-        )
-    if isinstance(method, Linear) and method.normalise:
-        total = math.fsum(weights)
-        if not total:
-            raise ModelError("the weights add up to 0, so there is no mean", help="give other weights")
-        weights = [weight / total for weight in weights]
-    return weights
 
 
 def slerp(a: Tensor, b: Tensor, t: float) -> Tensor:

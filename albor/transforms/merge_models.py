@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from functools import reduce
 from pathlib import Path
@@ -10,15 +9,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from albor.config.merging import differences, model_weights
 from albor.config.schema.merge import Merge
 from albor.config.schema.model import Model
 from albor.models.checkpoint import stored_weights, stream_model
 from albor.models.errors import ModelError
 from albor.models.llama_config import read_config
-from albor.transforms.merge import checked_weights, merge
+from albor.transforms.merge import merge
 
-UNCOMPARED = ("name", "initializer_range", "dropout", "max_position_embeddings")
-"""What models may differ in and still be merged: it does not change what their weights mean."""
 Progress = Callable[[int, int], None]
 """Told how many numbers are done, of how many."""
 
@@ -38,13 +36,18 @@ def merge_models(
     model's place in ``models`` and the tensor's name only.
 
     Raises:
-        ModelError: the inputs are not of one architecture, or the method cannot merge them.
+        ModelError: an input is not whole, or they are not of one architecture.
+        AlborError: the method cannot merge so many models, or needs a base.
     """
-    checked_weights(method, len(models), has_base=base is not None)
+    model_weights(method, len(models), has_base=base is not None)
     inputs = [*models, *([] if base is None else [base])]
     configs = [read_config(directory) for directory in inputs]
     for directory, config in zip(inputs[1:], configs[1:], strict=True):
-        _refuse_another(inputs[0], configs[0], directory, config)
+        if apart := differences(configs[0], config):
+            raise ModelError(
+                f"{inputs[0]} and {directory} cannot be merged: {', '.join(apart)}",
+                help="merge models of one architecture and vocabulary, best those trained from one base",
+            )
     stored = [stored_weights(*pair) for pair in zip(inputs, configs, strict=True)]
     layout = {name: (reduce(torch.promote_types, (s[name].dtype for s in stored)), stored[0][name].shape)
               for name in stored[0]}  # fmt: skip
@@ -61,14 +64,3 @@ def merge_models(
 
     stream_model(inputs[0], layout, make, out)
     return configs[0]
-
-
-def _refuse_another(first: Path, ours: Model, second: Path, theirs: Model) -> None:
-    """Raises ModelError, naming every field in which the two architectures differ."""
-    fields = [field.name for field in dataclasses.fields(Model) if field.name not in UNCOMPARED]
-    pairs = [(name, getattr(ours, name), getattr(theirs, name)) for name in fields]
-    if apart := [f"{name} {mine} and {other}" for name, mine, other in pairs if mine != other]:
-        raise ModelError(
-            f"{first} and {second} cannot be merged: {', '.join(apart)}",
-            help="merge models of one architecture and vocabulary, best those trained from one base",
-        )

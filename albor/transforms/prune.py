@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from albor.config.schema.prune import Pattern
+
 Group = Literal["row", "tensor"]
 """What scores are compared within: the weights of one output, or all."""
 
@@ -30,5 +32,13 @@ def keep_mask(scores: Tensor, sparsity: float, *, per: Group = "row") -> Tensor:
     groups = scores if per == "row" else scores.reshape(1, -1)
     rows, width = groups.shape
     removed = (torch.arange(rows + 1, dtype=torch.float64, device=scores.device) * width * sparsity).round().long()
-    rank = groups.argsort(dim=-1, stable=True).argsort(dim=-1)
-    return (rank >= removed.diff()[:, None]).view(scores.shape)
+    stays = torch.arange(width, device=scores.device) >= removed.diff()[:, None]
+    return stays.scatter(-1, groups.argsort(dim=-1, stable=True), stays).view(scores.shape)
+
+
+def pattern_mask(scores: Tensor, sparsity: float, pattern: Pattern, *, per: Group = "row") -> Tensor:
+    """``keep_mask`` with zeros where ``pattern`` lets them be: n:m compares each m neighbouring inputs of an output."""
+    if pattern == "unstructured":
+        return keep_mask(scores, sparsity, per=per)
+    groups = scores.unflatten(-1, (-1, int(pattern.split(":")[1])))
+    return keep_mask(groups.flatten(0, -2), sparsity).view(scores.shape)

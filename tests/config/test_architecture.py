@@ -15,7 +15,10 @@ import albor as package
 ROOT = Path(package.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
-GROUND = ("albor.errors", "albor.config.schema", "albor.config.types", "albor.config.budget", "albor.config.schedule")
+GROUND = (
+    "albor.errors",
+    *(f"albor.config.{name}" for name in ("schema", "types", "budget", "schedule", "sizes", "merging")),
+)
 """The ground floor: every room may stand on it."""
 WORKSHOPS = ("data", "models", "training", "transforms", "inference", "evals", "serve", "report")
 MAY_ENTER: dict[str, tuple[str, ...]] = {

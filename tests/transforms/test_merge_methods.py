@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from albor.config.schema.merge import Dare, Linear, Merge, Slerp, TaskArithmetic, Ties
+from albor.errors import AlborError
 from albor.models.errors import ModelError
 from albor.transforms.merge import drop, merge, trim
 
@@ -131,7 +132,7 @@ def test_the_dtype_stays_and_sums_are_taken_in_float32(method: Merge) -> None:
     ],
 )
 def test_what_a_method_cannot_merge_is_refused(method: Merge, models: int, based: bool, message: str) -> None:
-    with pytest.raises(ModelError, match=message) as refused:
+    with pytest.raises(AlborError, match=message) as refused:
         merged(method, [torch.ones(2)] * models, torch.ones(2) if based else None)
     assert refused.value.help
 

@@ -1,0 +1,128 @@
+"""The arithmetic of smaller models: the shape that pruning leaves, the bytes of a quantised file, and which shape fits
+into so many."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+from albor.config.schema.model import Model
+from albor.config.schema.prune import Depth, Format, Prune, Sparse, Storage, Target, Width
+from albor.errors import AlborError
+
+BLOCKS: dict[Format, tuple[int, int]] = {
+    "q4_0": (32, 18),
+    "q4_1": (32, 20),
+    "q5_0": (32, 22),
+    "q5_1": (32, 24),
+    "q8_0": (32, 34),
+    "q4_k": (256, 144),
+    "q6_k": (256, 210),
+    "f16": (1, 2),
+    "f32": (1, 4),
+}
+"""Weights of a block and the bytes they take, by GGUF's formats. A row that is no whole number of blocks is kept in
+f16, as llama.cpp does."""
+
+
+def pruned_shape(model: Model, method: Prune) -> Model:
+    """What a method makes of a model's shape; one that only sets weights to zero leaves it.
+
+    Raises:
+        AlborError: nothing would be left, or more than there is; or a pattern does not fit the matrices.
+    """
+    if isinstance(method, Depth):
+        share = round(model.num_hidden_layers * (1 - method.ratio))
+        layers = _left("layers", "blocks", model.num_hidden_layers, method.layers, share)
+        return replace(model, num_hidden_layers=layers)
+    if isinstance(method, Width):
+        wide = model.intermediate_size
+        share = (
+            min(wide, round(wide * (1 - method.ratio) / method.multiple) * method.multiple) if method.ratio else wide
+        )
+        channels = _left("intermediate_size", "channels", wide, method.intermediate_size, share)
+        return replace(model, intermediate_size=channels)
+    if isinstance(method, Target):
+        return fit_size(model, method.bytes, method, method.multiple)
+    if method.pattern != "unstructured":
+        _refuse_pattern(model, method)
+    return model
+
+
+def quantized_bytes(model: Model, storage: Storage) -> int:
+    """Bytes of the model's file."""
+    h, i = model.hidden_size, model.intermediate_size
+    by_width = [(h, 2 * h + 2 * model.kv_dim + 2 * i), (i, h)]  # numbers per row, rows
+    matrices = sum(rows * _row_bytes(width, storage.matrices) for width, rows in by_width)
+    weights = sum(width * rows for width, rows in by_width)
+    embedding = model.vocab_size * _row_bytes(h, storage.embedding)
+    norms = model.num_parameters - model.vocab_size * h - model.num_hidden_layers * weights
+    return storage.overhead + embedding + model.num_hidden_layers * matrices + 4 * norms
+
+
+def fit_size(model: Model, size: int, storage: Storage, multiple: int = 1) -> Model:
+    """The model with fewer blocks and feed-forward channels whose file has at most ``size`` bytes.
+
+    For each number of blocks there is a widest feed-forward layer that fits, so many parameters being left in any
+    case; of these pairs the one is taken whose shares of the model's blocks and of its channels are nearest to each
+    other: neither depth nor width bears the cut alone. Of equals the deeper. Channels are a multiple of ``multiple``
+    and of the format's block. A model that fits comes back as it is.
+
+    Raises:
+        AlborError: even one block of the narrowest layer is larger.
+    """
+    if quantized_bytes(model, storage) <= size:
+        return model
+    step = math.lcm(multiple, BLOCKS[storage.matrices][0])
+    fitting = list(_widest(model, size, storage, step))
+    if not fitting:
+        least = replace(model, num_hidden_layers=1, intermediate_size=min(step, model.intermediate_size))
+        raise AlborError(
+            f"no depth and width fit into {size:,} bytes: one block of {least.intermediate_size} channels takes "
+            f"{quantized_bytes(least, storage):,}",
+            help="raise prune.bytes, or store the embedding in a smaller format (prune.embedding=q5_0)",
+        )
+
+    def imbalance(fit: Model) -> tuple[float, int]:
+        depth = fit.num_hidden_layers / model.num_hidden_layers
+        return abs(math.log(depth * model.intermediate_size / fit.intermediate_size)), -fit.num_hidden_layers
+
+    return min(fitting, key=imbalance)
+
+
+def _refuse_pattern(model: Model, method: Sparse) -> None:
+    """Raises AlborError when n:m cannot have the sparsity, or a row of a matrix is not made of groups of m."""
+    kept, among = map(int, method.pattern.split(":"))
+    share = 1 - kept / among
+    if method.sparsity != share:
+        raise AlborError(
+            f"{method.pattern} removes {share:.0%}, not {method.sparsity:.0%}",
+            help=f"take prune.sparsity={share:g}, or prune.pattern=unstructured",
+        )
+    for width in (model.hidden_size, model.intermediate_size):
+        if width % among:
+            raise AlborError(
+                f"{width} inputs are not made of groups of {among}", help="take prune.pattern=unstructured"
+            )
+
+
+def _left(key: str, things: str, there: int, asked: int | None, share: int) -> int:
+    """What is kept of so many things. Raises AlborError."""
+    kept = share if asked is None else asked
+    if not 1 <= kept <= there:
+        raise AlborError(f"{kept} of {there} {things} cannot be kept", help=f"give prune.{key} between 1 and {there}")
+    return kept
+
+
+def _widest(model: Model, size: int, storage: Storage, step: int) -> Iterator[Model]:
+    """For each number of blocks, the model with most channels that fits."""
+    widths = [*range(step, model.intermediate_size, step), model.intermediate_size]
+    for layers in range(1, model.num_hidden_layers + 1):
+        fits = (replace(model, num_hidden_layers=layers, intermediate_size=width) for width in reversed(widths))
+        yield from (fit for fit in [next((f for f in fits if quantized_bytes(f, storage) <= size), None)] if fit)
+
+
+def _row_bytes(width: int, kind: Format) -> int:
+    block, taken = BLOCKS[kind]
+    return width * 2 if width % block else width // block * taken
