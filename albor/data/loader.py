@@ -15,7 +15,7 @@ IGNORE = -100
 """The label of a position that has no target."""
 
 Batch = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""Tokens and labels, each [micro_batch, seq_len]; a label is the next token of the row, or IGNORE."""
+"""Tokens and labels, each [micro_batch, seq_len]; a label is the next token of the row where that is learnt, or IGNORE."""
 
 
 class Position(TypedDict):
@@ -150,13 +150,11 @@ def _check_length(rows: Rows, seq_len: int) -> None:
 
 def _cut(rows: Rows, indices: NDArray[np.int64], seq_len: int) -> Batch:
     """The last position's target is the next token of the row where there is one: a row cut short has it."""
-    stored, doc_ends = rows.read(indices)
+    stored, ends = rows.read(indices)
     tokens = stored[:, :seq_len].astype(np.int64)
     labels = np.full_like(tokens, IGNORE)
     targets = stored[:, 1 : seq_len + 1]
-    filled = np.array([ends[-1] for ends in doc_ends])[:, None]
-    real = np.arange(1, targets.shape[1] + 1) < filled
-    np.copyto(labels[:, : targets.shape[1]], targets, where=real)
+    np.copyto(labels[:, : targets.shape[1]], targets, where=rows.learnt(ends)[:, 1 : seq_len + 1])
     return tokens, labels
 
 
