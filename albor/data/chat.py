@@ -70,12 +70,12 @@ def render(codec: Codec, messages: Sequence[Message], *, add_generation_prompt: 
     answer, newline, *contents = codec.encode_batch(texts)
     tokens: list[int] = []
     ends: list[int] = []
-    for message, content in zip(messages, contents, strict=True):
+    for message, words in zip(messages, contents, strict=True):
         tokens.append(start)
         if message.role == "assistant":
             tokens += answer
-            ends += (len(tokens), len(tokens) + len(content) + 1)
-        tokens += (*content, end, *newline)
+            ends += (len(tokens), len(tokens) + len(words) + 1)
+        tokens += (*words, end, *newline)
     if add_generation_prompt:
         tokens += (start, *answer)
     return Rendered(tokens, [*ends, len(tokens)])
@@ -84,6 +84,6 @@ def render(codec: Codec, messages: Sequence[Message], *, add_generation_prompt: 
 def learnt(ends: Sequence[int] | NDArray[np.int32], length: int) -> NDArray[np.bool_]:
     """Whether each of ``length`` tokens is learnt: those of every second segment are."""
     mask = np.zeros(length, dtype=bool)
-    segments = np.diff(np.asarray(ends, dtype=np.int64), prepend=0)
-    mask[: int(segments.sum())] = np.repeat(np.arange(len(segments)) % 2 == 1, segments)
+    for start, end in zip(ends[:-1:2], ends[1::2], strict=False):
+        mask[start:end] = True
     return mask

@@ -1,7 +1,8 @@
 """Instruction files: JSON lines in the three usual shapes, read strictly and a line at a time.
 
-{"messages": [{"role", "content"}, ...]}; {"prompt", "completion"}; {"instruction", "input" (may be left out), "output"}.
-Other keys of a line are passed over; those of a message are not, for they may say that a message is not to be learnt.
+{"messages": [{"role", "content"}, ...]}; {"prompt", "completion"}; {"instruction", "input", "output"}, where the input
+may be left out. Other keys of a line are passed over; those of a message are not, for they may say that a message is
+not to be learnt.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from albor.data.chat import Conversation, Message, Role
 from albor.data.errors import DataError
@@ -111,7 +112,7 @@ def _message(number: int, message: Any) -> Message:
     role = message.get("role")
     if role not in get_args(Role):
         raise Malformed(f"{where}.role is {json.dumps(role)}, not one of {', '.join(get_args(Role))}")
-    return Message(role, _text(message, "content", f"{where}.content"))
+    return Message(cast(Role, role), _text(message, "content", f"{where}.content"))
 
 
 def _from_prompt(row: dict[str, Any]) -> Conversation:

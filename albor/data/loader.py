@@ -15,7 +15,7 @@ IGNORE = -100
 """The label of a position that has no target."""
 
 Batch = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""Tokens and labels, each [micro_batch, seq_len]; a label is the next token of the row where that is learnt, or IGNORE."""
+"""Tokens and labels, each [micro_batch, seq_len]; a label is the row's next token where that is learnt, or IGNORE."""
 
 
 class Position(TypedDict):

@@ -18,7 +18,7 @@ NAME = "default"
 """peft's name of an adapter."""
 
 
-class Adapted(peft_lora.Linear):  # type: ignore[misc]
+class Adapted(peft_lora.Linear):
     """A frozen matrix W and its adapter, with weights, names and initial values of peft's.
 
     W·x + s·B·A·dropout(x), s = alpha/r. With DoRA, its rows are then scaled to lengths m, which are trained: times
@@ -32,12 +32,13 @@ class Adapted(peft_lora.Linear):  # type: ignore[misc]
             return plain
         a, b, scale = self.lora_A[NAME].weight, self.lora_B[NAME].weight, self.scaling[NAME]
         inner = F.linear(self.lora_dropout[NAME](x), a.to(x.dtype))
-        out = plain + F.linear(inner, b.to(x.dtype)) * scale
+        out: Tensor = plain + F.linear(inner, b.to(x.dtype)) * scale
         if not self.use_dora[NAME]:
             return out
         with torch.no_grad():
             norm = torch.linalg.vector_norm(self.base_layer.weight + scale * (b @ a), dim=1)
-        return out * (self.lora_magnitude_vector[NAME].weight / norm).to(x.dtype)
+        lengths: Tensor = self.lora_magnitude_vector[NAME].weight
+        return out * (lengths / norm).to(x.dtype)
 
 
 def inject(decoder: Decoder, lora: Lora) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +31,9 @@ def talk(number: int) -> Conversation:
     return tuple(message for turn in turns for message in turn)
 
 
-def packed(codec: Codec, out: Path, talks: list[Conversation], **changes: Any) -> dict[str, Any]:
-    return pack(talks, codec, **({"row_len": ROW, "val_fraction": 0.2, "seed": 1, "out": out} | changes))
+def packed(codec: Codec, out: Path, talks: Sequence[Conversation], **changes: Any) -> dict[str, Any]:
+    given: dict[str, Any] = {"row_len": ROW, "val_fraction": 0.2, "seed": 1, "out": out}
+    return pack(talks, codec, **{**given, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +57,7 @@ def test_every_conversation_that_fits_is_whole_in_one_row(codec: Codec, made) ->
             filled = tokens[: ends[-1]].tolist()
             stops = [0, *(i + 1 for i, token in enumerate(filled) if token == codec.eos_id)]
             assert stops[-1] == len(filled)
-            found.update(tuple(filled[a:b]) for a, b in zip(stops, stops[1:], strict=False))
+            found.update(tuple(filled[a:b]) for a, b in pairwise(stops))
     assert found == wanted
     assert facts["examples"] + facts["val_examples"] == wanted.total() == 60 - facts["too_long"]
     assert facts["too_long"] > 0 and facts["val_examples"] > 0 and facts["fill"] > 0.7
@@ -112,7 +115,7 @@ def test_what_is_held_out(asked: list[str], fraction: float, seed: int) -> None:
 
 
 def test_nothing_that_fits_is_refused(codec: Codec, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="1 are longer than data.seq_len=8") as refused:
+    with pytest.raises(DataError, match="1 are longer than data") as refused:
         packed(codec, tmp_path, [talk(1)], row_len=8)
     assert refused.value.help
 

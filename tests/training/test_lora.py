@@ -9,6 +9,7 @@ from albor.config.schema.finetune import Lora
 from albor.config.schema.model import Model
 from albor.config.schema.optim import AdamW, Muon
 from albor.models import decoder as decoders
+from albor.models import fused as kernels
 from albor.models.decoder import Decoder
 from albor.training import optimizers
 from albor.training.adapted import without_adapters
@@ -167,8 +168,8 @@ class Rotate:
 
 def test_adapted_layers_are_not_passed_over_on_a_gpu(monkeypatch):
     for name in ("rotated_heads", "feed_forward"):
-        monkeypatch.setattr(decoders.fused, name, fused)
-    monkeypatch.setattr(decoders.fused, "Rotate", Rotate)
+        monkeypatch.setattr(kernels, name, fused)
+    monkeypatch.setattr(kernels, "Rotate", Rotate)
     x = torch.randn(2, 12, MODEL.hidden_size)
     rotation = decoders.rotary(torch.arange(12), MODEL.head_dim, MODEL.rope_theta, x.dtype)
     calls = (

@@ -80,7 +80,7 @@ class Sft:
 
 @dataclass(frozen=True, kw_only=True)
 class Dpo:
-    """Direct preference optimisation (Rafailov et al., 2023) on pairs of answers, one that passed and one that failed."""
+    """Direct preference optimisation (Rafailov et al., 2023) on pairs of answers: one passed, the other did not."""
 
     kind: Literal["dpo"] = "dpo"
     """The objective's kind."""
