@@ -71,11 +71,17 @@ def example(codec: Codec, conversation: Conversation) -> Example:
 
 
 def pack(
-    conversations: Iterable[Conversation], codec: Codec, *, row_len: int, val_fraction: float, seed: int, out: Path
+    conversations: Iterable[Conversation],
+    codec: Codec,
+    *,
+    row_len: int,
+    val: float | Iterable[Conversation],
+    seed: int,
+    out: Path,
 ) -> dict[str, Any]:
     """Writes ``out/{train,val}-00000.parquet``: rows of ``row_len`` tokens, each of as many whole conversations as fit.
 
-    A conversation that is longer than a row is left out and counted. The tokens of all are in memory at once.
+    ``val`` are conversations for validation, or the share of the prompts that is held out for it. A conversation that is longer than a row is left out and counted. The tokens of all are in memory at once.
 
     Returns:
         As facts: ``examples``, ``val_examples`` and ``too_long`` (conversations), ``num_sequences`` and
@@ -87,18 +93,16 @@ def pack(
     Raises:
         DataError: the tokenizer has no chat tokens, or no conversation fits a row.
     """
-    found, too_long = list[Example](), 0
-    for conversation in conversations:
-        made = example(codec, conversation)
-        if len(made.tokens) <= row_len:
-            found.append(made)
-        else:
-            too_long += 1
-    held = held_out([made.asked for made in found], val_fraction, seed=seed)
-    splits = {
-        "train": [made for made, val in zip(found, held, strict=True) if not val],
-        "val": [made for made, val in zip(found, held, strict=True) if val],
-    }
+    found, too_long = _fitting(conversations, codec, row_len)
+    if isinstance(val, int | float):
+        held = held_out([made.asked for made in found], val, seed=seed)
+        splits = {
+            split: [made for made, is_val in zip(found, held, strict=True) if is_val == (split == "val")]
+            for split in SPLITS
+        }
+    else:
+        others, more = _fitting(val, codec, row_len)
+        splits, too_long = {"train": found, "val": others}, too_long + more
     if not splits["train"]:
         raise DataError(
             f"no conversation to train on: {too_long} are longer than data.seq_len={row_len} tokens",
@@ -113,6 +117,18 @@ def pack(
         "row_len": row_len,
         **layout(codec),
     }
+
+
+def _fitting(conversations: Iterable[Conversation], codec: Codec, row_len: int) -> tuple[list[Example], int]:
+    """Those that fit a row, and how many do not."""
+    found, too_long = list[Example](), 0
+    for conversation in conversations:
+        made = example(codec, conversation)
+        if len(made.tokens) <= row_len:
+            found.append(made)
+        else:
+            too_long += 1
+    return found, too_long
 
 
 def layout(codec: Codec) -> dict[str, int]:

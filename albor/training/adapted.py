@@ -37,8 +37,8 @@ class Adapted(peft_lora.Linear):
             return out
         with torch.no_grad():
             norm = torch.linalg.vector_norm(self.base_layer.weight + scale * (b @ a), dim=1)
-        lengths: Tensor = self.lora_magnitude_vector[NAME].weight
-        return out * (lengths / norm).to(x.dtype)
+        scaled: Tensor = out * (self.lora_magnitude_vector[NAME].weight / norm).to(x.dtype)
+        return scaled
 
 
 def inject(decoder: Decoder, lora: Lora) -> None:

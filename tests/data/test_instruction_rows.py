@@ -32,7 +32,7 @@ def talk(number: int) -> Conversation:
 
 
 def packed(codec: Codec, out: Path, talks: Sequence[Conversation], **changes: Any) -> dict[str, Any]:
-    given: dict[str, Any] = {"row_len": ROW, "val_fraction": 0.2, "seed": 1, "out": out}
+    given: dict[str, Any] = {"row_len": ROW, "val": 0.2, "seed": 1, "out": out}
     return pack(talks, codec, **{**given, **changes})
 
 
@@ -100,9 +100,16 @@ def test_two_runs_write_the_same_bytes_and_files_are_told_apart(codec: Codec, ma
 def test_equal_prompts_stay_together(codec: Codec, tmp_path: Path) -> None:
     ask = Message("user", "Same.")
     same = [(ask, Message("assistant", f"{n}")) for n in range(20)]
-    facts = packed(codec, tmp_path, [*same, talk(1)], val_fraction=0.5)
+    facts = packed(codec, tmp_path, [*same, talk(1)], val=0.5)
     assert {facts["examples"], facts["val_examples"]} == {20, 1}
     assert packed(codec, tmp_path, same)["val_sequences"] == 0, "never all of them"
+
+
+def test_conversations_may_be_held_out_by_the_caller(codec: Codec, tmp_path: Path) -> None:
+    facts = packed(codec, tmp_path, [talk(1), talk(3)], val=iter([talk(6), talk(8)]))
+    fitting = [fits(codec, number) for number in (1, 3, 6, 8)]
+    assert (facts["examples"], facts["val_examples"]) == (sum(fitting[:2]), sum(fitting[2:]))
+    assert facts["too_long"] == 4 - sum(fitting)
 
 
 @given(st.lists(st.text(max_size=3), max_size=30), st.floats(0, 1), st.integers(0, 99))

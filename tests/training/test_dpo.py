@@ -119,7 +119,7 @@ def test_the_gradient_of_a_whole_model_is_the_difference_quotient(prefer, init):
     job = prefer()
     made = objective(job, init, FullFinetune(), Dpo(beta=1.0))
     tokens, labels = batch(job)
-    weight = made.decoder.model.layers[0].mlp.down_proj.weight
+    weight = made.decoder.get_parameter("model.layers.0.mlp.down_proj.weight")
     direction = torch.randn_like(weight)
     (gradient,) = torch.autograd.grad(made.loss_sum(tokens, labels), [weight])
     values, step = [], 1e-3
@@ -132,7 +132,7 @@ def test_the_gradient_of_a_whole_model_is_the_difference_quotient(prefer, init):
 
 @KINDS
 def test_what_is_preferred_becomes_likelier_and_the_reference_stays(prefer, init, adapter):
-    lines = []
+    lines: list[dict[str, float | int]] = []
     trained = fit(
         MODEL, prefer(total_steps=30, optim=AdamW(lr=1e-2), log=lines.append, log_every=1), init, adapter, DPO
     )

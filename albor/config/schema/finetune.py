@@ -40,10 +40,19 @@ class FullFinetune:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """Examples of which some are kept for validation."""
+
+    val_fraction: Fraction = 0.05
+    """Share of the prompts that is held out for validation, with all their answers."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CorpusInstructions:
     """Functions of the corpus that say what they do: a docstring is the instruction, its function the answer.
 
-    Only functions that need nothing but the standard library, and that pass their own doctests.
+    Only functions that need nothing but the standard library, and that pass their own doctests. Those of the packages
+    that the corpus holds out are for validation.
     """
 
     kind: Literal["corpus"] = "corpus"
@@ -55,7 +64,7 @@ class CorpusInstructions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class JsonlInstructions:
+class JsonlInstructions(HeldOut):
     """JSON lines: {"messages": [...]}, {"prompt", "completion"}, or {"instruction", "input", "output"}."""
 
     kind: Literal["jsonl"] = "jsonl"
@@ -79,7 +88,7 @@ class Sft:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dpo:
+class Dpo(HeldOut):
     """Direct preference optimisation (Rafailov et al., 2023) on pairs of answers: one passed, the other did not."""
 
     kind: Literal["dpo"] = "dpo"
@@ -91,11 +100,3 @@ class Dpo:
 
 
 Objective = Sft | Dpo
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeldOut:
-    """Examples that are not trained on."""
-
-    val_fraction: Fraction = 0.05
-    """Share of the prompts that is held out for validation, with all their answers."""
