@@ -81,7 +81,8 @@ def pack(
 ) -> dict[str, Any]:
     """Writes ``out/{train,val}-00000.parquet``: rows of ``row_len`` tokens, each of as many whole conversations as fit.
 
-    ``val`` are conversations for validation, or the share of the prompts that is held out for it. A conversation that is longer than a row is left out and counted. The tokens of all are in memory at once.
+    ``val`` are conversations for validation, or the share of the prompts that is held out for it. A conversation that
+    is longer than a row is left out and counted. The tokens of all are in memory at once.
 
     Returns:
         As facts: ``examples``, ``val_examples`` and ``too_long`` (conversations), ``num_sequences`` and

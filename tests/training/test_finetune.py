@@ -2,6 +2,9 @@ import dataclasses
 import json
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +25,7 @@ from albor.training.lora import is_adapter
 
 from .toy import MODEL, SEQ_LEN, equal, weights
 
+TEACHING = Path(__file__).parent / "teaching.py"
 LORA = Lora(r=4, dropout=0.1)
 KINDS = pytest.mark.parametrize("adapter", [LORA, Lora(r=4, dora=True), FullFinetune()], ids=["lora", "dora", "full"])
 
@@ -157,3 +161,19 @@ def test_a_compiled_run_with_adapters_is_nearly_the_same(teach, init, tmp_path):
         fit(MODEL, teach(compile=flag, directory=tmp_path / str(flag)), init, lora).result for flag in (True, False)
     )
     assert compiled["val_loss"] == pytest.approx(eager["val_loss"], rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sft-lora", "sft-dora", "dpo-lora", "dpo-full"])
+def test_two_processes_teach_what_one_does(tmp_path, kind):
+    environment = {**os.environ, "PYTHONPATH": str(TEACHING.parents[2])}
+    found = []
+    for ranks in (1, 2):
+        directory = tmp_path / str(ranks)
+        directory.mkdir()
+        launcher = ["-m", "torch.distributed.run", f"--nproc-per-node={ranks}"] if ranks > 1 else []
+        command = [sys.executable, *launcher, str(TEACHING), str(directory), kind]
+        subprocess.run(command, check=True, env=environment, timeout=120)
+        found.append(load_file(directory / "model.safetensors"))
+    for name, tensor in found[0].items():
+        torch.testing.assert_close(found[1][name], tensor, rtol=1e-3, atol=1e-4)
