@@ -75,7 +75,11 @@ def candidates(documents: Iterable[Document]) -> Iterator[Candidate]:
     """The functions of ``documents``, in their order; of several that differ in name and docstring only, the first."""
     seen = set[bytes]()
     for document in documents:
-        for found, digest in _of(document):
+        try:
+            made = list(_of(document))
+        except RecursionError:  # an expression of thousands of terms, which the parser takes
+            continue
+        for found, digest in made:
             if digest not in seen:
                 seen.add(digest)
                 yield found

@@ -97,6 +97,7 @@ GOOD = '"""Says what it does well enough."""'
         'def f(x):\n    """Tests that are badly indented.\n\n      >>> f(1)\n    1\n    """\n    return x',
         'def f(x):\n    """Holds half a character: \\ud800."""\n    return x',
         f"def f(x):\n    {GOOD}\n    return x +",
+        f"def f(x):\n    {GOOD}\n    return " + "+".join(["x"] * 1500),
         f"from __future__ import nonsense\ndef f(x):\n    {GOOD}\n    return x",
     ],
 )
