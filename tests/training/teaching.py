@@ -17,7 +17,11 @@ from albor.models.decoder import Decoder
 from albor.training import dpo, finetune
 from tests.training.toy import MODEL, ToyBatches, toy_job
 
-ADAPTERS = {"lora": Lora(r=4, dropout=0.0), "dora": Lora(r=4, dropout=0.0, dora=True), "full": FullFinetune()}
+ADAPTERS: dict[str, Lora | FullFinetune] = {
+    "lora": Lora(r=4, dropout=0.0),
+    "dora": Lora(r=4, dropout=0.0, dora=True),
+    "full": FullFinetune(),
+}
 
 
 def main(directory: Path, kind: str) -> None:
