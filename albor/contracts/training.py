@@ -135,7 +135,6 @@ def scored_and_saved(case: Case) -> Iterator[Found]:
     stages=TRAINING,
 )
 def one_budget(case: Case) -> Iterator[Found]:
-    trainer = case.cfg.trainer
     given = given_budgets(case)
     if not given and case.stage in BY_EPOCHS:
         return

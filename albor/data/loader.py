@@ -15,8 +15,8 @@ IGNORE = -100
 """The label of a position that has no target."""
 
 Batch = tuple[NDArray[Any], ...]
-"""Tokens and labels, each [micro_batch, seq_len]; a label is the next token of the row, or IGNORE. Then what is stored
-beside the rows."""
+"""Tokens and labels, each [micro_batch, seq_len]; a label is the row's next token where that is learnt, or IGNORE. Then
+what is stored beside the rows."""
 
 
 class Beside(Protocol):
@@ -165,13 +165,11 @@ def _check_length(rows: Rows, seq_len: int) -> None:
 
 def _cut(rows: Rows, indices: NDArray[np.int64], seq_len: int) -> Batch:
     """The last position's target is the next token of the row where there is one: a row cut short has it."""
-    stored, doc_ends = rows.read(indices)
+    stored, ends = rows.read(indices)
     tokens = stored[:, :seq_len].astype(np.int64)
     labels = np.full_like(tokens, IGNORE)
     targets = stored[:, 1 : seq_len + 1]
-    filled = np.array([ends[-1] for ends in doc_ends])[:, None]
-    real = np.arange(1, targets.shape[1] + 1) < filled
-    np.copyto(labels[:, : targets.shape[1]], targets, where=real)
+    np.copyto(labels[:, : targets.shape[1]], targets, where=rows.learnt(ends)[:, 1 : seq_len + 1])
     return tokens, labels
 
 

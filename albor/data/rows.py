@@ -1,7 +1,8 @@
 """Rows of tokens in Parquet: written once, read at random, a bounded part in memory.
 
 ``tokens`` is one fixed-size binary per row, ``row_len`` little-endian integers of ``token_bytes``; ``doc_ends`` lists
-where the pieces of documents in the row end, so the last one is the number of tokens before the padding.
+where the pieces of documents in the row end, so the last one is the number of tokens before the padding. Rows of
+another kind (``instruction_rows``) call their ends otherwise, so that neither is taken for the other.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from albor.data.parquet import open_file, refusing, write_file
 GROUP = 64
 """Rows per row group."""
 TOKEN_BYTES = b"albor.token_bytes"
-DOC_ENDS = pa.list_(pa.field("item", pa.int32(), nullable=False))
+DOC_ENDS = "doc_ends"
+ENDS = pa.list_(pa.field("item", pa.int32(), nullable=False))
 
 Row = tuple[NDArray[np.unsignedinteger], NDArray[np.int32]]
-"""Tokens [row_len] and document ends."""
+"""Tokens [row_len] and the ends of what is in them."""
 
 
 def token_bytes(vocab_size: int) -> int:
@@ -33,12 +35,12 @@ def token_bytes(vocab_size: int) -> int:
     return 2 if vocab_size <= 1 << 16 else 4
 
 
-def write(path: Path, rows: Iterable[Row], *, row_len: int, token_bytes: int) -> None:
-    """Stream ``rows`` into ``path``, uncompressed; the file appears when it is whole."""
+def write(path: Path, rows: Iterable[Row], *, row_len: int, token_bytes: int, ends: str = DOC_ENDS) -> None:
+    """Stream ``rows`` into ``path``, uncompressed; the file appears when it is whole. ``ends`` is a column's name."""
     schema = pa.schema(
         [
             pa.field("tokens", pa.binary(row_len * token_bytes), nullable=False),
-            pa.field("doc_ends", DOC_ENDS, nullable=False),
+            pa.field(ends, ENDS, nullable=False),
         ],
         metadata={TOKEN_BYTES: str(token_bytes)},
     )
@@ -48,13 +50,15 @@ def write(path: Path, rows: Iterable[Row], *, row_len: int, token_bytes: int) ->
 class Rows:
     """The rows of one or several files, numbered through."""
 
+    ENDS = DOC_ENDS
+
     def __init__(self, paths: Path | Sequence[Path]) -> None:
         """Open ``paths``; only their footers are read.
 
         Raises:
             DataError: there is no file, or one is missing, damaged, not a file of rows, or unlike the first.
         """
-        self._files = [_File(path) for path in ([paths] if isinstance(paths, Path) else paths)]
+        self._files = [_File(path, self.ENDS) for path in ([paths] if isinstance(paths, Path) else paths)]
         if not self._files:
             raise DataError("there are no rows here", help="point to the output of the pack stage, or build it")
         layouts = {(file.row_len, file.token_bytes) for file in self._files}
@@ -71,7 +75,7 @@ class Rows:
         return int(self._starts[-1])
 
     def read(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.unsignedinteger], list[NDArray[np.int32]]]:
-        """Tokens [len(indices), row_len] in the stored type, and each row's document ends. Threads may share it.
+        """Tokens [len(indices), row_len] in the stored type, and each row's ends. Threads may share it.
 
         Raises:
             IndexError: an index is out of range.
@@ -80,21 +84,26 @@ class Rows:
         if len(indices) and not 0 <= indices.min() <= indices.max() < len(self):
             raise IndexError(f"rows {indices.min()} to {indices.max()} of {len(self)}")
         tokens = np.empty((len(indices), self.row_len), self.dtype)
-        doc_ends = []
+        ends = []
         numbers = np.searchsorted(self._starts, indices, side="right") - 1
         places = indices - self._starts[numbers]
         for position, (number, row) in enumerate(zip(numbers.tolist(), places.tolist(), strict=True)):
             tokens[position] = self._files[number].tokens(row)
-            doc_ends.append(self._files[number].doc_ends(row))
-        return tokens, doc_ends
+            ends.append(self._files[number].ends(row))
+        return tokens, ends
+
+    def learnt(self, ends: Sequence[NDArray[np.int32]]) -> NDArray[np.bool_]:
+        """Which tokens of rows with these ends are targets [len(ends), row_len]: all that are not padding."""
+        filled = np.array([row_ends[-1] for row_ends in ends])[:, None]
+        return np.arange(self.row_len) < filled
 
 
 class _File:
     """One file of rows, mapped."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._parquet = open_file(path, columns={"tokens": None, "doc_ends": DOC_ENDS})
+    def __init__(self, path: Path, ends: str) -> None:
+        self.path, self._column = path, ends
+        self._parquet = open_file(path, columns={"tokens": None, ends: ENDS})
         self.row_len, self.token_bytes = _layout(path, self._parquet.schema_arrow)
         self._dtype = np.dtype(f"<u{self.token_bytes}")
         self._tokens = FixedColumn(path, self._parquet, "tokens")
@@ -105,14 +114,14 @@ class _File:
     def tokens(self, row: int) -> NDArray[np.unsignedinteger]:
         return self._tokens.row(row).view(self._dtype)
 
-    def doc_ends(self, row: int) -> NDArray[np.int32]:
+    def ends(self, row: int) -> NDArray[np.int32]:
         offsets, values = self._ends
         return values[offsets[row] : offsets[row + 1]]
 
     @cached_property
     def _ends(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         with refusing(self.path):
-            column = self._parquet.read(columns=["doc_ends"], use_threads=False).column(0).combine_chunks()
+            column = self._parquet.read(columns=[self._column], use_threads=False).column(0).combine_chunks()
         return column.offsets.to_numpy(), column.values.to_numpy()
 
 
@@ -124,7 +133,7 @@ def _tables(rows: Iterable[Row], schema: pa.Schema, dtype: str) -> Iterator[pa.T
         offsets = np.cumsum([0, *map(len, ends)], dtype=np.int32)
         columns = [
             pa.FixedSizeBinaryArray.from_buffers(schema.field("tokens").type, len(batch), [None, pa.py_buffer(tokens)]),
-            pa.ListArray.from_arrays(offsets, np.concatenate(ends).astype(np.int32), type=DOC_ENDS),
+            pa.ListArray.from_arrays(offsets, np.concatenate(ends).astype(np.int32), type=ENDS),
         ]
         yield pa.table(columns, schema=schema)
 

@@ -11,6 +11,7 @@ from typing import Any
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from albor.config.schema.tokenizer import MIN_BPE_VOCAB, SPECIAL_TOKENS, HfTokenizer
+from albor.data import chat_ids
 from albor.data.encoded import Encoded
 from albor.data.errors import DataError
 from albor.data.fim import FimIds
@@ -101,6 +102,9 @@ class Codec:
         self._refuse_readable_controls(vocabulary, (eos, pad, *(fim or ())))
         self._token_bytes = token_bytes(self._tokenizer, layout, self.vocab_size)
         self._by_words = WordCache(self._encode_fast) if splits_by_words(layout) else None
+        # Known by their names: a role of their own would change the digest of every tokenizer there is.
+        self.chat = chat_ids.find(vocabulary, self.encode)
+        """None when the tokenizer has no chat tokens."""
 
     def _refuse_readable_controls(self, vocabulary: Mapping[str, int], names: Sequence[str]) -> None:
         """Some models (Unigram's) hold their control tokens among the words, where nothing keeps text from them."""

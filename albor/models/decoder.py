@@ -110,6 +110,13 @@ class Decoder(nn.Module):
         """What ``loss`` makes of the final hidden states [B·T, H] and the head [V, H]: another objective."""
         return loss(self.hidden(tokens, mask).flatten(0, 1), self.model.embed_tokens.weight)
 
+    def loss_rows(self, tokens: Tensor, labels: Tensor) -> Tensor:
+        """``loss_sum`` of every row by itself, float32 [B]."""
+        x, owed = self._blocks(tokens)
+        return torch.stack(
+            [self._loss(*row, 0.0) for row in zip(x.split(1), owed.split(1), labels.split(1), strict=True)]
+        )
+
     def _loss(self, x: Tensor, owed: Tensor, labels: Tensor, z_loss: float) -> Tensor:
         hidden: Tensor = self.model.norm(x + owed).flatten(0, 1)
         return linear_cross_entropy(hidden, self.model.embed_tokens.weight, labels.flatten(), z_loss)
@@ -180,7 +187,7 @@ class Attention(nn.Module):
     def _heads(self, x: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, each [B, T, heads, D], the first two rotated."""
         layers = self.q_proj, self.k_proj, self.v_proj
-        if x.is_cuda and isinstance(self.q_norm, nn.Identity):  # gpu
+        if x.is_cuda and isinstance(self.q_norm, nn.Identity) and plain(layers):  # gpu
             heads = self.q_proj.weight.shape[0] // self.head_dim
             return fused.rotated_heads(x, stack(layers, x.dtype), *rotation, self.head_dim, heads)
         q, k, v = (part.unflatten(-1, (-1, self.head_dim)) for part in project(x, layers))
@@ -197,7 +204,7 @@ class FeedForward(nn.Module):
     def forward(self, x: Tensor, scale: tuple[Tensor, Tensor] | None = None) -> Tensor:
         if scale is not None:  # gpu
             return fp8.feed_forward(x, self.gate_proj.weight, self.up_proj.weight, self.down_proj.weight, *scale)
-        if x.is_cuda:  # gpu
+        if x.is_cuda and plain((self.gate_proj, self.up_proj, self.down_proj)):  # gpu
             return fused.feed_forward(
                 x, stack((self.gate_proj, self.up_proj), x.dtype), self.down_proj.weight.to(x.dtype)
             )
@@ -205,12 +212,14 @@ class FeedForward(nn.Module):
         return projected
 
 
-class Linear(nn.Module):
+class Linear(nn.Linear):
     """A matrix [out, in] without a bias. The embedding is one too: its rows are looked up, and it is the tied head."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(out_features, in_features))
+        super().__init__(in_features, out_features, bias=False)
+
+    def reset_parameters(self) -> None:
+        """``Decoder.initialize`` draws all weights; torch's own draw would cost time and random numbers."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight.to(x.dtype))
@@ -232,11 +241,16 @@ class RMSNorm(nn.Module):
 
 def project(x: Tensor, layers: Sequence[Linear]) -> tuple[Tensor, ...]:
     """What each of ``layers`` makes of ``x``; on a GPU by one matrix product, which fills it better than several."""
-    if x.is_cuda:  # gpu
+    if x.is_cuda and plain(layers):  # gpu
         rows = [layer.weight.shape[0] for layer in layers]
         parts: tuple[Tensor, ...] = F.linear(x, stack(layers, x.dtype)).split(rows, -1)
         return parts
     return tuple(layer(x) for layer in layers)
+
+
+def plain(layers: Sequence[nn.Module]) -> bool:
+    """Whether the weights of ``layers`` say all that they do: an adapter around one adds to it."""
+    return all(isinstance(layer, Linear) for layer in layers)
 
 
 def stack(layers: Sequence[Linear], dtype: torch.dtype) -> Tensor:

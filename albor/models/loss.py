@@ -26,7 +26,7 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor, z_loss:
     ``z_loss`` adds that weight times log²Z per label, Z the softmax's denominator.
     """
     if not torch.is_grad_enabled():
-        return _in_chunks(hidden, weight, labels, z_loss, with_gradient=False)[0]
+        return _in_chunks(hidden, weight, labels, z_loss, by_hidden=False, by_weight=False)[0]
     total: Tensor = _LinearCrossEntropy.apply(hidden, weight, labels, z_loss)
     return total
 
@@ -36,19 +36,23 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, z_loss: float) -> Tensor:
-        total, hidden_grad, weight_grad = _in_chunks(hidden, weight, labels, z_loss, with_gradient=True)
+        by_weight = ctx.needs_input_grad[1]  # a frozen head has none: a third of the arithmetic less
+        total, hidden_grad, weight_grad = _in_chunks(
+            hidden, weight, labels, z_loss, by_hidden=True, by_weight=by_weight
+        )
         ctx.save_for_backward(hidden_grad, weight_grad)
         return total
 
     @staticmethod
-    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         hidden_grad, weight_grad = ctx.saved_tensors
+        by_weight = weight_grad * outputs[0] if ctx.needs_input_grad[1] else None
         # In bf16, 1 / labels would be off by up to 0.2%, for all gradients but the head's.
-        return (hidden_grad.float() * outputs[0]).to(hidden_grad.dtype), weight_grad * outputs[0], None, None
+        return (hidden_grad.float() * outputs[0]).to(hidden_grad.dtype), by_weight, None, None
 
 
 def _in_chunks(
-    hidden: Tensor, weight: Tensor, labels: Tensor, z_loss: float, *, with_gradient: bool
+    hidden: Tensor, weight: Tensor, labels: Tensor, z_loss: float, *, by_hidden: bool, by_weight: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The summed loss and its gradients by ``hidden`` (its dtype) and ``weight`` (float32), empty if not asked for."""
     head = weight.to(hidden.dtype)
@@ -56,7 +60,7 @@ def _in_chunks(
     total = torch.zeros((), device=hidden.device)
     buffer = torch.empty(0 if torch.compiler.is_compiling() else rows, weight.shape[0], device=hidden.device)
     hidden_grads = []
-    weight_grad = torch.zeros_like(weight) if with_gradient else torch.empty(0, device=weight.device)
+    weight_grad = torch.zeros_like(weight) if by_weight else torch.empty(0, device=weight.device)
     for chunk, targets in zip(hidden.split(rows), labels.split(rows), strict=True):
         valid = (targets != IGNORED)[:, None]
         index = torch.where(valid, targets[:, None], 0)
@@ -64,14 +68,16 @@ def _in_chunks(
         label_logits = logits.gather(1, index)
         log_z, softmax = _softmax(logits)
         total = total + ((log_z - label_logits + z_loss * log_z.square()) * valid).sum()
-        if with_gradient:
+        if by_hidden:
             error = _error(softmax, index, valid * (1 + 2 * z_loss * log_z), valid).to(hidden.dtype)
             hidden_grads.append(error @ head)
+            if not by_weight:
+                continue
             if error.dtype == weight_grad.dtype:  # no product to be written and read again
                 weight_grad.addmm_(error.T, chunk)
             else:
                 weight_grad += error.T @ chunk
-    return total, torch.cat(hidden_grads) if with_gradient else weight_grad, weight_grad
+    return total, torch.cat(hidden_grads) if by_hidden else weight_grad, weight_grad
 
 
 def _logits(hidden: Tensor, head: Tensor, out: Tensor) -> Tensor:

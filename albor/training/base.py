@@ -60,7 +60,30 @@ class Objective(pl.LightningModule):
 
     @abstractmethod
     def loss_sum(self, *batch: Tensor) -> Tensor:
-        """The objective summed over the valid labels of a micro-batch (float32 scalar)."""
+        """The objective summed over what ``count`` counts in a micro-batch (float32 scalar)."""
+
+    def count(self, window: Window) -> int:
+        """What the loss of a step is a mean over, on this rank."""
+        return window.valid
+
+    # --- what is kept of the weights ---
+
+    def exported(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The model that the decoder's whole ``tensors`` come to: what checkpoints and the run's result hold."""
+        return tensors
+
+    def kept(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """What of ``tensors`` a resume needs besides: it is saved beside the optimizer's moments."""
+        return {}
+
+    def resume(self, found: Checkpoint) -> None:
+        """Goes on from ``found``; raises TrainingError when it is not of this run."""
+        self.decoder.load_state_dict(found.model)
+        self.take(found)
+
+    def take(self, found: Checkpoint) -> None:
+        """Takes the progress of ``found`` now, the optimizer's state when training starts."""
+        self.state, self.resume_from = Progress.from_json(found.state), found
 
     def refuse(self, step: int, parts: Mapping[str, float]) -> None:
         """Raises TrainingError when a step's parts cannot be right."""
@@ -137,7 +160,7 @@ class Objective(pl.LightningModule):
 
     def training_step(self, window: Window, index: int) -> None:
         self.heartbeat.beat("computing", self.state.step)
-        valid = parallel.sum_ranks(self._scalar(window.valid)).clamp(min=1)
+        valid = parallel.sum_ranks(self._scalar(self.count(window))).clamp(min=1)
         if self.state.step == 0:
             self.parts = torch.zeros(len(self.measures), device=self.device)
             self._stepper.calibrate(lambda: self._backward(window.batches[0], valid, last=False))
@@ -269,8 +292,8 @@ class Objective(pl.LightningModule):
             now = time.perf_counter()
             self.state.seconds += now - self._started
             self._started = now
-            model = self._whole(self.decoder.state_dict())
-            moments = self._whole(self._stepper.moments())
+            tensors = self._whole(self.decoder.state_dict())
+            moments = {**self._whole(self._stepper.moments()), **self.kept(tensors)}
             state = {
                 **self.state.to_json(),
                 "rng": parallel.gather(rng.capture(self.device)),
@@ -278,14 +301,14 @@ class Objective(pl.LightningModule):
                 "recorder": self.recorder.state(),
             }
             if self._writer is not None:
-                self._writer.save(model, moments, state)
+                self._writer.save(self.exported(tensors), moments, state)
         self.recorder.log(self.state.step, {"save_seconds": seconds[0]})
 
     # --- the end ---
 
     def on_train_end(self) -> None:
         gc.unfreeze()
-        self.weights = self._whole(self.decoder.state_dict())
+        self.weights = self.exported(self._whole(self.decoder.state_dict()))
 
     def _whole(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         return parallel.full(tensors) if self.job.trainer.strategy == "fsdp" else tensors

@@ -14,8 +14,8 @@ from albor.training.distillation import Target, linear_distillation
 from albor.training.errors import TrainingError
 from albor.training.interrupt import Interrupt
 from albor.training.job import Job
-from albor.training.pretrain import Pretrain, new_decoder
-from albor.training.run import Trained, train
+from albor.training.pretrain import Pretrain
+from albor.training.run import Trained, decoder_of, train
 from albor.training.watchdog import Heartbeat
 
 LEAST = -1e-7
@@ -61,7 +61,7 @@ def fit(model: Model, job: Job, init: Mapping[str, Tensor] | None, recipe: Disti
     """
 
     def make(interrupt: Interrupt, heartbeat: Heartbeat) -> Distilled:
-        made = Distilled(new_decoder(model, job, init), job, interrupt, heartbeat)
+        made = Distilled(decoder_of(model, job.trainer, init), job, interrupt, heartbeat)
         made.teach, made.recipe = teach, recipe
         return made
 

@@ -8,11 +8,10 @@ from torch import Tensor
 
 from albor.config.schema.model import Model
 from albor.models.attention import Mask, documents
-from albor.models.decoder import Decoder
 from albor.training.base import Objective
 from albor.training.interrupt import Interrupt
 from albor.training.job import Job
-from albor.training.run import DTYPES, Trained, train
+from albor.training.run import Trained, decoder_of, train
 from albor.training.watchdog import Heartbeat
 
 
@@ -37,14 +36,6 @@ def fit(model: Model, job: Job, init: Mapping[str, Tensor] | None = None) -> Tra
     """
 
     def make(interrupt: Interrupt, heartbeat: Heartbeat) -> Pretrain:
-        return Pretrain(new_decoder(model, job, init), job, interrupt, heartbeat)
+        return Pretrain(decoder_of(model, job.trainer, init), job, interrupt, heartbeat)
 
     return train(job, make)
-
-
-def new_decoder(model: Model, job: Job, init: Mapping[str, Tensor] | None) -> Decoder:
-    trainer = job.trainer
-    decoder = Decoder(model, DTYPES[trainer.precision], activation_checkpointing=trainer.activation_checkpointing)
-    if init is not None:
-        decoder.load_state_dict(init)
-    return decoder

@@ -14,6 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from albor.config.schema.model import Model
+from albor.config.schema.trainer import Trainer
+from albor.models.decoder import Decoder
 from albor.training import parallel, rng
 from albor.training.base import Objective
 from albor.training.batches import Windows
@@ -24,7 +27,6 @@ from albor.training.job import Job
 from albor.training.lightning import LightningEnvironment, TorchElasticEnvironment, pl
 from albor.training.parallel import lightning_strategy
 from albor.training.profile import KernelTable
-from albor.training.progress import Progress
 from albor.training.watchdog import Heartbeat
 
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp8": torch.bfloat16}
@@ -41,6 +43,14 @@ class Trained:
     result: dict[str, Any]
     """val_loss, val_ppl, val_bits_per_byte, initial_val_loss, steps, tokens, seconds (to the last checkpoint),
     tokens_per_second (median), and interrupted: true when a signal ended the run before its last step."""
+
+
+def decoder_of(model: Model, trainer: Trainer, init: Mapping[str, Tensor] | None) -> Decoder:
+    """A decoder to train, with the weights ``init`` (a state dict, float32) or random ones."""
+    decoder = Decoder(model, DTYPES[trainer.precision], activation_checkpointing=trainer.activation_checkpointing)
+    if init is not None:
+        decoder.load_state_dict(init)
+    return decoder
 
 
 def train(job: Job, make: Callable[[Interrupt, Heartbeat], Objective]) -> Trained:
@@ -60,8 +70,7 @@ def train(job: Job, make: Callable[[Interrupt, Heartbeat], Objective]) -> Traine
         batches = job.train(rank, world)
         found = load_latest(job.directory)
         if found is not None:
-            objective.decoder.load_state_dict(found.model)
-            objective.state, objective.resume_from = Progress.from_json(found.state), found
+            objective.resume(found)
             if objective.state.loader is not None:  # interrupted before step 1
                 batches.load_state_dict(objective.state.loader)
             if rank == 0:

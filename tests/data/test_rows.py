@@ -112,7 +112,7 @@ def test_files_of_something_else_are_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"tokens": [[1, 2]], "text": ["x"]}), foreign)
     with pytest.raises(DataError, match="column doc_ends, text does not fit"):
         Rows(foreign)
-    ends = pa.array([[1]], row_files.DOC_ENDS)
+    ends = pa.array([[1]], row_files.ENDS)
     pq.write_table(pa.table({"tokens": pa.array([b"abcd"], pa.binary(4)), "doc_ends": ends}), foreign)
     with pytest.raises(DataError, match="does not hold rows"):
         Rows(foreign)

@@ -16,8 +16,8 @@ BUDGETS = ("max_steps", "tokens", "tokens_per_param")
 
 @dataclass(frozen=True, kw_only=True)
 class Trainer:
-    """The training loop. Exactly one of max_steps, tokens and tokens_per_param says how long it runs; a finetune may have
-    none: then it takes all epochs."""
+    """The training loop. Exactly one of max_steps, tokens and tokens_per_param says how long it runs; a finetune may
+    have none: then it takes all epochs."""
 
     max_steps: Count | None = None
     """Optimizer steps."""

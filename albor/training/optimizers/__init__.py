@@ -26,7 +26,9 @@ def build(
     *,
     compile: bool,  # noqa: A002 - the trainer's word for it
 ) -> list[torch.optim.Optimizer]:
-    """One AdamW; or an AdamW for embeddings and norms and a Muon for the matrices inside the blocks.
+    """One AdamW; or an AdamW for embeddings and norms and a Muon for the matrices inside the blocks, an adapter's too.
+
+    Of parameters that have gradients: there need not be any embeddings and norms among them.
 
     Every parameter group keeps its peak rate as ``peak_lr``. ``compile`` compiles Muon's arithmetic on CUDA.
     Raises TrainingError for Muon when the matrices are sharded.
@@ -41,7 +43,8 @@ def build(
             help="optim=adamw, or trainer.strategy=ddp",
         )
     rest = [p for name, p in parameters.items() if name not in matrices]
-    return [adamw(rest, optim), Muon(matrices.values(), optim, compile=compile)]
+    muon = Muon(matrices.values(), optim, compile=compile)
+    return [adamw(rest, optim), muon] if rest else [muon]
 
 
 def set_rate(optimizers: Iterable[torch.optim.Optimizer], factor: float) -> None:
