@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -63,22 +65,67 @@ def load_model(directory: Path, *, dtype: torch.dtype = torch.float32, device: s
 
 def load_weights(directory: Path, config: Model, device: str = "cpu") -> dict[str, Tensor]:
     """The float32 tensors of a directory, checked against ``config`` by name and shape. Raises ModelError."""
-    with torch.device("meta"):
-        wanted = {name: tensor.shape for name, tensor in Decoder(config).state_dict().items()}
-    found: dict[str, Tensor] = {}
-    _refuse_damaged(directory)
-    for path in _weight_files(directory):
-        found.update(_read(path, wanted, device))
-    head = found.pop(HEAD, None)
-    if head is not None and not torch.equal(head, found.get(EMBEDDING, torch.empty(0))):
-        raise ModelError(f"{directory} has a head of its own ({HEAD})", help="start from a model with tied embeddings")
-    missing = sorted(wanted.keys() - found.keys())
-    if missing:
-        raise ModelError(
-            f"{directory} lacks {len(missing)} of {len(wanted)} tensors, the first is {missing[0]}",
-            help="a download or an export was cut off: make the directory again",
-        )
-    return found
+    return dict(Weights(directory, config, device))
+
+
+class Weights:
+    """The tensors of a directory, read one at a time."""
+
+    def __init__(self, directory: Path, config: Model, device: str = "cpu") -> None:
+        """Checks names and shapes against ``config``. Raises ModelError."""
+        with torch.device("meta"):
+            self._wanted = {name: tensor.shape for name, tensor in Decoder(config).state_dict().items()}
+        self._device = device
+        self._places: dict[str, Path] = {}
+        _refuse_damaged(directory)
+        for path in _weight_files(directory):
+            self._places |= dict.fromkeys(self._names(path), path)
+        if HEAD in self._places:
+            self._refuse_own_head(directory)
+        missing = sorted(self._wanted.keys() - self._places.keys())
+        if missing:
+            raise ModelError(
+                f"{directory} lacks {len(missing)} of {len(self._wanted)} tensors, the first is {missing[0]}",
+                help="a download or an export was cut off: make the directory again",
+            )
+
+    def __iter__(self) -> Iterator[tuple[str, Tensor]]:
+        """Names and float32 tensors, file by file. Raises ModelError."""
+        for path in dict.fromkeys(self._places.values()):
+            with _opened(path, self._device) as file:
+                for name in (name for name in self._wanted if self._places[name] == path):
+                    yield name, file.get_tensor(name).to(torch.float32)
+
+    def __getitem__(self, name: str) -> Tensor:
+        """One tensor, float32. Raises ModelError."""
+        path = self._places[name]
+        with _opened(path, self._device) as file:
+            tensor: Tensor = file.get_tensor(name).to(torch.float32)
+        return tensor
+
+    def _names(self, path: Path) -> Iterator[str]:
+        """A file's tensors. Frequencies that old exports stored are recomputed, so they are passed over."""
+        with _opened(path, self._device) as file:
+            for name in file.keys():  # noqa: SIM118 (not a dict)
+                if name.endswith("rotary_emb.inv_freq"):
+                    continue
+                shape = torch.Size(file.get_slice(name).get_shape())
+                expected = self._wanted.get(EMBEDDING if name == HEAD else name)
+                if expected is None:
+                    raise ModelError(f"{path} has an unknown tensor {name}", help="start from a Llama-layout model")
+                if shape != expected:
+                    raise ModelError(
+                        f"{path}: {name} is {list(shape)}, its config.json makes it {list(expected)}",
+                        help="config.json and the weights belong to different models",
+                    )
+                yield name
+
+    def _refuse_own_head(self, directory: Path) -> None:
+        if EMBEDDING not in self._places or not torch.equal(self[HEAD], self[EMBEDDING]):
+            raise ModelError(
+                f"{directory} has a head of its own ({HEAD})", help="start from a model with tied embeddings"
+            )
+        del self._places[HEAD]
 
 
 def _refuse_damaged(directory: Path) -> None:
@@ -113,24 +160,11 @@ def _weight_files(directory: Path) -> list[Path]:
     raise ModelError(f"{directory} holds no {WEIGHTS_FILE}", help="give the directory of a model")
 
 
-def _read(path: Path, wanted: Mapping[str, torch.Size], device: str) -> dict[str, Tensor]:
-    """A file's tensors as float32. Frequencies that old exports stored are recomputed, so they are passed over."""
-    tensors = {}
+@contextmanager
+def _opened(path: Path, device: str) -> Iterator[Any]:
+    """A safetensors file. Raises ModelError when it, or what is read of it, is damaged."""
     try:
         with safe_open(path, framework="pt", device=device) as file:
-            for name in file.keys():  # noqa: SIM118 (not a dict)
-                if name.endswith("rotary_emb.inv_freq"):
-                    continue
-                shape = torch.Size(file.get_slice(name).get_shape())
-                expected = wanted.get(EMBEDDING if name == HEAD else name)
-                if expected is None:
-                    raise ModelError(f"{path} has an unknown tensor {name}", help="start from a Llama-layout model")
-                if shape != expected:
-                    raise ModelError(
-                        f"{path}: {name} is {list(shape)}, its config.json makes it {list(expected)}",
-                        help="config.json and the weights belong to different models",
-                    )
-                tensors[name] = file.get_tensor(name).to(torch.float32)
+            yield file
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path} cannot be read: {error}", help="download or export the model again") from None
-    return tensors
