@@ -6,13 +6,14 @@ The layouts are those of llama.h at build 11549 (xllamacpp 2026.10); a library w
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+import weakref
 from ctypes import POINTER, Structure, c_bool, c_char_p, c_float, c_int8, c_int32, c_size_t, c_uint8, c_uint32, c_void_p
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from albor.models.errors import ModelError
 from albor.models.llama_library import library
@@ -191,7 +192,7 @@ def _failure(what: str, help: str) -> ModelError:  # noqa: A002
 
 
 class LlamaModel:
-    """A model and its vocabulary."""
+    """A model and its vocabulary, freed when nobody refers to it any more."""
 
     def __init__(self, path: Path) -> None:
         """Maps a GGUF file into memory; none of it goes to a GPU. Raises ModelError."""
@@ -202,6 +203,7 @@ class LlamaModel:
         self.pointer = self._llama.llama_model_load_from_file(str(path).encode(), params)
         if not self.pointer:
             raise _failure(f"load {path}", "give a whole GGUF file; export the model again")
+        weakref.finalize(self, self._llama.llama_model_free, self.pointer)
         self._vocab = self._llama.llama_model_get_vocab(self.pointer)
         self.context: int = self._llama.llama_model_n_ctx_train(self.pointer)
         self.vocab_size: int = self._llama.llama_vocab_n_tokens(self._vocab)
@@ -220,14 +222,9 @@ class LlamaModel:
         count = self._llama.llama_tokenize(self._vocab, data, len(data), room, len(room), False, False)
         return room[:count]
 
-    def close(self) -> None:
-        if self.pointer:
-            self._llama.llama_model_free(self.pointer)
-            self.pointer = None
-
 
 class LlamaContext:
-    """Keys and values of some sequences, each apart from the others."""
+    """Keys and values of some sequences, each apart from the others; freed when nobody refers to it any more."""
 
     def __init__(self, model: LlamaModel, sequences: int, capacity: int, threads: int) -> None:
         """Room for ``capacity`` positions in each of the sequences, numbered from 0. Raises ModelError."""
@@ -237,17 +234,18 @@ class LlamaContext:
         params.n_batch = params.n_ubatch = BATCH
         params.n_threads = params.n_threads_batch = threads
         params.type_k = params.type_v = F32 if model.full_precision else F16
+        if model.full_precision:
+            params.flash_attn_type = 0  # it rounds keys and values to float16
         params.offload_kqv = params.op_offload = False
         self._pointer = self._llama.llama_init_from_model(model.pointer, params)
         if not self._pointer:
             raise _failure(
                 f"reserve {sequences} sequences of {capacity} tokens", "lower the batch size, or free some memory"
             )
+        weakref.finalize(self, self._llama.llama_free, self._pointer)
         self._memory = self._llama.llama_get_memory(self._pointer)
 
-    def decode(
-        self, tokens: Sequence[int], positions: Sequence[int], sequences: Sequence[int], wanted: Sequence[bool]
-    ) -> np.ndarray:
+    def decode(self, tokens: ArrayLike, positions: ArrayLike, sequences: ArrayLike, wanted: ArrayLike) -> np.ndarray:
         """Reads up to BATCH tokens; the logits [W, V], float32, behind those that are wanted, until the next call."""
         token, position, sequence = (np.asarray(n, np.int32) for n in (tokens, positions, sequences))
         asked = np.asarray(wanted, np.int8)
@@ -269,8 +267,3 @@ class LlamaContext:
     def cut(self, sequence: int, length: int) -> None:
         """Forgets all but the first positions of a sequence."""
         self._llama.llama_memory_seq_rm(self._memory, sequence, length, -1)
-
-    def close(self) -> None:
-        if self._pointer:
-            self._llama.llama_free(self._pointer)
-            self._pointer = None
