@@ -149,13 +149,13 @@ TYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
 }
 
 _said: list[str] = []
-"""The library's last error; it also says much that is no error."""
+"""The errors of the last call, the first of which says most."""
 
 
 @LogCallback
 def _listen(level: int, text: bytes, _: int) -> None:
     if level == ERROR:
-        _said[:] = [text.decode(errors="replace").strip()]
+        _said.append(text.decode(errors="replace").strip())
 
 
 @cache
@@ -187,7 +187,7 @@ def _other(difference: str) -> ModelError:
 
 
 def _failure(what: str, help: str) -> ModelError:  # noqa: A002
-    said = f": {_said.pop()}" if _said else ""
+    said = f": {_said[0]}" if _said else ""
     return ModelError(f"llama.cpp cannot {what}{said}", help=help)
 
 
@@ -237,6 +237,7 @@ class LlamaContext:
         if model.full_precision:
             params.flash_attn_type = 0  # it rounds keys and values to float16
         params.offload_kqv = params.op_offload = False
+        _said.clear()
         self._pointer = self._llama.llama_init_from_model(model.pointer, params)
         if not self._pointer:
             raise _failure(
@@ -252,6 +253,7 @@ class LlamaContext:
         ones = np.ones(len(token), np.int32)
         places = sequence.ctypes.data + np.arange(len(token), dtype=np.uint64) * sequence.itemsize
         pointers = (array.ctypes.data for array in (position, ones, places, asked))
+        _said.clear()
         status = self._llama.llama_decode(self._pointer, Batch(len(token), token.ctypes.data, None, *pointers))
         if status != 0:
             raise _failure(f"decode {len(token)} tokens (status {status})", "lower the batch size, or free some memory")
