@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from ctypes import POINTER, Structure, c_bool, c_char_p, c_float, c_int8, c_int32, c_size_t, c_uint8, c_uint32, c_void_p
+from ctypes import POINTER, Structure, c_bool, c_char_p, c_float, c_int32, c_size_t, c_uint8, c_uint32, c_void_p
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -152,10 +152,12 @@ _said: list[str] = []
 """The errors of the last call, the first of which says most."""
 
 
-@LogCallback
 def _listen(level: int, text: bytes, _: int) -> None:
     if level == ERROR:
         _said.append(text.decode(errors="replace").strip())
+
+
+_listener = LogCallback(_listen)  # the library keeps its address
 
 
 @cache
@@ -175,14 +177,15 @@ def llama() -> Any:
         for name, *_ in params._fields_[:-1]:
             if (value := getattr(params, name) or 0) != defaults.get(name, 0):
                 raise _other(f"{type(params).__name__}.{name} is {value}")
-    found.llama_log_set(_listen, None)
+    found.llama_log_set(_listener, None)
     found.llama_backend_init()
     return found
 
 
 def _other(difference: str) -> ModelError:
     return ModelError(
-        f"this xllamacpp has another llama.cpp than albor knows: {difference}", help="pip install 'xllamacpp==2026.10.11549'"
+        f"this xllamacpp has another llama.cpp than albor knows: {difference}",
+        help="pip install 'xllamacpp==2026.10.11549'",
     )
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from albor.config.schema.model import Model
 from albor.models.checkpoint import Weights
 from albor.models.errors import ModelError
-from albor.models.gguf_layout import ALIGNMENT, BLOCKS, Entry, Kind, Type, entries
+from albor.models.gguf_layout import ALIGNMENT, Entry, Kind, Type, entries
 from albor.models.gguf_vocabulary import Vocabulary, read_vocabulary
 from albor.models.llama_config import read_config
 from albor.models.llama_library import installing, library

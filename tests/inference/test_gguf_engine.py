@@ -3,6 +3,7 @@ import pickle
 import random
 import sys
 import sysconfig
+import unicodedata
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,7 +51,9 @@ def engine(directory: Path) -> Iterator[GgufEngine]:
 
 @torch.no_grad()
 @pytest.mark.parametrize(("kind", "bound"), [("f32", 2e-5), ("f16", 0.005), ("bf16", 0.05), ("q8_0", 0.3)])
-@pytest.mark.parametrize("changes", [{}, {"qk_norm": True}, {"num_key_value_heads": 1}, {"num_attention_heads": 2}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{}, {"qk_norm": True}, {"num_key_value_heads": 1}, {"num_attention_heads": 2}], ids=str
+)
 def test_log_probabilities_are_those_of_the_weights(tmp_path, kind, bound, changes):
     model = load_model(exported(tmp_path, kind, **changes))
     ids = torch.randint(16, 512, (250,), generator=torch.Generator().manual_seed(0)).tolist()
@@ -66,7 +69,9 @@ def test_every_kind_runs(tmp_path, kind):
     exported(tmp_path, kind, hidden_size=256, intermediate_size=512)
     rows = [[random.Random(0).randrange(16, 512) for _ in range(100)]]
     labels = [[*rows[0][1:], -100]]
-    (found,), (expected,) = (engine.score(rows, labels) for engine in (GgufEngine.load(tmp_path), TorchEngine.load(tmp_path)))
+    (found,), (expected,) = (
+        engine.score(rows, labels) for engine in (GgufEngine.load(tmp_path), TorchEngine.load(tmp_path))
+    )
     assert found.nll != expected.nll and found.nll == pytest.approx(expected.nll, rel=0.1)
 
 
@@ -74,8 +79,9 @@ def test_every_kind_runs(tmp_path, kind):
 
 TEXTS = [
     "", " ", "\n", "\r\n", "\r", "\t\tx", "  1", "1  ", " 1 2\n\n  3", "12345.678e-9", "x²₃ ½ ٣ Ⅷ", "a\x00b\x7f",
-    "<|fim_prefix|>", "a<|endoftext|>b", "<|reserved_3|> <|im_start|>user", "it's I'LL 'tis 's's", "\u00a0\u2003 x\u3000",
-    "naïve ÅÅ e\u0301 한국어 日本語 العربية", "👩‍👩‍👧‍👦 🇩🇪 \U0010ffff \ufeff", "\u200b\u2028\u2029\x85\x1c\x1f", "def f(x):\n\treturn x  \n \n",
+    "<|fim_prefix|>", "a<|endoftext|>b", "<|reserved_3|> <|im_start|>user", "it's I'LL 'tis 's's",
+    "\u00a0\u2003 x\u3000", "naïve ÅÅ e\u0301 한국어 日本語 العربية", "👩\u200d👩\u200d👧 🇩🇪 \U0010ffff \ufeff",
+    "\u200b\u2028\u2029\x85\x1c\x1f", "def f(x):\n\treturn x  \n \n",
     "    " * 40, "a" * 3000, "=" * 999, "\n" * 500, "٠١٢" * 50,
 ]  # fmt: skip
 
@@ -110,11 +116,12 @@ def test_a_thousand_files_are_read_alike(directory):
 @pytest.mark.slow
 @pytest.mark.parametrize("digits", [True, False])
 def test_every_character_is_read_alike(tmp_path, digits):
-    """Between letters, digits, spaces and itself: libraries may be of different versions of Unicode."""
+    """Between letters, digits, spaces and itself. Of those in Python's version of Unicode: the libraries have newer
+    ones, and not the same."""
     exported(tmp_path, "q8_0", digits=digits)
     codec, model = Codec.load(tmp_path), LlamaModel(tmp_path / "q8_0.gguf")
     for first in range(0, 0x110000, 256):
-        characters = [chr(code) for code in range(first, first + 256) if not 0xD800 <= code < 0xE000]
+        characters = [c for c in map(chr, range(first, first + 256)) if unicodedata.category(c) not in ("Cn", "Cs")]
         text = "".join(f"a{c} {c}1{c}{c}.{c}  {c}\n{c}" for c in characters)
         assert model.tokenize(text) == codec.encode(text), hex(first)
 
@@ -301,7 +308,7 @@ def test_a_library_that_is_missing_or_another(directory, monkeypatch):
     monkeypatch.undo()
     with monkeypatch.context() as patched:
         patched.setitem(llama_cpp.CONTEXT_DEFAULTS, "type_k", 2)
-        with pytest.raises(ModelError, match="ContextParams.type_k is 1") as error:
+        with pytest.raises(ModelError, match=r"ContextParams\.type_k is 1") as error:
             GgufEngine.load(directory)
         assert "pip install 'xllamacpp==" in (error.value.help or "")
     with monkeypatch.context() as patched:

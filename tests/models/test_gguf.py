@@ -19,6 +19,7 @@ from albor.models.errors import ModelError
 from albor.models.gguf import read_gguf, write_gguf
 from albor.models.gguf_layout import BLOCKS, Kind, Type, entries, gguf_bytes
 from albor.models.gguf_vocabulary import read_vocabulary
+from albor.models.llama_library import library
 from tests.models.gguf_example import SHAPE, example
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -26,7 +27,13 @@ STEPS: dict[Type, float] = {"q8_0": 1 / 254, "q5_1": 1 / 62, "q5_0": 1 / 16, "q4
                             "f16": 2**-11, "bf16": 2**-8, "f32": 0, "q4_k": 1 / 15, "q6_k": 1 / 32}  # fmt: skip
 """The largest error there may be: of a block's range for the kinds with a minimum, of its largest number for others."""
 WITH_MINIMUM = ("q5_1", "q4_1", "q4_k")
-LADDER = {"name": "m", "hidden_size": 1024, "num_attention_heads": 16, "num_key_value_heads": 4, "vocab_size": 32768}
+LADDER: dict[str, Any] = {
+    "name": "m",
+    "hidden_size": 1024,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 4,
+    "vocab_size": 32768,
+}
 
 
 @pytest.fixture(scope="module")
@@ -262,7 +269,7 @@ def test_nor_is_another_file(tmp_path, content):
 @pytest.mark.parametrize(("package", "kind"), [("gguf", "f16"), ("xllamacpp", "q4_k_m")])
 def test_a_package_that_is_not_installed(tmp_path, monkeypatch, package, kind):
     example(tmp_path, hidden_size=256)
-    ours.library.cache_clear()
+    library.cache_clear()
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ModelError, match=f"{package} is not installed") as error:
         write_gguf(tmp_path, tmp_path / "a.gguf", kind=kind)
@@ -272,7 +279,7 @@ def test_a_package_that_is_not_installed(tmp_path, monkeypatch, package, kind):
 def test_weights_of_another_shape_are_refused_before_anything_is_written(tmp_path):
     example(tmp_path)
     edit(tmp_path / "config.json", intermediate_size=128)
-    with pytest.raises(ModelError, match="its config.json makes it"):
+    with pytest.raises(ModelError, match=r"its config\.json makes it"):
         write_gguf(tmp_path, tmp_path / "a.gguf", kind="f16")
     assert not list(tmp_path.glob("*.gguf"))
 
