@@ -10,7 +10,7 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from albor.config.schema.tokenizer import MIN_BPE_VOCAB, SPECIAL_TOKENS, HfTokenizer
+from albor.config.schema.tokenizer import FIM_NAMES, MIN_BPE_VOCAB, SPECIAL_TOKENS, HfTokenizer
 from albor.data import chat_ids
 from albor.data.encoded import Encoded
 from albor.data.errors import DataError
@@ -21,12 +21,6 @@ from albor.runs.files import write_text
 
 FILE, ROLES = "tokenizer.json", "roles.json"
 EOS, PREFIX, SUFFIX, MIDDLE, PAD = SPECIAL_TOKENS[:5]
-FIM_NAMES = (
-    (PREFIX, SUFFIX, MIDDLE),
-    ("<fim_prefix>", "<fim_suffix>", "<fim_middle>"),
-    ("<fim-prefix>", "<fim-suffix>", "<fim-middle>"),
-)
-"""What models call their fill-in-the-middle tokens: ours and Qwen's, StarCoder's, SantaCoder's."""
 MIN_PAIR_COUNT = 2
 """A pair seen once is no statistic, and merging it would only memorise a file."""
 

@@ -53,7 +53,7 @@ class Batch:
         """The prompt that was placed last, and its slot."""
 
     def run(self) -> Iterator[tuple[int, list[int]]]:
-        steps, behind = PACE.get(self.slots.network.device.type, (1, 0))
+        steps, behind = PACE.get(self.slots.device.type, (1, 0))
         looks: deque[tuple[list[Row], Look]] = deque()
         while True:
             self._fill()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -9,33 +10,25 @@ import torch
 from torch import Tensor
 
 from albor.inference.engine import Request, Sampling
-from albor.inference.network import Network
 from albor.inference.sampling import choose, draws, knobs
 
 Look = Callable[[], tuple[np.ndarray, np.ndarray, np.ndarray]]
 """Waits for the device, then tells how many new tokens rows have [B], whether they go on [B], and the tokens [B, T]."""
 
-NARROWEST = 64
-"""Rows of the smallest graph that is made beside that of all slots: fewer cost nearly as much."""
 
-
-class Slots:
+class Slots(ABC):
     """Room for ``count`` rows of ``capacity`` positions. The first ones are in use: a step computes only those.
 
-    A row starts with all of its prompt but the last token in the cache; that token is the first step's input. Rows that
-    ended are computed along, to no effect, until their slot is given to another.
+    A row starts with all of its prompt but the last token in the cache; that token is the first step's input.
     """
 
-    def __init__(self, network: Network, count: int, capacity: int, eos: frozenset[int]) -> None:
-        self.network, self.count, self.capacity = network, count, capacity
-        device = network.device
+    def __init__(self, device: torch.device, count: int, capacity: int, eos: frozenset[int]) -> None:
+        """``device`` has the rows' state."""
+        self.device, self.count, self.capacity = device, count, capacity
 
         def numbers(*shape: int, dtype: torch.dtype = torch.long) -> Tensor:
             return torch.zeros(shape, dtype=dtype, device=device)
 
-        self.cache = network.empty_cache(count, capacity)
-        cos, sin = network.rotation(torch.arange(capacity, device=device))
-        self.rotation = cos.squeeze(1).contiguous(), sin.squeeze(1).contiguous()
         self.tokens, self.lengths, self.made, self.limits = (numbers(count) for _ in range(4))
         """Each row's next input, its positions in the cache, its new tokens so far, and the most it may have."""
         self.alive = numbers(count, dtype=torch.bool)
@@ -44,13 +37,11 @@ class Slots:
         self.eos = torch.tensor(sorted(eos), dtype=torch.long, device=device)
         self.knobs = numbers(2, dtype=torch.float32)
         self.greedy = True
-        self._graphs: dict[tuple[int, bool], torch.cuda.CUDAGraph] = {}
-        self._memory = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
 
     def sample(self, sampling: Sampling) -> None:
         """How tokens are drawn from now on."""
         self.greedy = sampling.temperature == 0
-        self.knobs.copy_(knobs(sampling, self.network.device))
+        self.knobs.copy_(knobs(sampling, self.device))
 
     # --- rows come and go ---
 
@@ -68,17 +59,13 @@ class Slots:
                 row[:limit] = draws(request.seed, limit)
             self.uniform[at, : table.shape[1]] = self._send(table)
 
+    @abstractmethod
     def read(self, prompts: Sequence[Sequence[int]], slots: Sequence[int]) -> None:
         """Computes the keys and values of prompts, all but their last token, into slots."""
-        rows = [prompt[:-1] for prompt in prompts]
-        self.network.read(self._send(padded(rows, 0)), self.cache, self._send(slots))
 
+    @abstractmethod
     def copy(self, sources: Sequence[int], targets: Sequence[int], span: int) -> None:
         """Copies the first ``span`` keys and values of slots to others."""
-        have, want = self._send(sources), self._send(targets)
-        for cached in (self.cache.keys, self.cache.values):
-            for layer in cached:
-                layer[want, :, :span] = layer[have, :, :span]
 
     def move(self, sources: Sequence[int], targets: Sequence[int], span: int) -> None:
         """Moves rows to other slots, and all that belongs to them."""
@@ -89,32 +76,14 @@ class Slots:
 
     # --- steps ---
 
+    @abstractmethod
     def step(self, live: int, span: int) -> None:
         """One more token for each of the first ``live`` rows, of which the longest has less than ``span`` positions."""
-        if self.network.device.type == "cuda":
-            self._replay(live, span)  # gpu
-        else:
-            self._step(live, span)
 
-    def _replay(self, live: int, span: int) -> None:  # gpu
-        """The step as a graph, captured when there is none of this width yet."""
-        width = self.count
-        while max(live, NARROWEST) <= width // 2:
-            width //= 2
-        graph = self._graphs.get((width, self.greedy))
-        if graph is not None:
-            graph.replay()
-            return
-        self._step(width, span)  # compiles what is not yet compiled
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._memory):
-            self._step(width, span)
-        self._graphs[width, self.greedy] = graph
-
-    def _step(self, width: int, span: int) -> None:
+    def _take(self, logits: Tensor) -> None:
+        """Chooses the next tokens of the first rows by their logits [W, V], float32."""
+        width = len(logits)
         tokens, lengths, made, alive = (s[:width] for s in (self.tokens, self.lengths, self.made, self.alive))
-        hidden = self.network.step(tokens, self.cache, lengths, self.rotation, span)
-        logits = self.network.logits(hidden)
         if self.greedy:
             tokens.copy_(logits.argmax(dim=-1))
         else:
@@ -131,7 +100,7 @@ class Slots:
         On CUDA the host need not wait: it may ask for more steps before it calls what is returned.
         """
         states = self.made[:live], self.alive[:live], self.outputs[:live, :most]
-        if self.network.device.type == "cuda":
+        if self.device.type == "cuda":
             return _later(states)  # gpu
         copies = [state.to("cpu", copy=True) for state in states]
         return lambda: _arrays(copies)
@@ -139,9 +108,9 @@ class Slots:
     def _send(self, values: Sequence[int] | np.ndarray) -> Tensor:
         """An array on the device, without waiting for what the device is doing."""
         tensor = torch.from_numpy(np.asarray(values))
-        if self.network.device.type == "cuda":  # gpu
-            return tensor.pin_memory().to(self.network.device, non_blocking=True)
-        return tensor.to(self.network.device)
+        if self.device.type == "cuda":  # gpu
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor.to(self.device)
 
 
 def padded(rows: Sequence[Sequence[int]], filler: int) -> np.ndarray:

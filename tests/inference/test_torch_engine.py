@@ -14,39 +14,16 @@ from albor.inference.torch_engine import TorchEngine
 from albor.models.checkpoint import save_model
 from albor.models.decoder import Decoder
 from albor.models.errors import ModelError
+from tests.inference.asking import GREEDY, PROMPTS, SAMPLED, greedily, outputs, requests, some_requests
 
 MODEL = Model(name="m", hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
               intermediate_size=48, vocab_size=61, max_position_embeddings=40, initializer_range=0.3)  # fmt: skip
-PROMPTS = [(5, 6, 7), (9,), tuple(range(1, 11)), (9,), (50,) * 6, tuple(range(38))]
-SAMPLED = Sampling(temperature=0.8, top_p=0.9)
-GREEDY = Sampling()
-
-
-def requests(prompts: Sequence[tuple[int, ...]] = PROMPTS, count: int = 12) -> list[Request]:
-    return [Request(prompt=prompt, max_new_tokens=count, seed=seed) for seed, prompt in enumerate(prompts)]
-
-
-def outputs(engine: Engine, asked: Sequence[Request], sampling: Sampling) -> list[list[int]]:
-    """What was generated, in the order of the requests."""
-    found = dict(engine.generate(asked, sampling))
-    return [found[index] for index in range(len(asked))]
 
 
 @pytest.fixture(scope="module")
 def model() -> Decoder:
     torch.manual_seed(0)
     return Decoder(MODEL)
-
-
-@torch.no_grad()
-def greedily(model: Decoder, prompt: Sequence[int], count: int, eos: int | None = None) -> list[int]:
-    tokens = list(prompt)
-    for _ in range(min(count, MODEL.max_position_embeddings - len(prompt))):
-        token = int(model(torch.tensor([tokens]))[0, -1].argmax())
-        if token == eos:
-            break
-        tokens.append(token)
-    return tokens[len(prompt) :]
 
 
 def test_greedy_generation_equals_the_full_forward_token_by_token(model):
@@ -59,17 +36,6 @@ def test_end_of_text_ends_a_row_and_is_left_out(model):
     eos = greedily(model, PROMPTS[0], 12)[4]
     engine = TorchEngine(model, frozenset([eos]))
     assert outputs(engine, requests(), GREEDY) == [greedily(model, prompt, 12, eos) for prompt in PROMPTS]
-
-
-def some_requests(generator: random.Random) -> list[Request]:
-    """40 of many lengths; some have the same prompt, some stop."""
-    many = []
-    for seed in range(40):
-        length = generator.choice((1, 1, 2, 3, 20))
-        prompt = tuple(generator.randrange(61) for _ in range(length)) if seed % 4 else (9, 8, 7)
-        stop = (lambda new: new[-1] % 2 == 0) if seed % 3 == 0 else None
-        many.append(Request(prompt=prompt, max_new_tokens=generator.randrange(1, 30), seed=seed, stop=stop))
-    return many
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, SAMPLED, Sampling(temperature=1.5)])

@@ -23,6 +23,13 @@ SPECIAL_TOKENS: tuple[str, ...] = (
 )
 """Sixteen specials; a token's position here is its id in every tokenizer that albor trains."""
 
+FIM_NAMES: tuple[tuple[str, str, str], ...] = (
+    ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"),
+    ("<fim_prefix>", "<fim_suffix>", "<fim_middle>"),
+    ("<fim-prefix>", "<fim-suffix>", "<fim-middle>"),
+)
+"""What models call their fill-in-the-middle tokens: ours and Qwen's, StarCoder's, SantaCoder's."""
+
 MIN_BPE_VOCAB = len(SPECIAL_TOKENS) + 256
 """Specials and the full byte alphabet."""
 

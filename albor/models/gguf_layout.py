@@ -1,0 +1,125 @@
+"""How a decoder lies in a GGUF file: names, types and sizes of its tensors. Needs neither torch nor numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from typing import Literal
+
+from albor.config.schema.model import Model
+
+Kind = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "q4_k_m"]
+"""What a file is called by its linear layers. ``q4_k_m`` is llama.cpp's mixture of Q4_K and Q6_K."""
+Type = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "q4_k", "q6_k"]
+"""What a tensor's numbers are stored as."""
+
+BLOCKS: dict[Type, tuple[int, int]] = {
+    "f32": (1, 4),
+    "f16": (1, 2),
+    "bf16": (1, 2),
+    "q8_0": (32, 34),
+    "q5_1": (32, 24),
+    "q5_0": (32, 22),
+    "q4_1": (32, 20),
+    "q4_0": (32, 18),
+    "q4_k": (256, 144),
+    "q6_k": (256, 210),
+}
+"""Numbers of a block, which never crosses rows, and its bytes (ggml-common.h)."""
+NARROWER: dict[Type, Type] = {"q4_k": "q5_0", "q6_k": "q8_0"}
+"""What llama.cpp stores instead where rows are no multiple of a block; float16 where that does not fit either."""
+EMBEDDING_KINDS: dict[Kind, Type] = {"q4_0": "q8_0", "q4_1": "q8_0", "q5_0": "q8_0", "q5_1": "q8_0", "q4_k_m": "q6_k"}
+"""The tied embedding's type unless another is asked for; where none is named, that of the linear layers."""
+ALIGNMENT = 32
+"""Each tensor begins at a multiple of this many bytes."""
+
+EMBEDDING = ("model.embed_tokens.weight", "token_embd.weight")
+NORM = ("model.norm.weight", "output_norm.weight")
+BLOCK = {
+    "input_layernorm": "attn_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "post_attention_layernorm": "ffn_norm",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+}
+"""A block's tensors as transformers and as GGUF name them."""
+QK_NORM = {"self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm"}
+LARGER = ("attn_v", "ffn_down")
+"""What ``q4_k_m`` gives more bits in some blocks."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One tensor of a file."""
+
+    source: str
+    """Its name in our state dict."""
+    name: str
+    """Its name in the file."""
+    shape: tuple[int, ...]
+    type: Type
+    heads: int | None = None
+    """Heads whose rows GGUF's llama keeps in another order; null where the order is ours."""
+
+    @property
+    def bytes(self) -> int:
+        size, width = BLOCKS[self.type]
+        return prod(self.shape) // size * width
+
+
+def entries(model: Model, kind: Kind, embedding_kind: Type | None = None) -> Iterator[Entry]:
+    """The tensors of a file, in its order."""
+    width = model.hidden_size
+    embedding = embedding_kind or EMBEDDING_KINDS.get(kind, _type(kind))
+    yield _matrix(*EMBEDDING, (model.vocab_size, width), embedding)
+    shapes = {
+        "attn_q": (width, width),
+        "attn_k": (model.kv_dim, width),
+        "attn_v": (model.kv_dim, width),
+        "attn_output": (width, width),
+        "ffn_gate": (model.intermediate_size, width),
+        "ffn_up": (model.intermediate_size, width),
+        "ffn_down": (width, model.intermediate_size),
+    }
+    # transformers turns a head's first half against its second, llama turns neighbours; qwen3 does as transformers.
+    heads = {} if model.qk_norm else {"attn_q": model.num_attention_heads, "attn_k": model.num_key_value_heads}
+    for layer in range(model.num_hidden_layers):
+        for source, name in (BLOCK | QK_NORM if model.qk_norm else BLOCK).items():
+            places = f"model.layers.{layer}.{source}.weight", f"blk.{layer}.{name}.weight"
+            if shape := shapes.get(name):
+                larger = name in LARGER and kind == "q4_k_m" and _more_bits(layer, model.num_hidden_layers)
+                yield _matrix(*places, shape, "q6_k" if larger else _type(kind), heads.get(name))
+            else:
+                yield Entry(*places, (model.head_dim if source in QK_NORM else width,), "f32")
+    yield Entry(*NORM, (width,), "f32")
+
+
+def gguf_bytes(
+    model: Model, kind: Kind, embedding_kind: Type | None = None, *, tokenizer_bytes: int | None = None
+) -> int:
+    """The size of a file within 1%. Without ``tokenizer_bytes`` a vocabulary of code is assumed: 33 bytes a token, its
+    text, type and merge."""
+    tensors = sum(-(-entry.bytes // ALIGNMENT) * ALIGNMENT + 64 for entry in entries(model, kind, embedding_kind))
+    return tensors + (33 * model.vocab_size if tokenizer_bytes is None else tokenizer_bytes) + 1024
+
+
+def _matrix(source: str, name: str, shape: tuple[int, ...], wanted: Type, heads: int | None = None) -> Entry:
+    """A tensor of the wanted type, or of the next one whose blocks fit its rows."""
+    for fitting in (wanted, NARROWER.get(wanted, wanted)):
+        if shape[-1] % BLOCKS[fitting][0] == 0:
+            return Entry(source, name, shape, fitting, heads)
+    return Entry(source, name, shape, "f16", heads)
+
+
+def _type(kind: Kind) -> Type:
+    return "q4_k" if kind == "q4_k_m" else kind
+
+
+def _more_bits(layer: int, layers: int) -> bool:
+    """llama-quant.cpp, ``use_more_bits``: the first and last eighth of the blocks, and every third between them."""
+    return layer < layers // 8 or layer >= 7 * layers // 8 or (layer - layers // 8) % 3 == 2
