@@ -19,7 +19,7 @@ LEVELS: dict[Level, str] = {
     4: "proof: by a solver or by exhaustion, within the bounds that the test states",
 }
 """How surely a contract is known to hold, or to refuse what it should."""
-TRAINING = ("pretrain", "distill")
+TRAINING = ("pretrain", "distill", "finetune")
 """Stages that train."""
 
 

@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
-from typing import Literal
 
 from albor.config.schema.model import Model
-
-Kind = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "q4_k_m"]
-"""What a file is called by its linear layers. ``q4_k_m`` is llama.cpp's mixture of Q4_K and Q6_K."""
-Type = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "q4_k", "q6_k"]
-"""What a tensor's numbers are stored as."""
+from albor.config.schema.quantize import Kind, Type
 
 BLOCKS: dict[Type, tuple[int, int]] = {
     "f32": (1, 4),

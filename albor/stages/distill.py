@@ -93,7 +93,7 @@ def run(cfg: Whole, context: Context) -> Facts:
     from albor.training import distill
 
     stored = stored_beside(cfg, context)
-    job, codec = pretrain.prepare_training(cfg, context, "distill", stored)
+    job, codec = pretrain.prepare_training(cfg, context, "distill", beside=stored)
     start = pretrain.initial_weights(cfg, context)
     teach = live(cfg, context, codec) if stored is None else written(stored)
     trained = distill.fit(cfg.model, job, start, cfg.distill, teach)
@@ -133,14 +133,19 @@ def written(stored: Logits) -> Teach:
 
 def live(cfg: Whole, context: Context, codec: Codec) -> Teach:
     """A teacher that computes beside the student. Raises AlborError when it speaks of other tokens."""
+    place = pretrain.local(context.inputs["teacher"])
+    refuse_other_tokens(codec, place)
+    return taught_by(place, cfg)
+
+
+def taught_by(place: Path, cfg: Whole) -> Teach:
+    """The model of a directory as a teacher."""
     import torch
 
     from albor.training.distillation import Live
     from albor.training.run import DTYPES
     from albor.training.teacher import Teacher, load_teacher
 
-    place = pretrain.local(context.inputs["teacher"])
-    refuse_other_tokens(codec, place)
     known: list[Teacher] = []
 
     def teach(tokens: Tensor, mask: Mask, brought: tuple[Tensor, ...]) -> Target:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from albor.data.loader import Beside
+    from albor.data.rows import Rows
     from albor.data.tokenizer import Codec
     from albor.training.job import Job
     from albor.training.run import Trained
@@ -77,8 +78,19 @@ def finish(model: Model, context: Context, job: Job, codec: Codec, trained: Trai
     }
 
 
-def prepare_training(cfg: Whole, context: Context, stage: str, beside: Beside | None = None) -> tuple[Job, Codec]:
-    """The job of a stage that trains on rows and what is stored beside them, and their tokenizer."""
+def prepare_training(
+    cfg: Whole,
+    context: Context,
+    stage: str,
+    *,
+    model: Model | None = None,
+    rows_of: type[Rows] | None = None,
+    beside: Beside | None = None,
+) -> tuple[Job, Codec]:
+    """The job of a stage that trains on rows, and their tokenizer.
+
+    ``model`` where it is not the config's, ``rows_of`` another kind of rows, ``beside`` what is stored of them.
+    """
     import torch
 
     from albor.data.loader import Batches, sequential
@@ -90,7 +102,7 @@ def prepare_training(cfg: Whole, context: Context, stage: str, beside: Beside | 
 
     rows = context.inputs["rows"]
     codec = Codec.load(context.inputs["tokenizer"].path)
-    train, val = (Rows(shards(rows.path, split)) for split in ("train", "val"))
+    train, val = ((rows_of or Rows)(shards(rows.path, split)) for split in ("train", "val"))
     steps = budget(
         cfg.trainer,
         seq_len=cfg.data.seq_len,
@@ -98,7 +110,9 @@ def prepare_training(cfg: Whole, context: Context, stage: str, beside: Beside | 
         num_sequences=len(train),
     ).actual
     files = {
-        CONFIG_FILE: config_text(cfg.model, dtype=torch.float32, eos_token_id=codec.eos_id, pad_token_id=codec.pad_id),
+        CONFIG_FILE: config_text(
+            model or cfg.model, dtype=torch.float32, eos_token_id=codec.eos_id, pad_token_id=codec.pad_id
+        ),
         checkpoints.RUN: (context.directory / manifest.NAME).read_text(encoding="utf-8"),
         **codec.files(),
     }
@@ -172,7 +186,7 @@ def refuse_other_shape(cfg: Whole, theirs: Model) -> None:
 
 def bytes_per_token(facts: Facts) -> float | None:
     """UTF-8 bytes per validation token; None for rows that do not say."""
-    tokens, size = facts.get("val_tokens"), facts.get("val_bytes")
+    tokens, size = facts.get("val_learnt_tokens", facts.get("val_tokens")), facts.get("val_bytes")
     return size / tokens if tokens and size else None
 
 

@@ -101,7 +101,7 @@ def test_the_global_batches_do_not_depend_on_the_world_size(rows: Rows, world: i
         for rank in range(world)
     ]
     joined = [tuple(np.concatenate(part) for part in zip(*step, strict=True)) for step in zip(*ranks, strict=True)]
-    assert same(alone, joined)  # type: ignore[arg-type]
+    assert same(alone, joined)
 
 
 @given(st.integers(0, 60), st.sampled_from([1, 2, 4]), st.sampled_from([1, 2, 4]))

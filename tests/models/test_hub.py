@@ -16,7 +16,7 @@ from albor.models.hub import fetch
 def test_no_code_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = {}
 
-    def download(name: str, *, allow_patterns: list[str]) -> str:
+    def download(name: str, *, revision: str | None, allow_patterns: list[str]) -> str:
         asked[name] = allow_patterns
         return str(tmp_path)
 

@@ -10,10 +10,13 @@ from annotated_types import Interval
 from albor.config.schema.alerts import Alert
 from albor.config.schema.data import Benchmarks, Data
 from albor.config.schema.distill import AlborTeacher, Distill, Teacher
+from albor.config.schema.finetune import CorpusInstructions, Finetune, Instructions, Lora
 from albor.config.schema.ladder import Ladder
 from albor.config.schema.merge import Merge, Slerp
 from albor.config.schema.model import Model
 from albor.config.schema.optim import AdamW, Muon
+from albor.config.schema.prune import Prune, Target
+from albor.config.schema.quantize import Quantize
 from albor.config.schema.run import Eval, Hardware, LocalExecutor, RayExecutor, SlurmExecutor, Tracking
 from albor.config.schema.task import Task
 from albor.config.schema.tokenizer import BpeTokenizer, HfTokenizer
@@ -43,6 +46,14 @@ class Config:
     """How it learns."""
     merge: Merge = field(default_factory=Slerp)
     """How several models become one."""
+    instructions: Instructions = field(default_factory=CorpusInstructions)
+    """Examples of what is asked and answered."""
+    finetune: Finetune = field(default_factory=Lora)
+    """Which weights learn from them."""
+    prune: Prune = field(default_factory=Target)
+    """How a model becomes smaller."""
+    quantize: Quantize = field(default_factory=Quantize)
+    """What its numbers are stored as."""
     ladder: Ladder = field(default_factory=Ladder)
     """The rungs of a ladder."""
     eval: Eval
