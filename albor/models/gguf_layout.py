@@ -25,7 +25,10 @@ BLOCKS: dict[Type, tuple[int, int]] = {
 NARROWER: dict[Type, Type] = {"q4_k": "q5_0", "q6_k": "q8_0"}
 """What llama.cpp stores instead where rows are no multiple of a block; float16 where that does not fit either."""
 EMBEDDING_KINDS: dict[Kind, Type] = {"q4_0": "q8_0", "q4_1": "q8_0", "q5_0": "q8_0", "q5_1": "q8_0", "q4_k_m": "q6_k"}
-"""The tied embedding's type unless another is asked for; where none is named, that of the linear layers."""
+"""The tied embedding's type unless another is asked for; where none is named, that of the linear layers.
+
+It is the head too. On a trained model of 3.9M parameters (40 rows of 512) Q8_0 costs 0.01% of perplexity and Q5_0 0.2%;
+at 350m they are 35.7 and 23.1 MB of 242.3 and 229.7. llama-quantize makes it Q6_K in every file of 4 or 5 bits."""
 ALIGNMENT = 32
 """Each tensor begins at a multiple of this many bytes."""
 

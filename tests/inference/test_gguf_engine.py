@@ -156,6 +156,17 @@ def test_a_continuation_does_not_depend_on_the_others_their_order_or_the_batch(d
         assert outputs(other, [many[index] for index in order], sampling) == [alone[index] for index in order]
 
 
+@pytest.mark.parametrize("kind", ["f16", "q4_0"])
+def test_the_same_call_gives_the_same_answers(tmp_path, kind):
+    """Whatever was computed before it."""
+    engine = GgufEngine.load(exported(tmp_path, kind, **SHAPE), threads=1)
+    many = some_requests(random.Random(0))
+    expected = outputs(engine, many, SAMPLED)
+    outputs(engine, many[:7], GREEDY)
+    engine.score([[5] * 30], [[6] * 30])
+    assert outputs(engine, many, SAMPLED) == expected
+
+
 def test_equal_prompts_are_read_once(engine, monkeypatch):
     read: list[int] = []
     decode = LlamaContext.decode

@@ -1,5 +1,6 @@
 import json
 import pickle
+import subprocess
 import sys
 import weakref
 from pathlib import Path
@@ -156,6 +157,11 @@ def test_sizes_that_llama_quantize_made(layers, width, kind, embedding, megabyte
     """POSTTRAINING.md; llama-quantize stores a tied embedding as Q6_K."""
     model = Model(**{**LADDER, "num_hidden_layers": layers, "intermediate_size": width})
     assert gguf_bytes(model, kind, embedding) / 1e6 == pytest.approx(megabytes, rel=0.01)
+
+
+def test_sizes_are_foretold_without_torch():
+    probe = "import sys, albor.models.gguf_layout; assert not {'torch', 'numpy', 'gguf'} & {*sys.modules}"
+    subprocess.run([sys.executable, "-c", probe], timeout=60, check=True)
 
 
 # --- the vocabulary ---
