@@ -7,23 +7,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
+from albor.config.gguf_layout import block_size, gguf_bytes
 from albor.config.schema.model import Model
-from albor.config.schema.prune import Depth, Format, Prune, Sparse, Storage, Target, Width
+from albor.config.schema.prune import Depth, Prune, Sparse, Storage, Target, Width
 from albor.errors import AlborError
-
-BLOCKS: dict[Format, tuple[int, int]] = {
-    "q4_0": (32, 18),
-    "q4_1": (32, 20),
-    "q5_0": (32, 22),
-    "q5_1": (32, 24),
-    "q8_0": (32, 34),
-    "q4_k": (256, 144),
-    "q6_k": (256, 210),
-    "f16": (1, 2),
-    "f32": (1, 4),
-}
-"""Weights of a block and the bytes they take, by GGUF's formats. A row that is no whole number of blocks is kept in
-f16, as llama.cpp does."""
 
 
 def pruned_shape(model: Model, method: Prune) -> Model:
@@ -52,13 +39,7 @@ def pruned_shape(model: Model, method: Prune) -> Model:
 
 def quantized_bytes(model: Model, storage: Storage) -> int:
     """Bytes of the model's file."""
-    h, i = model.hidden_size, model.intermediate_size
-    by_width = [(h, 2 * h + 2 * model.kv_dim + 2 * i), (i, h)]  # numbers per row, rows
-    matrices = sum(rows * _row_bytes(width, storage.matrices) for width, rows in by_width)
-    weights = sum(width * rows for width, rows in by_width)
-    embedding = model.vocab_size * _row_bytes(h, storage.embedding)
-    norms = model.num_parameters - model.vocab_size * h - model.num_hidden_layers * weights
-    return storage.overhead + embedding + model.num_hidden_layers * matrices + 4 * norms
+    return gguf_bytes(model, storage.matrices, storage.embedding, tokenizer_bytes=storage.overhead)
 
 
 def fit_size(model: Model, size: int, storage: Storage, multiple: int = 1) -> Model:
@@ -74,7 +55,7 @@ def fit_size(model: Model, size: int, storage: Storage, multiple: int = 1) -> Mo
     """
     if quantized_bytes(model, storage) <= size:
         return model
-    step = math.lcm(multiple, BLOCKS[storage.matrices][0])
+    step = math.lcm(multiple, block_size(storage.matrices))
     fitting = list(_widest(model, size, storage, step))
     if not fitting:
         least = replace(model, num_hidden_layers=1, intermediate_size=min(step, model.intermediate_size))
@@ -121,8 +102,3 @@ def _widest(model: Model, size: int, storage: Storage, step: int) -> Iterator[Mo
     for layers in range(1, model.num_hidden_layers + 1):
         fits = (replace(model, num_hidden_layers=layers, intermediate_size=width) for width in reversed(widths))
         yield from (fit for fit in [next((f for f in fits if quantized_bytes(f, storage) <= size), None)] if fit)
-
-
-def _row_bytes(width: int, kind: Format) -> int:
-    block, taken = BLOCKS[kind]
-    return width * 2 if width % block else width // block * taken

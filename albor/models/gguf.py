@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from albor.config.gguf_layout import ALIGNMENT, Entry, entries
 from albor.config.schema.model import Model
+from albor.config.schema.quantize import Kind, Type
 from albor.models.checkpoint import stored_weights
 from albor.models.errors import ModelError
-from albor.models.gguf_layout import ALIGNMENT, Entry, Kind, Type, entries
 from albor.models.gguf_vocabulary import Vocabulary, read_vocabulary
 from albor.models.llama_config import read_config
 from albor.models.llama_library import installing, library

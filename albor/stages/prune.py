@@ -102,8 +102,8 @@ def save(found: Pruned, out: Path, *, like: Path) -> None:
     from albor.models.llama_config import CONFIG_FILE, read_json
 
     known = read_json(like / CONFIG_FILE)
-    ids = {key: known.get(key) for key in ("eos_token_id", "pad_token_id")}
-    save_model(found.config, found.weights, out, **ids)
+    eos, pad = known.get("eos_token_id"), known.get("pad_token_id")
+    save_model(found.config, found.weights, out, eos_token_id=eos, pad_token_id=pad)
 
 
 def recover(cfg: Whole, context: Context, given: Path, found: Pruned) -> Facts:

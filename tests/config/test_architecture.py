@@ -17,7 +17,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 GROUND = (
     "albor.errors",
-    *(f"albor.config.{name}" for name in ("schema", "types", "budget", "schedule", "sizes", "merging")),
+    *(f"albor.config.{name}" for name in ("schema", "types", "budget", "schedule", "sizes", "merging", "gguf_layout")),
 )
 """The ground floor: every room may stand on it."""
 WORKSHOPS = ("data", "models", "training", "transforms", "inference", "evals", "serve", "report")

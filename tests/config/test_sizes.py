@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from albor.config.schema.model import Model
-from albor.config.schema.prune import Depth, Format, Magnitude, Storage, Target, Wanda, Width
+from albor.config.schema.prune import Depth, Magnitude, Storage, Target, Wanda, Width
+from albor.config.schema.quantize import Kind, Type
 from albor.config.sizes import fit_size, pruned_shape, quantized_bytes
 from albor.errors import AlborError
 
@@ -33,7 +34,7 @@ def shaped(layers: int, channels: int) -> Model:
     ("layers", "channels", "embedding", "megabytes"),
     [(12, 2048, "q8_0", 97.06), (12, 2048, "q5_0", 84.5), (16, 1536, "q5_0", 90.4), (24, 4096, "q6_k", 234.1)],
 )
-def test_files_that_were_measured(layers: int, channels: int, embedding: Format, megabytes: float) -> None:
+def test_files_that_were_measured(layers: int, channels: int, embedding: Type, megabytes: float) -> None:
     """Written by llama.cpp with Q4_0 matrices, a header and a tokenizer of 1.14 MB."""
     size = quantized_bytes(shaped(layers, channels), Storage(embedding=embedding, overhead=1_140_000))
     assert size / 1e6 == pytest.approx(megabytes, abs=0.05)
@@ -43,7 +44,8 @@ def test_files_that_were_measured(layers: int, channels: int, embedding: Format,
 def test_in_float32_the_file_is_the_parameters(qk_norm: bool) -> None:
     model = replace(WHOLE, qk_norm=qk_norm)
     storage = Storage(matrices="f32", embedding="f32", overhead=7)
-    assert quantized_bytes(model, storage) == 4 * model.num_parameters + 7
+    said_of_tensors = 64 * model.num_tensors + 1024
+    assert quantized_bytes(model, storage) == 4 * model.num_parameters + said_of_tensors + 7
 
 
 def test_a_row_that_is_no_whole_number_of_blocks_is_stored_in_f16() -> None:
@@ -63,12 +65,12 @@ def test_half_of_the_model_fits_into_a_hundred_megabytes() -> None:
 @given(
     size=st.integers(60_000_000, 260_000_000),
     multiple=st.sampled_from([1, 32, 48, 256]),
-    matrices=st.sampled_from(["q4_0", "q4_k", "q8_0"]),
+    matrices=st.sampled_from(["q4_0", "q4_k_m", "q8_0"]),
 )
-def test_what_fits_is_within_the_size_and_cannot_be_wider(size: int, multiple: int, matrices: Format) -> None:
+def test_what_fits_is_within_the_size_and_cannot_be_wider(size: int, multiple: int, matrices: Kind) -> None:
     storage = Storage(matrices=matrices)
     fit = fit_size(WHOLE, size, storage, multiple)
-    step = math.lcm(multiple, {"q4_0": 32, "q4_k": 256, "q8_0": 32}[matrices])
+    step = math.lcm(multiple, {"q4_0": 32, "q4_k_m": 256, "q8_0": 32}[matrices])
     assert quantized_bytes(fit, storage) <= size
     if fit == WHOLE:
         return

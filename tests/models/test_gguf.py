@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 
+from albor.config.gguf_layout import BLOCKS, entries, gguf_bytes
 from albor.config.schema.model import Model
+from albor.config.schema.quantize import Kind, Type
 from albor.config.schema.tokenizer import SPECIAL_TOKENS
 from albor.models import gguf as ours
 from albor.models.errors import ModelError
 from albor.models.gguf import read_gguf, write_gguf
-from albor.models.gguf_layout import BLOCKS, Kind, Type, entries, gguf_bytes
 from albor.models.gguf_vocabulary import read_vocabulary
 from albor.models.llama_library import library
 from albor.models.tensor_stream import StoredTensor
@@ -160,7 +161,7 @@ def test_sizes_that_llama_quantize_made(layers, width, kind, embedding, megabyte
 
 
 def test_sizes_are_foretold_without_torch():
-    probe = "import sys, albor.models.gguf_layout; assert not {'torch', 'numpy', 'gguf'} & {*sys.modules}"
+    probe = "import sys, albor.config.gguf_layout; assert not {'torch', 'numpy', 'gguf'} & {*sys.modules}"
     subprocess.run([sys.executable, "-c", probe], timeout=60, check=True)
 
 

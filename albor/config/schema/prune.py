@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from albor.config.schema.quantize import Kind, Type
 from albor.config.types import Bytes, Fraction, NonNegative, Positive, PositiveFloat
 
 Pattern = Literal["unstructured", "2:4", "4:8"]
 """Which weights may be zero: any, or so many of each group of so many inputs."""
-Format = Literal["q4_0", "q4_1", "q4_k", "q5_0", "q5_1", "q6_k", "q8_0", "f16", "f32"]
-"""How a GGUF file stores a matrix."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,12 +88,12 @@ class Width(Calibrated):
 class Storage:
     """How a GGUF file stores a model; its norms are float32."""
 
-    matrices: Format = "q4_0"
+    matrices: Kind = "q4_0"
     """The blocks' matrices."""
-    embedding: Format = "q8_0"
-    """The embedding, which is the head too."""
-    overhead: NonNegative = 1_200_000
-    """Bytes that are no weights: the header and the tokenizer (1.14 MB with 32,768 tokens)."""
+    embedding: Type | None = None
+    """The embedding, which is the head too; null takes what goes with the matrices, q8_0 beside q4_0."""
+    overhead: NonNegative | None = None
+    """Bytes of the tokenizer; null reckons with 33 of each of its tokens."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from math import prod
 
 from albor.config.schema.model import Model
@@ -75,6 +76,14 @@ def entries(model: Model, kind: Kind, embedding_kind: Type | None = None) -> Ite
     width = model.hidden_size
     embedding = embedding_kind or EMBEDDING_KINDS.get(kind, _type(kind))
     yield _matrix(*EMBEDDING, (model.vocab_size, width), embedding)
+    for layer in range(model.num_hidden_layers):
+        yield from block(model, kind, layer, more_bits=_more_bits(layer, model.num_hidden_layers))
+    yield Entry(*NORM, (width,), "f32")
+
+
+def block(model: Model, kind: Kind, layer: int, *, more_bits: bool) -> Iterator[Entry]:
+    """The tensors of one block; ``more_bits`` where ``q4_k_m`` gives some of them more."""
+    width = model.hidden_size
     shapes = {
         "attn_q": (width, width),
         "attn_k": (model.kv_dim, width),
@@ -86,15 +95,13 @@ def entries(model: Model, kind: Kind, embedding_kind: Type | None = None) -> Ite
     }
     # transformers turns a head's first half against its second, llama turns neighbours; qwen3 does as transformers.
     heads = {} if model.qk_norm else {"attn_q": model.num_attention_heads, "attn_k": model.num_key_value_heads}
-    for layer in range(model.num_hidden_layers):
-        for source, name in (BLOCK | QK_NORM if model.qk_norm else BLOCK).items():
-            places = f"model.layers.{layer}.{source}.weight", f"blk.{layer}.{name}.weight"
-            if shape := shapes.get(name):
-                larger = name in LARGER and kind == "q4_k_m" and _more_bits(layer, model.num_hidden_layers)
-                yield _matrix(*places, shape, "q6_k" if larger else _type(kind), heads.get(name))
-            else:
-                yield Entry(*places, (model.head_dim if source in QK_NORM else width,), "f32")
-    yield Entry(*NORM, (width,), "f32")
+    for source, name in (BLOCK | QK_NORM if model.qk_norm else BLOCK).items():
+        places = f"model.layers.{layer}.{source}.weight", f"blk.{layer}.{name}.weight"
+        if shape := shapes.get(name):
+            larger = name in LARGER and kind == "q4_k_m" and more_bits
+            yield _matrix(*places, shape, "q6_k" if larger else _type(kind), heads.get(name))
+        else:
+            yield Entry(*places, (model.head_dim if source in QK_NORM else width,), "f32")
 
 
 def gguf_bytes(
@@ -102,8 +109,21 @@ def gguf_bytes(
 ) -> int:
     """The size of a file within 1%. Without ``tokenizer_bytes`` a vocabulary of code is assumed: 33 bytes a token, its
     text, type and merge."""
-    tensors = sum(-(-entry.bytes // ALIGNMENT) * ALIGNMENT + 64 for entry in entries(model, kind, embedding_kind))
+    one = replace(model, num_hidden_layers=1)
+    layers = model.num_hidden_layers
+    tensors = sum(map(_taken, entries(replace(model, num_hidden_layers=0), kind, embedding_kind)))
+    tensors += sum(_block_bytes(one, kind, _more_bits(layer, layers)) for layer in range(layers))
     return tensors + (33 * model.vocab_size if tokenizer_bytes is None else tokenizer_bytes) + 1024
+
+
+@cache
+def _block_bytes(model: Model, kind: Kind, more_bits: bool) -> int:
+    return sum(map(_taken, block(model, kind, 0, more_bits=more_bits)))
+
+
+def _taken(entry: Entry) -> int:
+    """Bytes of a tensor with what is said of it."""
+    return -(-entry.bytes // ALIGNMENT) * ALIGNMENT + 64
 
 
 def _matrix(source: str, name: str, shape: tuple[int, ...], wanted: Type, heads: int | None = None) -> Entry:
@@ -112,6 +132,11 @@ def _matrix(source: str, name: str, shape: tuple[int, ...], wanted: Type, heads:
         if shape[-1] % BLOCKS[fitting][0] == 0:
             return Entry(source, name, shape, fitting, heads)
     return Entry(source, name, shape, "f16", heads)
+
+
+def block_size(kind: Kind) -> int:
+    """Numbers of a block of a file's matrices."""
+    return BLOCKS[_type(kind)][0]
 
 
 def _type(kind: Kind) -> Type:
