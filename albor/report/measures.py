@@ -1,4 +1,4 @@
-"""What the rungs of a ladder are measured by: each measure is a column of the table, most are a panel of the picture."""
+"""What the rungs of a ladder are measured by: each is a column of the table, most are a panel of the picture."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Measure:
         changes = [("", ""), *(self._change(*pair) for pair in pairwise(self.readings))]
         return [
             self._cell(reading, best, change, tone)
-            for reading, (change, tone) in zip(self.readings, changes, strict=True)
+            for reading, (change, tone) in zip(self.readings, changes, strict=False)  # no rung, no change
         ]
 
     def _cell(self, reading: Reading, best: str | None, change: str, tone: Tone) -> Cell:

@@ -1,4 +1,4 @@
-"""Small multiples as numbers for SVG: across in percent of the width, so that a panel stretches and its text does not."""
+"""Small multiples as numbers for SVG: across in percent, so that a panel stretches and its text does not."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IN_A_ROW = 3
 
 @dataclass(frozen=True)
 class Mark:
-    """One rung: ``x`` is its middle in percent; ``y`` and the others are in pixels from the top, None where not drawn."""
+    """One rung: ``x`` is its middle in percent; the others are pixels from the top, None where not drawn."""
 
     x: float
     name: str
@@ -131,7 +131,7 @@ def _scaled(measure: Measure) -> tuple[str, Callable[[float], str]]:
         return measure.unit, measure.write
     for unit, name in BYTES:
         if max(measure.values) >= unit:
-            return name, lambda value: number(value / unit, 3)
+            return name, lambda value, unit=unit: number(value / unit, 3)  # type: ignore[misc]
     return "B", lambda value: number(int(value))
 
 

@@ -12,7 +12,7 @@ from albor.data.provenance import text
 from albor.report.formats import duration, number, size
 from albor.report.highlight import highlight
 from albor.report.lineage import draw
-from albor.report.measures import Cell, Measure, known, measures, relative
+from albor.report.measures import Cell, Measure, known, measures
 from albor.report.panels import panels
 from albor.report.shell import Tile, document
 from albor.report.trajectory import Trajectory
@@ -84,7 +84,10 @@ def markdown(trajectory: Trajectory) -> str:
     ]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     device = f" Times per token on {text(_line(trajectory.device))}." if trajectory.device else ""
-    return f"{table}\n\nBold is the best of a column, in brackets is the 95% interval, small is the change against the rung before.{device}\n"
+    legend = (
+        "Bold is the best of a column, in brackets is the 95% interval, small is the change against the rung before."
+    )
+    return f"{table}\n\n{legend}{device}\n"
 
 
 def samples(trajectory: Trajectory) -> list[Sample]:
@@ -130,7 +133,9 @@ def _hero(first: str, last: str, before: int | None, after: int | None) -> Tile:
     if not before or not after:
         return Tile(label, "–", "size not measured")
     times = before / after
-    change = f"{number(max(times, 1 / times), 2)}× {'smaller' if times > 1 else 'larger'}" if times != 1 else "same size"
+    change = (
+        f"{number(max(times, 1 / times), 2)}× {'smaller' if times > 1 else 'larger'}" if times != 1 else "same size"
+    )
     return Tile(label, change, f"{size(before)} to {size(after)}")
 
 

@@ -27,11 +27,20 @@ TASKS = {"humaneval_fim": (14.4, 17.9, 16.2, 18.3, 15.1, 14.6), "mbpp": (0.2, 0.
 FLOORS = {"humaneval_fim": 2.6}
 BODIES = {
     "base": ("        self.items = []\n\n    def add(self, item):\n        self.items.append(item)\n", "total + 1"),
-    "distill": ("        self._heap = []\n\n    def push(self, item):\n        heapq.heappush(self._heap, item)\n", "0\n"),
+    "distill": (
+        "        self._heap = []\n\n    def push(self, item):\n        heapq.heappush(self._heap, item)\n",
+        "0\n",
+    ),
     "instruct": (QUEUE[1], "sum(values)"),
     "merged": (QUEUE[1], "sum(values)"),
-    "pruned": ("        self._heap = []\n\n    def push(self, item):\n        self._heap.append(item)\n", "sum(values)"),
-    "q4": ("        self._heap = []\n\n    def push(self, item):\n        self._heap.append(self._heap)\n", "len(values)"),
+    "pruned": (
+        "        self._heap = []\n\n    def push(self, item):\n        self._heap.append(item)\n",
+        "sum(values)",
+    ),
+    "q4": (
+        "        self._heap = []\n\n    def push(self, item):\n        self._heap.append(self._heap)\n",
+        "len(values)",
+    ),
 }
 
 
@@ -79,9 +88,7 @@ def trajectory(*names: str, **changes: Any) -> Trajectory:
         "title": "Tiny, rung by rung",
         "run_id": "ladder-tiny-77aa01bc",
         "rungs": [rung(name) for name in chosen],
-        "samples": {
-            name: list(zip((QUEUE[0], MIDDLE[0]), BODIES[name], strict=True)) for name in chosen
-        },
+        "samples": {name: list(zip((QUEUE[0], MIDDLE[0]), BODIES[name], strict=True)) for name in chosen},
         "device": "x86_64, 2 cores",
         "lineage": [*ancestors, ladder],
         "command": "python -m albor stage=ladder ladder=tiny seed=42",
