@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from albor.report.formats import ABSENT, fact, number, short
+from albor.report.formats import ABSENT, fact, number, short, size
 from albor.report.shell import Tile, document
 
 if TYPE_CHECKING:
@@ -86,14 +86,6 @@ def card_page(card: DataCard) -> str:
         plural=plural,
         size=size,
     )
-
-
-def size(count: int) -> str:
-    """Bytes with a decimal unit: ``1.2 MB``."""
-    for unit, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if count >= unit:
-            return f"{count / unit:.{1 if count < unit * 100 else 0}f} {name}"
-    return f"{count} B"
 
 
 def percent(part: float, whole: float) -> str:

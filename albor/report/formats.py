@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 ABSENT = "–"
+BYTES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -38,6 +39,14 @@ def short(value: float | None) -> str:
         if abs(value) >= max(size * 0.99995, 1e4):
             return f"{value / size:.{1 if abs(value) >= size * 10 else 2}f}{suffix}"
     return number(int(value) if value == int(value) else value)
+
+
+def size(count: int) -> str:
+    """Bytes with a decimal unit: ``1.2 MB``."""
+    for unit, name in BYTES:
+        if count >= unit:
+            return f"{count / unit:.{1 if count < unit * 100 else 0}f} {name}"
+    return f"{count} B"
 
 
 def duration(seconds: float | None) -> str:

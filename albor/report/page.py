@@ -34,8 +34,8 @@ def render(report: Report) -> str:
     train, val = split(report.metrics)
     return document(
         "page.html.j2",
-        styles=("page.css",),
-        scripts=("series.js", "chart.js", "page.js"),
+        styles=("parts.css", "page.css"),
+        scripts=("series.js", "chart.js", "parts.js", "page.js"),
         report=report,
         status=report.status if report.status in STATUSES else "other",
         started=moment(report.started),

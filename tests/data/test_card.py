@@ -12,7 +12,8 @@ import pytest
 from albor.data.card import DataCard, Lengths, Shard, SourceRow, StepRow
 from albor.data.errors import DataError
 from albor.data.provenance import provenance, text
-from albor.report.data_card import TOP, card_page, percent, size
+from albor.report.data_card import TOP, card_page, percent
+from albor.report.formats import size
 from tests.data.card_example import HELD_OUT, NAMES, card, empty_card, sha, thin_card
 from tests.report.test_report_page import HOSTILE, Page
 
