@@ -11,6 +11,7 @@ from albor.config.schema.config import Config as Whole
 from albor.config.schema.prune import Magnitude, Sparse
 from albor.config.sizes import pruned_shape
 from albor.config.types import Text
+from albor.errors import AlborError
 from albor.stages import distill, pretrain
 from albor.stages.base import Context, Cost, Facts, Stage, Upstream
 
@@ -47,7 +48,10 @@ def recovers(cfg: Whole) -> bool:
 
 def cost(cfg: Whole, given: Mapping[str, Facts]) -> Cost:
     """What is left, and what its recovery takes."""
-    left = pruned_shape(cfg.model, cfg.prune)
+    try:
+        left = pruned_shape(cfg.model, cfg.prune)
+    except AlborError:
+        return Cost()  # C-PRUNE-001 says why
     notes = (f"{left.num_parameters:,} of {cfg.model.num_parameters:,} parameters stay",)
     if not recovers(cfg):
         return Cost(disk=4 * left.num_parameters, notes=notes)

@@ -1,0 +1,74 @@
+"""Contracts on what becomes of a trained model: merged, pruned, finetuned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from albor.config.merging import differences, model_weights
+from albor.config.schema.prune import Sparse
+from albor.config.sizes import pruned_shape
+from albor.contracts.base import Case, Found, contract
+from albor.errors import AlborError
+
+BASE = "base"
+
+
+@contract(
+    "C-MERGE-001",
+    "Models that are merged have one architecture",
+    formula="hidden, layers, heads, kv_heads, ffn, vocab, RoPE's base, eps and QK-norm are the same in all",
+    stages=("merge",),
+    history="Weights of unlike shapes have nothing between them; of like shapes and another vocabulary, nonsense.",
+)
+def one_architecture(case: Case) -> Iterator[Found]:
+    names = [name for name in case.planned if name.startswith("model_") or name == BASE]
+    for name in names[1:]:
+        first, other = case.planned[names[0]].model, case.planned[name].model
+        if apart := differences(first, other):
+            message = f"{names[0]} and {name} differ: {'; '.join(apart)}"
+            yield "error", "stage.of", message, "merge models of one architecture and vocabulary"
+    tokenizers = {facts["tokenizer_sha256"] for facts in case.inputs.values() if "tokenizer_sha256" in facts}
+    if len(tokenizers) > 1:
+        message = "the models that are to be merged have different tokenizers"
+        yield "error", "stage.of", message, "merge models of one tokenizer"
+
+
+@contract(
+    "C-MERGE-002",
+    "A method gets the models that it can merge",
+    formula="slerp takes two; task_arithmetic, ties and dare take a base; one weight per model",
+    stages=("merge",),
+)
+def mergeable(case: Case) -> Iterator[Found]:
+    method = case.cfg.merge
+    try:
+        model_weights(method, len(case.cfg.stage.of), has_base=method.needs_base)
+    except AlborError as error:
+        yield "error", "stage.of" if "models" in error.cause else "merge", error.cause, str(error.help)
+
+
+@contract(
+    "C-PRUNE-001",
+    "Something is left, and of the size that was asked for",
+    formula="1 ≤ kept blocks and channels ≤ those there are; n:m fits the sparsity and the matrices; a file of "
+    "prune.bytes exists",
+    stages=("prune",),
+    history="'Q4 under 100 MB' cannot hold for 398.5M parameters, which are 224 MB at 4.5 bits.",
+)
+def something_left(case: Case) -> Iterator[Found]:
+    try:
+        pruned_shape(case.cfg.model, case.cfg.prune)
+    except AlborError as error:
+        yield "error", "prune", error.cause, str(error.help)
+
+
+@contract(
+    "C-PRUNE-002",
+    "Zeros are known to save nothing in a dense file",
+    formula="wanda, magnitude and sparsegpt leave the shape; a 4-bit file stores zeros like any weight",
+    stages=("prune",),
+)
+def dense_file(case: Case) -> Iterator[Found]:
+    if isinstance(case.cfg.prune, Sparse):
+        message = f"{case.cfg.prune.kind} sets weights to zero: a dense 4-bit file stays as large"
+        yield "warning", "prune", message, "prune=size, depth or width make the file smaller"
