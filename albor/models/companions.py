@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from albor.models.checkpoint import load_weights
+from albor.models.checkpoint import stored_weights
 from albor.models.llama_config import read_config
 from albor.runs.files import sha256_file
 
@@ -24,7 +24,7 @@ def copy_companions(source: Path, out: Path) -> None:
 def describe(directory: Path) -> dict[str, Any]:
     """What a run says of the model that it made. Raises ModelError when it is not whole."""
     model = read_config(directory)
-    load_weights(directory, model, "meta")
+    stored_weights(directory, model)
     return {
         "parameters": model.num_parameters,
         "vocab_size": model.vocab_size,

@@ -80,7 +80,7 @@ class Line:
 def line_of(target: Target, stage: str, upstream: Upstream) -> Line:
     """The command line of what makes an input of ``stage``."""
     assert upstream.target is not None
-    line = Line(widely=upstream.address is None)
+    line = Line(widely=upstream.address is None or target.part.widely)
     line.add(f"stage={upstream.stage}")
     own = {text.partition("=")[0] for text in upstream.target} if upstream.address else set()
     for group in SETTLED if upstream.address else ():
@@ -117,10 +117,9 @@ def values_for(target: Target, upstream: Upstream) -> Iterator[str]:
         elif head in EVERYWHERE or key in ASIDE:
             if head != "model" or upstream.address is None:
                 found[text] = None
-        elif upstream.address is None:
-            if head in ALIKE:
-                found[text] = None
-        else:
+        elif head in ALIKE and (upstream.address is None or target.part.widely):
+            found[text] = None
+        elif upstream.address is not None:
             for stage in target.stages():
                 if stage not in (target.stage, upstream.stage) and i in target.received(stage):
                     found[up(stage, text)] = None
