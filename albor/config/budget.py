@@ -50,9 +50,8 @@ def budget(trainer: Trainer, *, seq_len: int, num_parameters: int, num_sequences
     """With none of the trainer's budgets, the steps of all epochs: 0 while the rows are not known."""
     per_step = trainer.sequences_per_step
     given = any(getattr(trainer, key) is not None for key in BUDGETS)
-    whole = trainer.epochs * ((num_sequences or 0) // per_step)
     return Budget(
-        wanted=trainer.steps(seq_len, num_parameters) if given else whole,
+        wanted=trainer.steps(seq_len, num_parameters) if given else trainer.epochs * ((num_sequences or 0) // per_step),
         warmup=trainer.warmup_steps,
         epochs=trainer.epochs,
         sequences_per_step=per_step,

@@ -8,25 +8,20 @@ from albor.config.schema.distill import AlborTeacher, HfTeacher
 from albor.config.units import human_bytes
 from albor.contracts.base import Case, Found, contract
 
-OTHER_TOKENS = (
-    "a teacher with the student's tokenizer: teacher=albor; or its likelihoods of chunks: distill=alignment; or what "
-    "it writes: distill=text"
-)
-"""The ways out of a teacher that speaks of other tokens."""
-LOGITS = ("online", "offline")
-"""Routes that compare probabilities token by token."""
+OTHER_TOKENS = "a teacher with the student's tokenizer: teacher=albor, or inputs.teacher=RUN"
+"""The way out of a teacher that speaks of other tokens."""
 LEARNING = ("distill", "teacher_logits")
 
 
 def asks(case: Case) -> bool:
     """Whether this is the stage of the two that the teacher is an input of."""
-    return (case.stage == "distill") == (case.cfg.distill.route_for(case.cfg.teacher) == "online")
+    return (case.stage == "distill") == (case.cfg.distill.route == "online")
 
 
 @contract(
     "C-DISTILL-001",
     "Teacher and student speak of the same tokens",
-    formula="route online or offline ⇒ the teacher's tokenizer is the student's",
+    formula="the teacher's tokenizer is the student's",
     stages=LEARNING,
     level=2,
     needs=("C-MODEL-002",),
@@ -35,7 +30,7 @@ def asks(case: Case) -> bool:
 )
 def same_tokens(case: Case) -> Iterator[Found]:
     cfg = case.cfg
-    if not asks(case) or cfg.distill.route_for(cfg.teacher) not in LOGITS:
+    if not asks(case):
         return
     facts = case.inputs.get("teacher", {})
     ours = case.inputs.get("tokenizer", {}).get("tokenizer_sha256")
@@ -63,7 +58,9 @@ def same_tokens(case: Case) -> Iterator[Found]:
 def licence(case: Case) -> Iterator[Found]:
     teacher = case.cfg.teacher
     if asks(case) and isinstance(teacher, HfTeacher) and not teacher.commercial and "teacher" not in case.cfg.inputs:
-        message = f"{teacher.repo} is licensed for research ({teacher.licence}): so is what is learned from it"
+        message = (
+            f"the licence of {teacher.repo} ({teacher.licence}) is for research, and so is what is learned from it"
+        )
         fix = "mind it when you publish the model, or choose another: teacher=qwen3_5_35b_a3b is Apache-2.0"
         yield "warning", "teacher.licence", message, fix
 
@@ -140,7 +137,7 @@ def of_these_rows(case: Case) -> Iterator[Found]:
 )
 def offline_divergence(case: Case) -> Iterator[Found]:
     wanted = case.cfg.distill
-    if wanted.route_for(case.cfg.teacher) == "offline" and wanted.divergence != "forward_kl":
+    if wanted.route == "offline" and wanted.divergence != "forward_kl":
         message = f"{wanted.divergence} needs the teacher's whole distribution, and a part of it is stored"
         yield "error", "distill.divergence", message, "distill.divergence=forward_kl, or distill.route=online"
 

@@ -65,11 +65,13 @@ class Gate:
 
 
 def check_everything(planner: Planner) -> Gate:
-    """Every choice of every group alone, then every model with every stage."""
+    """Every choice of every group alone, every model with every stage, and every ladder."""
     gate = Gate()
     groups = planner.resolver.composer.groups
-    singles = [(f"{group}={choice}",) for group, choices in groups.items() for choice in choices]
-    pairs = [(f"model={m}", f"stage={s}") for m in groups["model"] for s in groups["stage"]]
+    singles = [(f"{group}={choice}",) for group, choices in groups.items() for choice in choices if group != "ladder"]
+    # A ladder names the model that its numbers are for.
+    pairs = [(f"model={m}", f"stage={s}") for m in groups["model"] for s in groups["stage"] if s != "ladder"]
+    pairs += [("stage=ladder", f"ladder={name}") for name in groups["ladder"]]
     for texts in ((), *singles, *pairs):
         check(planner, texts, gate)
     for directory in planner.resolver.composer.directories:

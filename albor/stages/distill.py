@@ -48,7 +48,7 @@ def inputs(cfg: Whole) -> dict[str, str | Upstream]:
     needed: dict[str, str | Upstream] = {"rows": "pack", "tokenizer": "tokenizer"}
     if cfg.stage.of:
         needed["init_from"] = Upstream(stage=cfg.stage.of, makes="model", key="stage.of")
-    if cfg.distill.route_for(cfg.teacher) == "online":
+    if cfg.distill.route == "online":
         needed["teacher"] = teacher(cfg)
     else:
         needed["logits"] = "teacher_logits"
@@ -72,7 +72,7 @@ TEACHER_BYTES = {"float32": 4, "bf16": 2, "fp8": 2}
 
 def teacher_parameters(cfg: Whole, given: Mapping[str, Facts]) -> int | None:
     """Parameters that one token passes through; None where the teacher does not compute beside the student."""
-    if cfg.distill.route_for(cfg.teacher) != "online":
+    if cfg.distill.route != "online":
         return None
     if "parameters" in given.get("teacher", {}):
         return int(given["teacher"]["parameters"])
@@ -85,7 +85,7 @@ def requires(cfg: Whole, given: Mapping[str, Facts]) -> None:
 
     if isinstance(cfg.teacher, AlborTeacher) or "teacher" in cfg.inputs:
         return
-    if cfg.distill.route_for(cfg.teacher) == "online" and not Path(cfg.teacher.repo).is_dir():
+    if cfg.distill.route == "online" and not Path(cfg.teacher.repo).is_dir():
         fetch(f"{cfg.teacher.repo}@{cfg.teacher.revision}")
 
 

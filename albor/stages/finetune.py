@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Literal
 
 from albor.config.schema.config import Config as Whole
+from albor.config.schema.finetune import Lora
 from albor.config.types import Text
+from albor.errors import AlborError
 from albor.runs.files import write_text
 from albor.stages import pretrain
 from albor.stages.base import Context, Facts, Stage, Upstream
@@ -28,6 +32,12 @@ def inputs(cfg: Whole) -> dict[str, str | Upstream]:
         "tokenizer": "tokenizer",
         "init_from": Upstream(stage=cfg.stage.of, makes="model", key="stage.of"),
     }
+
+
+def requires(cfg: Whole, given: Mapping[str, Facts]) -> None:
+    """Raises AlborError when adapters are wanted and what makes them is not installed."""
+    if isinstance(cfg.finetune, Lora) and find_spec("peft") is None:
+        raise AlborError("the package peft is not installed", "pip install 'albor[finetune]'", code="E-MODEL")
 
 
 def run(cfg: Whole, context: Context) -> Facts:
@@ -55,6 +65,7 @@ STAGE = Stage(
     reads=("model", "data.seq_len", "optim", "trainer", "seed", "init_from", "finetune"),
     label=lambda cfg: f"{cfg.model.name}-{cfg.finetune.kind}",
     inputs=inputs,
+    requires=requires,
     run=run,
     cost=pretrain.cost,
     resumable=True,

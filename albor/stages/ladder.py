@@ -97,7 +97,7 @@ def model_of(evaluation: Input) -> tuple[Path, Manifest]:
 
 
 def rung_of(name: str, evaluation: Input, directory: Path, made: Manifest) -> tuple[Rung, str]:
-    from albor.inference.latency import measure
+    from albor.evals.latency import measure
     from albor.report.trajectory import Rung
 
     artifact, facts = directory / "artifact", evaluation.facts

@@ -28,7 +28,13 @@ def maker(resolver: Resolver) -> Callable[..., Case]:
         target = Target(resolver, (f"stage={stage}", *texts))
         config = target.config(stage).config
         made = stages.find(stage).upstream(config)
-        planned = {n: target.config(str(u.stage)).config for n, u in made.items() if u.target is None and not u.default}
+        planned = {}
+        for name, upstream in made.items():
+            if upstream.target is not None:
+                other = target.others[stage, name]
+                planned[name] = other.config(other.stage).config
+            elif upstream.default is None:
+                planned[name] = target.config(str(upstream.stage)).config
         return Case(config, stage, inputs or {}, planned)
 
     return make

@@ -25,6 +25,7 @@ def alert(keys: str) -> tuple[str, ...]:
 
 
 GPU = ("model=350m", "data.num_sequences=100M")
+QWEN = ("model=350m", "teacher=qwen2_5_coder_3b")
 BREAKS = [
     # contract, stage, severity, path, overrides that break it, overrides that just do not
     ("C-TRAINCFG-001", "error", "trainer.max_steps",
@@ -149,10 +150,39 @@ BREAKS = [
     ("C-DATA-010", "error", "data.source.parts.a.source.licence",
      (mix("a: {source: {kind: files, paths: [x.jsonl], licence: mit}}"),),
      (mix("a: {source: {kind: files, paths: [x.jsonl], licence: MIT}}"),)),
+    ("C-DISTILL-001", "error", "teacher",
+     (*QWEN,), (*QWEN, "teacher.vocab_size=32768")),
+    ("C-DISTILL-002", "warning", "teacher.licence",
+     (*QWEN,), (*QWEN, "teacher=qwen3_5_35b_a3b")),
+    ("C-DISTILL-003", "warning", "teacher", ("model=small",), ("model=tiny",)),
+    ("C-DISTILL-004", "error", "data.seq_len",
+     ("up.teacher.model.max_position_embeddings=511",), ("up.teacher.model.max_position_embeddings=512",)),
+    ("C-DISTILL-006", "error", "distill.divergence",
+     ("distill=offline", "distill.divergence=reverse_kl"), ("distill.divergence=reverse_kl",)),
+    ("C-DISTILL-006", "error", "distill.divergence",
+     ("distill=offline", "distill.divergence=reverse_kl"), ("distill=offline",)),
+    ("C-DISTILL-007", "error", "distill.keep",
+     ("distill=offline", "data.num_sequences=200k"), ("distill=sampled", "data.num_sequences=200k")),
+    ("C-MERGE-001", "error", "stage.of",
+     ("stage.of=[pretrain,distill]", "up.pretrain.model.qk_norm=true"), ("stage.of=[pretrain,distill]",)),
+    ("C-MERGE-002", "error", "stage.of", ("stage.of=[pretrain]",), ("stage.of=[pretrain,distill]",)),
+    ("C-MERGE-002", "error", "stage.of",
+     ("merge=linear", "merge.weights=[1]"), ("merge=linear", "merge.weights=[1,2]")),
+    ("C-PRUNE-001", "error", "prune", ("prune.bytes=2MB",), ("prune.bytes=2.1MB",)),
+    ("C-PRUNE-001", "error", "prune",
+     ("prune=wanda_2_4", "prune.sparsity=0.4"), ("prune=wanda_2_4", "prune.sparsity=0.5")),
+    ("C-PRUNE-002", "warning", "prune", ("prune=wanda",), ("prune=depth",)),
 ]  # fmt: skip
-STAGE = {"C-DATA-002": "pack", "C-DATA-003": "tokenizer"} | dict.fromkeys(
-    ("C-DATA-005", "C-DATA-007", "C-DATA-008", "C-DATA-009", "C-DATA-010", "C-DATA-012"), "prepare"
-)
+STAGE = {"C-DATA-002": "pack", "C-DATA-003": "tokenizer", "C-DISTILL-007": "teacher_logits"} | {
+    contract: stage
+    for stage, contracts in {
+        "prepare": ("C-DATA-005", "C-DATA-007", "C-DATA-008", "C-DATA-009", "C-DATA-010", "C-DATA-012"),
+        "distill": tuple(f"C-DISTILL-00{n}" for n in (1, 2, 3, 4, 5, 6)),
+        "merge": ("C-MERGE-001", "C-MERGE-002"),
+        "prune": ("C-PRUNE-001", "C-PRUNE-002"),
+    }.items()
+    for contract in contracts
+}
 
 
 def found(case, contract: str, texts) -> list[tuple[str, str]]:
@@ -293,6 +323,36 @@ def test_inputs_made_with_different_tokenizers(stage: str, case) -> None:
         inputs = {"rows": {"tokenizer_sha256": "a"}, "tokenizer": {"tokenizer_sha256": other}}
         found = [f for f in check_all(case(stage=stage, inputs=inputs)) if f.id == "C-DATA-004"]
         assert [(f.severity, "rows and tokenizer" in f.message) for f in found] == [("error", True)] * fires
+
+
+@pytest.mark.contract("C-DISTILL-001", level=2)
+@pytest.mark.parametrize(
+    ("theirs", "fires"),
+    [({"tokenizer_sha256": "b"}, True), ({"tokenizer_sha256": "a"}, False), ({"vocab_size": 9}, True),
+     ({"model_config": {"vocab_size": 9}}, True), ({"model_config": {"vocab_size": 8_192}}, False), ({}, False)],
+)  # fmt: skip
+def test_a_teacher_of_other_tokens(theirs, fires: bool, case) -> None:
+    made = case(stage="distill", inputs={"tokenizer": {"tokenizer_sha256": "a"}, "teacher": theirs})
+    assert [f.severity for f in CONTRACTS["C-DISTILL-001"].findings(made)] == ["error"] * fires
+
+
+@pytest.mark.contract("C-DISTILL-005", level=2)
+@pytest.mark.parametrize(
+    ("logits", "path"),
+    [({}, None), ({"rows": "a", "seq_len": 512, "temperature": 4.0, "keep": "top_k"}, None),
+     ({"rows": "b"}, "inputs.logits"), ({"seq_len": 511}, "data.seq_len"), ({"seq_len": 513}, None),
+     ({"temperature": 1.0}, "distill.temperature"), ({"keep": "sampled"}, "distill.keep")],
+)  # fmt: skip
+def test_logits_of_another_making(logits, path: str | None, case) -> None:
+    made = case("distill=offline", stage="distill", inputs={"rows": {"artifact": "a"}, "logits": logits})
+    assert [f.path for f in CONTRACTS["C-DISTILL-005"].findings(made)] == ([path] if path else [])
+
+
+@pytest.mark.contract("C-MERGE-001", level=2)
+def test_models_of_two_tokenizers(case) -> None:
+    for other, fires in (("b", True), ("a", False)):
+        inputs = {"model_1": {"tokenizer_sha256": "a"}, "model_2": {"tokenizer_sha256": other}}
+        assert bool(CONTRACTS["C-MERGE-001"].findings(case(stage="merge", inputs=inputs))) == fires
 
 
 @pytest.mark.contract("C-MODEL-004", level=2)

@@ -88,7 +88,7 @@ def test_a_teacher_that_is_there_is_not_built(planner: Planner, tmp_path: Path) 
 
 
 def test_a_larger_teacher_of_another_family(planner: Planner) -> None:
-    plan = planner.plan(("stage=distill", "model=350m", "data=pypi", "distill.route=online"))
+    plan = planner.plan(("stage=distill", "model=350m", "data=pypi", "teacher=qwen2_5_coder_3b"))
     assert plan.target.inputs["teacher"].id == "hf:Qwen/Qwen2.5-Coder-3B@main"
     assert {f.id for _, f in plan.errors} == {"C-DISTILL-001"}
     assert "C-DISTILL-002" in {f.id for _, f in plan.warnings}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -129,10 +130,76 @@ DETERMINING = {
     "eval.temperature=0.21": "generate",
     "eval.top_p=0.94": "generate",
 }
+RUNGS = ("distill", "finetune", "merge", "prune", "quantize")
+BY_STUDENTS = {
+    # what is said of the target quantize → the rungs whose runs it changes
+    "distill.temperature=2": RUNGS,
+    "distill.alpha=0.4": RUNGS,
+    "distill.divergence=reverse_kl": RUNGS,
+    "distill.top_k=64": RUNGS,
+    "distill.samples=11": RUNGS,
+    "teacher.model=tiny": RUNGS,
+    "up.distill.stage.of=null": RUNGS,
+    "instructions.max_examples=9": RUNGS[1:],
+    "instructions.doctests_only=true": RUNGS[1:],
+    "finetune.r=8": RUNGS[1:],
+    "finetune.alpha=8": RUNGS[1:],
+    "finetune.dropout=0": RUNGS[1:],
+    "finetune.targets=[q_proj]": RUNGS[1:],
+    "finetune.dora=true": RUNGS[1:],
+    "up.finetune.stage.of=pretrain": RUNGS[1:],
+    "merge.t=0.5": RUNGS[2:],
+    "merge=linear": RUNGS[2:],
+    "up.merge.stage.of=[pretrain,finetune]": RUNGS[2:],
+    "prune=width": RUNGS[3:],
+    "prune.bytes=2.9MB": RUNGS[3:],
+    "prune.calibration_rows=9": RUNGS[3:],
+    "prune.multiple=64": RUNGS[3:],
+    "prune.matrices=q5_0": RUNGS[3:],
+    "prune.embedding=q5_0": RUNGS[3:],
+    "prune.overhead=3000": RUNGS[3:],
+    "up.prune.stage.recover=false": RUNGS[3:],
+    "up.prune.trainer.max_steps=9": RUNGS[3:],
+    "quantize=q5_0": RUNGS[4:],
+    "quantize.embedding=q5_0": RUNGS[4:],
+    "stage.of=merge": RUNGS[4:],
+}
+OF_ONE_METHOD = {
+    # keys that one choice of their group has → a target and that choice
+    "merge.weights=[1,3]": ("stage=merge", "merge=linear"),
+    "merge.normalise=false": ("stage=merge", "merge=linear"),
+    "merge.scale=0.5": ("stage=merge", "merge=ties"),
+    "merge.density=0.3": ("stage=merge", "merge=dare"),
+    "merge.rescale=false": ("stage=merge", "merge=dare"),
+    "merge.variant=ties": ("stage=merge", "merge=dare"),
+    "stage.base=distill": ("stage=merge", "merge=ties"),
+    "prune.sparsity=0.4": ("stage=prune", "prune=wanda"),
+    "prune.pattern=2:4": ("stage=prune", "prune=magnitude"),
+    "prune.dampening=0.02": ("stage=prune", "prune=sparsegpt"),
+    "prune.block=64": ("stage=prune", "prune=sparsegpt"),
+    "prune.ratio=0.5": ("stage=prune", "prune=depth"),
+    "prune.layers=3": ("stage=prune", "prune=depth"),
+    "prune.intermediate_size=64": ("stage=prune", "prune=width"),
+    "instructions.val_fraction=0.2": ("stage=instructions", "instructions=jsonl", "instructions.path=x"),
+    "instructions.skip_malformed=true": ("stage=instructions", "instructions=jsonl", "instructions.path=x"),
+    "instructions.path=y": ("stage=instructions", "instructions=jsonl"),
+    "distill.keep=sampled": ("stage=teacher_logits",),
+    "stage.check_batches=9": ("stage=teacher_logits",),
+    "distill.route=offline": ("stage=distill",),
+    "ladder.rungs.base=distill": ("stage=ladder",),
+    "ladder.overrides=['seed=7']": ("stage=ladder",),
+}
+QWEN = ("stage=distill", "model=350m", "teacher=qwen2_5_coder_3b")
+OF_THE_HUB = (
+    "repo=a/b", "revision=x", "vocab_size=32768", "parameters=9", "active_parameters=9", "context=9000", "licence=MIT",
+    "commercial=true", "backend=vllm",
+)  # fmt: skip
+"""Keys of a teacher that is not albor's."""
 ELSEWHERE = {"init_from", "inputs", "stage.name",
              "eval.of", "eval.endpoint", "task",
              "optim.kind", "optim.matrix_lr", "optim.momentum", "optim.newton_schulz_steps",
-             "tokenizer.kind", "executor.kind"}  # fmt: skip
+             "tokenizer.kind", "executor.kind", "teacher.kind", "merge.kind", "instructions.kind", "finetune.kind",
+             "prune.kind", "quantize.kind", "ladder.name"}  # fmt: skip
 """Keys that other tests are about, or that have a single value."""
 
 
@@ -154,8 +221,31 @@ def test_what_determines_a_result_changes_its_id_and_all_that_follow(text: str, 
     assert changed == downstream
 
 
+@pytest.mark.parametrize("text", BY_STUDENTS)
+def test_what_determines_a_rung_changes_it_and_those_above(text: str, planner: Planner) -> None:
+    before, after = ids(planner, "stage=quantize"), ids(planner, "stage=quantize", text)
+    assert [s for s in RUNGS if before.get(s) != after.get(s) and s in after] == [
+        s for s in BY_STUDENTS[text] if s in after
+    ]
+    assert before["prepare"] == after["prepare"] and before["pack"] == after["pack"]
+
+
+@pytest.mark.parametrize("text", OF_ONE_METHOD)
+def test_what_one_method_has_determines_its_runs(text: str, planner: Planner) -> None:
+    target = OF_ONE_METHOD[text]
+    given = target if text.startswith("instructions.path") is False else (*target, "instructions.path=x")
+    assert planner.plan(given).target.id != planner.plan((*given, text)).target.id
+
+
+@pytest.mark.parametrize("text", OF_THE_HUB)
+def test_another_teacher_is_another_run(text: str, planner: Planner) -> None:
+    assert planner.plan(QWEN).target.id != planner.plan((*QWEN, f"teacher.{text}")).target.id
+
+
 def test_every_key_is_on_one_of_the_lists() -> None:
     tried = {t.split("=")[0] for t in (*FREE, *DETERMINING)} | ELSEWHERE
+    tried |= {re.sub(r"^up\.\w+\.", "", t).split("=")[0] for t in (*BY_STUDENTS, *OF_ONE_METHOD)}
+    tried |= {f"teacher.{t.split('=')[0]}" for t in OF_THE_HUB} | {"ladder.rungs"}
     owners = ("HfTokenizer", "PeakFlops", "Hardware", "Tracking", "SlurmExecutor", "RayExecutor", "Archive", "Part")
     assert {k for k, key in keys().items() if key.owner not in owners and not k.startswith("data.source.")} <= tried
 

@@ -9,7 +9,7 @@ from albor.config.types import Count, Fraction, Positive, PositiveFloat, Text
 
 Divergence = Literal["forward_kl", "reverse_kl", "jensen_shannon"]
 Keep = Literal["top_k", "sampled"]
-Route = Literal["online", "offline", "alignment", "text"]
+Route = Literal["online", "offline"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +59,8 @@ Teacher = AlborTeacher | HfTeacher
 class Distill:
     """L = α·T²·D(teacher, student) + (1−α)·CE, both distributions softened by T (Hinton et al., 2015)."""
 
-    route: Route | None = None
-    """online: the teacher computes beside the student; offline: its probabilities are stored first; alignment: another
-    tokenizer's, chunk by chunk; text: train on what it writes. null is online for albor's own, alignment for others."""
+    route: Route = "online"
+    """online: the teacher computes beside the student; offline: its probabilities are stored first."""
     divergence: Divergence = "forward_kl"
     """What is minimised: KL(teacher ‖ student), KL(student ‖ teacher), or Jensen and Shannon's mean of both."""
     temperature: PositiveFloat = 4.0
@@ -79,8 +78,3 @@ class Distill:
         """Of what is stored offline: ids as wide as the vocabulary asks, float32 log-probabilities of the likeliest."""
         ids = 2 if vocab_size <= 1 << 16 else 4
         return self.samples * ids if self.keep == "sampled" else self.top_k * (ids + 4)
-
-    def route_for(self, teacher: Teacher) -> Route:
-        if self.route is not None:
-            return self.route
-        return "online" if isinstance(teacher, AlborTeacher) else "alignment"
