@@ -50,7 +50,7 @@ class Distillation(Bench):
         self._run([sys.executable, *command])
         [directory] = (self.store / "outputs/distill").glob(f"{name}-*")
         lines = [line for line in metrics(directory) if line.get("step", 0) > self.given.warm_up]
-        return statistics.median(line["tokens_per_second"] for line in lines if "tokens_per_second" in line)
+        return float(statistics.median(line["tokens_per_second"] for line in lines if "tokens_per_second" in line))
 
 
 def passes(bench: Distillation, teacher: Path) -> None:
