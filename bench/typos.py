@@ -17,12 +17,23 @@ from dataclasses import dataclass, field
 
 from albor.config.compose import Composer
 from albor.config.problems import ConfigRefused
-from albor.plan.keys import keys
+from albor.plan.keys import by_path, keys, walk
 from albor.plan.nodes import Planner
 from albor.plan.resolver import Resolver
+from albor.stages import base as stages
 
 ALPHABET = string.ascii_lowercase + string.digits + "_"
 LISTS = ("eval.tasks",)
+WITH = {
+    "teacher.commercial": ("teacher=qwen2_5_coder_3b",),
+    "teacher.backend": ("teacher=qwen2_5_coder_3b",),
+    "merge.normalise": ("merge=linear",),
+    "merge.rescale": ("merge=dare",),
+    "merge.variant": ("merge=dare",),
+    "instructions.skip_malformed": ("instructions=jsonl", "instructions.path=x"),
+    "prune.pattern": ("prune=wanda",),
+}
+"""What must be chosen for a key with few values to be valid."""
 
 
 @dataclass(frozen=True)
@@ -90,10 +101,17 @@ def mistakes(count: int, seed: int, groups: dict[str, list[str]]) -> list[tuple[
     return found
 
 
-def proposal(planner: Planner, override: str) -> tuple[bool, str | None]:
-    """Whether the override is refused, and the first word proposed instead."""
+def context(path: str) -> tuple[str, ...]:
+    """The overrides beside which a key is valid: a stage that has it, a choice of its group that does."""
+    if not path.startswith("stage.") or path == "stage.name":
+        return WITH.get(path, ())
+    return (f"stage={next(s for s in stages.names() if path in by_path(walk(stages.find(s).config, 'stage.')))}",)
+
+
+def proposal(planner: Planner, *texts: str) -> tuple[bool, str | None]:
+    """Whether the overrides are refused, and the first word proposed instead of one of theirs."""
     try:
-        planner.plan((override,))
+        planner.plan(texts)
     except ConfigRefused as refused:
         for problem in refused.problems:
             proposed = re.search(r"did you mean [`']([^`']+)[`']", problem.help or "")
@@ -110,7 +128,8 @@ def measure(count: int = 1000, seed: int = 1) -> dict[str, Tally]:
     for word, typed in mistakes(count, seed, planner.resolver.composer.groups):
         tally = tallies.setdefault(word.kind, Tally())
         override = f"{word.before}{typed}{word.after}"
-        refused, proposed = proposal(planner, override)
+        path = word.before.partition("=")[0] if word.kind == "value" else word.text
+        refused, proposed = proposal(planner, *(context(path) if word.kind != "choice" else ()), override)
         meant = f"{word.before}{word.text}" if word.kind == "choice" else word.text
         tally.made += 1
         tally.refused += refused
