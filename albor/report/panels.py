@@ -131,7 +131,7 @@ def _scaled(measure: Measure) -> tuple[str, Callable[[float], str]]:
         return measure.unit, measure.write
     for unit, name in BYTES:
         if max(measure.values) >= unit:
-            return name, lambda value, unit=unit: number(value / unit, 3)  # type: ignore[misc]
+            return name, lambda value, unit=unit: number(value / unit, 3)
     return "B", lambda value: number(int(value))
 
 
