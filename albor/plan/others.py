@@ -71,10 +71,10 @@ class Line:
 
     def add(self, text: str, *, foreign: bool = False, said: str | None = None) -> None:
         self.texts.append(text)
-        if foreign:
-            self.foreign.add(text)
         if said is not None and said != text:
             self.said[text] = said
+        if foreign:
+            self.foreign |= {text, self.said.get(text, text)}
 
 
 def line_of(target: Target, stage: str, upstream: Upstream) -> Line:

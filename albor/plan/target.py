@@ -45,6 +45,10 @@ class Target:
         self.part = part or Line()
         composer = resolver.composer
         self.overrides = split(tuple(texts), composer.groups, composer.bad_choice)
+        said = self.part.said
+        self.overrides.values = [
+            (key, replace(o, input_line=said.get(str(o.input_line), o.input_line))) for key, o in self.overrides.values
+        ]
         self.choices = {g: c for g, (c, _) in self.overrides.choices.items()}
         self.problems: list[Problem] = list(self.overrides.problems)
         try:
