@@ -78,7 +78,8 @@ def test_rungs_are_smaller_or_alike(rung: Callable[[str], Run]) -> None:
     counts = [rung(name).manifest.facts["parameters"] for name in RUNGS]
     assert counts[0] == counts[1] == counts[2] == counts[3] > counts[4] == counts[5]
     pruned, q4 = rung("pruned").manifest.facts, rung("q4").manifest.facts
-    assert q4["bytes"] <= 125_000 and pruned["savings"]["bytes"] == pytest.approx(q4["bytes"], rel=0.01)
+    # Reckoned with 33 bytes for each token of the vocabulary, which here is a good part of the file.
+    assert q4["bytes"] <= 125_000 and pruned["savings"]["bytes"] == pytest.approx(q4["bytes"], rel=0.1)
 
 
 @pytest.mark.parametrize("name", [name for name in RUNGS if name != "q4"])
