@@ -12,7 +12,6 @@ student beside its teacher, and students of stored probabilities. On a CPU, for 
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import tempfile
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.timing import machine
-from bench.train_throughput import Bench, metrics
+from bench.train_throughput import Bench, arguments, metrics
 
 BATCHES = 16
 """Of one timed pass."""
@@ -147,16 +146,7 @@ def students(bench: Distillation, teacher: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="350m")
-    parser.add_argument("--hardware", default="h200", help="a choice of the group hardware")
-    parser.add_argument("--micro-batch", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=40, help="timed steps of each line")
-    parser.add_argument("--warm-up", type=int, default=10, help="steps before them")
-    parser.add_argument("--rounds", type=int, default=3, help="timed passes of the teacher, interleaved")
-    parser.add_argument("--compile", action="store_true", help="compile on a CPU too")
-    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="of every run: data=pypi")
-    given = parser.parse_intermixed_args()
+    given = arguments(__doc__, rounds=3).parse_intermixed_args()
     with tempfile.TemporaryDirectory() as temporary:
         bench = Distillation(given, Path(temporary))
         bench.build()

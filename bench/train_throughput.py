@@ -205,23 +205,29 @@ def metrics(directory: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (directory / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def arguments(description: str | None, *, rounds: int) -> argparse.ArgumentParser:
+    """What a ``Bench`` is told."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="350m")
     parser.add_argument("--hardware", default="h200", help="a choice of the group hardware")
     parser.add_argument("--micro-batch", type=int, default=32)
     parser.add_argument("--steps", type=int, default=40, help="timed steps of each line")
     parser.add_argument("--warm-up", type=int, default=10, help="steps before them")
-    parser.add_argument("--rounds", type=int, default=1, help="measurements of each line, interleaved")
-    parser.add_argument("--fp8", action="store_true")
+    parser.add_argument("--rounds", type=int, default=rounds, help="measurements of each line, interleaved")
     parser.add_argument("--compile", action="store_true", help="compile on a CPU too")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="OVERRIDE", help="of every run: data=pypi, inputs.documents=DIR"
+    )
+    return parser
+
+
+def main() -> int:
+    parser = arguments(__doc__, rounds=1)
+    parser.add_argument("--fp8", action="store_true")
     parser.add_argument("--only", nargs="*", help="albor-bf16, loop-bf16, albor-fp8, loop-fp8, litgpt, transformers")
     parser.add_argument("--scaling", type=int, nargs="+", help="albor's command on so many devices: 1 2 4")
     parser.add_argument("--checkpoint", action="store_true", help="how long a save blocks training")
     parser.add_argument("--first-step", action="store_true", help="time to the first step, cold and warm")
-    parser.add_argument(
-        "overrides", nargs="*", metavar="OVERRIDE", help="of every run: data=pypi, inputs.documents=DIR"
-    )
     parser.add_argument("--store", type=Path, help="directory to work in and to leave; temporary without")
     given = parser.parse_intermixed_args()
     with tempfile.TemporaryDirectory() as temporary:

@@ -40,6 +40,8 @@ class Panel:
     title: str
     unit: str
     bars: bool
+    bottom: int
+    """Where the axis lies."""
     marks: Sequence[Mark]
     links: Sequence[tuple[Mark, Mark]]
     """Neighbours that are both drawn."""
@@ -97,6 +99,7 @@ def _panel(measure: Measure, names: Sequence[str], span: int) -> Panel:
         title=measure.title,
         unit=", ".join(filter(None, (measure.metric, unit, measure.direction))),
         bars=measure.drawn == "bars",
+        bottom=BOTTOM,
         marks=marks,
         links=[(a, b) for a, b in pairwise(marks) if a.y is not None and b.y is not None],
         slot=round(slot, 3),

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from albor.config.schema.config import Config as Whole
 from albor.errors import AlborError
 from albor.runs.files import write_text
-from albor.runs.lineage import input_path
-from albor.runs.manifest import EXTERNAL, Manifest, load
+from albor.runs.manifest import Manifest, load
 from albor.stages.base import Context, Facts, Input, Stage, Upstream
-from albor.stages.report import PAGE, lineage, scores_of
+from albor.stages.report import PAGE, lineage, measured_model, samples_of, scores_of
 
 if TYPE_CHECKING:
     from albor.report.trajectory import Rung, Trajectory
@@ -70,10 +69,10 @@ def trajectory(cfg: Whole, context: Context) -> Trajectory:
     for number, name in enumerate(cfg.ladder.rungs):
         context.progress(number, len(cfg.ladder.rungs), name)
         evaluation = context.inputs[name]
-        directory, made = model_of(evaluation)
+        directory, made = measured_model(evaluation)
         rung, device = rung_of(name, evaluation, directory, made)
         rungs.append(rung)
-        samples[name] = list(samples_of(evaluation.path))
+        samples[name] = samples_of(evaluation)
     return Trajectory(
         title=f"The ladder {cfg.ladder.name}",
         run_id=own.id,
@@ -83,17 +82,6 @@ def trajectory(cfg: Whole, context: Context) -> Trajectory:
         lineage=lineage(*(evaluation.path.parent for evaluation in context.inputs.values())),
         command=own.command,
     )
-
-
-def model_of(evaluation: Input) -> tuple[Path, Manifest]:
-    """The run whose model was measured. Raises AlborError when it is none of albor's."""
-    measured = evaluation.path.parent
-    said = input_path(measured, load(measured).inputs["generations"]).parent
-    ref = load(said).inputs.get("model")
-    if ref is None or ref.stage in EXTERNAL:
-        raise AlborError("the evaluated model is no run of albor's", "give each rung a run")
-    directory = input_path(said, ref).parent
-    return directory, load(directory)
 
 
 def rung_of(name: str, evaluation: Input, directory: Path, made: Manifest) -> tuple[Rung, str]:
@@ -131,15 +119,6 @@ def how(made: Manifest) -> str:
         "merge": f"{config['merge']['kind']} of {made.facts.get('models')} models",
     }
     return words.get(made.stage, made.label)
-
-
-def samples_of(evaluation: Path) -> Iterator[tuple[str, str]]:
-    import json
-
-    path = evaluation / "samples.jsonl"
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        found = json.loads(line)
-        yield found["prompt"], found["completion"]
 
 
 STAGE = Stage(

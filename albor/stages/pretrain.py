@@ -201,12 +201,14 @@ def summary(metrics: Mapping[str, float | int]) -> str:
     return "  ".join(form.format(metrics[key]) for key, form in formats.items() if key in metrics)
 
 
+READS = ("model", "data.seq_len", "optim", "trainer", "seed")
+"""What every stage that trains depends on."""
 STAGE = Stage(
     name="pretrain",
     version=4,
     makes="model",
     config=Config,
-    reads=("model", "data.seq_len", "optim", "trainer", "seed", "init_from"),
+    reads=(*READS, "init_from"),
     label=lambda cfg: cfg.model.name,
     inputs=lambda cfg: {"rows": "pack", "tokenizer": "tokenizer"},
     run=run,

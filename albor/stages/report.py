@@ -14,7 +14,7 @@ from albor.config.schema.config import Config as Whole
 from albor.errors import AlborError
 from albor.runs.files import write_text
 from albor.runs.lineage import chain, input_path
-from albor.runs.manifest import EXTERNAL, load
+from albor.runs.manifest import EXTERNAL, Manifest, load
 from albor.runs.metrics import NAME as METRICS
 from albor.stages.base import Context, Facts, Input, Stage
 
@@ -49,13 +49,8 @@ def collect(evaluation: Input) -> Report:
     from albor.report.model import Headline, Report
 
     measured = evaluation.path.parent
-    said = input_path(measured, load(measured).inputs["generations"]).parent
-    ref = load(said).inputs.get("model")
-    if ref is None or ref.stage in EXTERNAL:
-        raise AlborError("the evaluated model is no run of albor's, so there is no training to report", "stage=eval")
-    directory = input_path(said, ref).parent
-    run = load(directory)
-    facts, samples = run.facts, evaluation.path / "samples.jsonl"
+    directory, run = measured_model(evaluation)
+    facts = run.facts
     initial = facts.get("initial_val_loss")
     return Report(
         title=f"{run.label}: {run.stage}",
@@ -76,7 +71,7 @@ def collect(evaluation: Input) -> Report:
             vocab_size=facts.get("vocab_size"),
         ),
         metrics=read_metrics(directory / METRICS),
-        samples=[(s["prompt"], s["completion"]) for s in map(json.loads, lines(samples))],
+        samples=samples_of(evaluation),
         scores=list(scores_of(evaluation.facts)),
         evaluation={k: v for k, v in evaluation.facts.items() if k.startswith("val_")},
         config=run.config,
@@ -84,6 +79,23 @@ def collect(evaluation: Input) -> Report:
         environment={k: str(v) for k, v in run.environment.items() if v is not None},
         command=run.command,
     )
+
+
+def measured_model(evaluation: Input) -> tuple[Path, Manifest]:
+    """The run that made the evaluated model. Raises AlborError when it is none of albor's."""
+    measured = evaluation.path.parent
+    said = input_path(measured, load(measured).inputs["generations"]).parent
+    ref = load(said).inputs.get("model")
+    if ref is None or ref.stage in EXTERNAL:
+        raise AlborError("the evaluated model is no run of albor's, so there is no training to report", "stage=eval")
+    directory = input_path(said, ref).parent
+    return directory, load(directory)
+
+
+def samples_of(evaluation: Input) -> list[tuple[str, str]]:
+    """(prompt, completion) of each sample."""
+    found = map(json.loads, lines(evaluation.path / "samples.jsonl"))
+    return [(sample["prompt"], sample["completion"]) for sample in found]
 
 
 def scores_of(facts: Facts) -> Iterator[Score]:

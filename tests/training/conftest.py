@@ -6,15 +6,24 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import settings
+from torch import Tensor
 
+from albor.models.decoder import Decoder
 from albor.training import optimizers
 from albor.training.job import Job
 
-from .toy import toy_job
+from .toy import MODEL, toy_job
 
 # A busy machine is no defect.
 settings.register_profile("training", deadline=None)
 settings.load_profile("training")
+
+
+@pytest.fixture(scope="session")
+def init() -> dict[str, Tensor]:
+    """Weights whose embeddings are as large as those of a trained model: adapters cannot change them."""
+    torch.manual_seed(5)
+    return Decoder(dataclasses.replace(MODEL, initializer_range=0.2)).state_dict()
 
 
 @pytest.fixture

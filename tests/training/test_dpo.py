@@ -1,4 +1,3 @@
-import dataclasses
 import math
 import os
 import signal
@@ -24,13 +23,6 @@ from .toy import MODEL, SEQ_LEN, equal, weights
 
 DPO = Dpo()
 KINDS = pytest.mark.parametrize("adapter", [Lora(r=4, dropout=0.1), Lora(r=4, dora=True), FullFinetune()])
-
-
-@pytest.fixture(scope="module")
-def init():
-    """Embeddings as large as those of a trained model: adapters cannot change them."""
-    torch.manual_seed(5)
-    return Decoder(dataclasses.replace(MODEL, initializer_range=0.2)).state_dict()
 
 
 @pytest.fixture

@@ -30,13 +30,6 @@ LORA = Lora(r=4, dropout=0.1)
 KINDS = pytest.mark.parametrize("adapter", [LORA, Lora(r=4, dora=True), FullFinetune()], ids=["lora", "dora", "full"])
 
 
-@pytest.fixture(scope="module")
-def init():
-    """Embeddings as large as those of a trained model: adapters cannot change them."""
-    torch.manual_seed(5)
-    return Decoder(dataclasses.replace(MODEL, initializer_range=0.2)).state_dict()
-
-
 @pytest.fixture
 def teach(job, tmp_path_factory):
     """A job on rows of which the second half counts on from a random start, and only that is learnt."""
