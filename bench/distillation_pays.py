@@ -5,8 +5,9 @@
 
 For each seed, a student from random weights by ``stage=pretrain`` and one by ``stage=distill stage.of=null``: the same
 rows in the same order, the same rate. Each is evaluated on the same held-out rows, and the two are compared row by row
-by the sign-flip test of FALSIFY-ALBOR-005, first within each seed, then on the means over the seeds. ``--also`` measures
-the first seed with other choices of ``distill``; ``--rows`` says what only the rows are made of. A store that is given is kept: a second call goes on where it ended.
+by the sign-flip test of FALSIFY-ALBOR-005, first within each seed, then on the means over the seeds. ``--also``
+measures the first seed with other choices of ``distill``; ``--rows`` and ``--evaluation`` say what only the rows and
+the evaluations are made of. A store that is given is kept: a second call goes on where it ended.
 """
 
 from __future__ import annotations
