@@ -68,11 +68,11 @@ def refuse_stranger(repository: str) -> None:
         raise HubError("no token for the Hugging Face Hub is known here", "`hf auth login`, or set HF_TOKEN")
     with refusing(repository):
         known = HfApi().whoami()
+        names = [known["name"], *(org["name"] for org in known.get("orgs") or [])]
     owner, _, _ = repository.partition("/")
-    names = [known["name"], *(org["name"] for org in known.get("orgs") or [])]
     if owner.casefold() not in {name.casefold() for name in names}:
         raise HubError(
-            f"the token is {known['name']}'s, who does not belong to {owner}",
+            f"the token is {names[0]}'s, who does not belong to {owner}",
             f"stage.repo=NAME/… with NAME one of {', '.join(names)}; or another token in HF_TOKEN",
             place="stage.repo",
         )
@@ -105,7 +105,7 @@ def refusing(repository: str) -> Iterator[None]:
 
     try:
         yield
-    except (httpx2.HTTPError, OfflineModeIsEnabled, OSError, RuntimeError, ValueError) as error:
+    except (httpx2.HTTPError, OfflineModeIsEnabled, OSError, RuntimeError, ValueError, LookupError) as error:
         refused = answer(error)
         if isinstance(refused, HfHubHTTPError):
             raise said(refused, repository) from None

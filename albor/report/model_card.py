@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 TASK, TASK_NAME = "text-generation", "Text Generation"
 LIMITS = (
-    "A small model: what it writes is often wrong, so read it before you run it. It has learned from public code and may "
-    "repeat it."
+    "A small model: what it writes is often wrong, so read it before you run it. It has learned from public code and "
+    "may repeat it."
 )
 PERPLEXITIES = ("perplexity", "word_perplexity", "byte_perplexity", "val_ppl", "val_bits_per_byte")
 """Metrics that are no shares."""
@@ -110,10 +110,9 @@ def metadata(card: ModelCard) -> ModelCardData:
         EvalResult(
             task_type=TASK,
             task_name=TASK_NAME,
-            dataset_type=result.dataset or result.task,
-            dataset_name=result.task,
-            metric_type=result.metric,
-            metric_name=result.metric,
+            dataset_type=on_one_line(result.dataset or result.task),
+            dataset_name=on_one_line(result.task),
+            metric_type=on_one_line(result.metric),
             metric_value=result.value,
         )
         for result in card.results
@@ -122,15 +121,20 @@ def metadata(card: ModelCard) -> ModelCardData:
     more: dict[str, Any] = {"base_model_relation": card.relation} if card.base_models and card.relation else {}
     return ModelCardData(
         language=["code"],
-        license=card.licence,
+        license=card.licence and on_one_line(card.licence),
         library_name="transformers" if card.dtype else None,
         pipeline_tag=TASK,
         tags=tags,
-        base_model=list(card.base_models) or None,
-        model_name=card.name,
+        base_model=list(map(on_one_line, card.base_models)) or None,
+        model_name=on_one_line(card.name),
         eval_results=results or None,
         **more,
     )
+
+
+def on_one_line(value: str) -> str:
+    """Text on one line: what YAML and the Hub's client read back as it was."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in value)
 
 
 def _summary(card: ModelCard) -> str:
