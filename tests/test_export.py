@@ -1,4 +1,4 @@
-"""A model exported by real processes: from nothing to a directory that others load, with its own numbers on the card."""
+"""A model exported by real processes: others load it, and its card has its own numbers."""
 
 from __future__ import annotations
 

@@ -238,3 +238,15 @@ def test_names_are_those_of_the_client(name: str) -> None:
         assert not valid
     else:
         assert valid
+
+
+def test_an_export_says_what_it_lacks_before_it_starts(albor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    monkeypatch.setattr("albor.stages.export.find_spec", lambda name: None)
+    words = ("stage=export", "stage.evaluated=false", "inputs.model=model", "tracking=none")
+    for more, package in (((), "gguf"), (("stage.gguf=[q4_k_m]",), "gguf")):
+        done = albor(*words, *more)
+        assert done.code == 2 and f"the package {package} is not installed" in done.err and "stage.gguf=[]" in done.err
+        assert not (tmp_path / "outputs").exists()
+    assert "is not installed" not in albor(*words, "stage.gguf=[]").err
