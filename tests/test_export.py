@@ -45,6 +45,11 @@ def run_of(place: Path, stage: str, **facts: Any) -> Run:
     return run
 
 
+def evaluations(place: Path, label: str) -> list[Run]:
+    found = [run for run in Store(place / "outputs").runs() if run.manifest.stage == "eval"]
+    return [run for run in found if run.manifest.label == label]
+
+
 @pytest.fixture(scope="module")
 def exported(place: Path) -> Path:
     return run_of(place, "export", dtype="bf16").artifact
@@ -121,8 +126,7 @@ def test_a_quantised_model_is_its_file_and_a_card(place: Path) -> None:
     file = run.artifact / "model-Q4_0.gguf"
     assert file.read_bytes() == (source.artifact / "model.gguf").read_bytes()
     assert not list(run.artifact.glob("*.safetensors"))
-    [measured] = [r for r in Store(place / "outputs").runs() if r.manifest.label == "tiny-quantize-quick" and
-                  r.manifest.stage == "eval"]  # fmt: skip
+    [measured] = evaluations(place, "tiny-quantize-quick")
     found = {it.metric_type: it.metric_value for it in ModelCard.load(run.artifact / "README.md").data.eval_results}
     assert found["val_ppl"] == measured.manifest.facts["val_ppl"]
 
@@ -150,3 +154,16 @@ def test_weights_other_than_those_that_were_measured_are_refused(place: Path) ->
     finally:
         weights.write_bytes(kept)
     assert done.returncode == 2 and "its bytes are not those that were written" in done.stderr, done.stderr
+
+
+def test_numbers_of_a_model_that_was_built_again_are_refused(place: Path) -> None:
+    """An evaluation that is given is not made anew."""
+    [evaluation] = evaluations(place, "tiny-quick")
+    path = run_of(place, "pretrain").directory / "manifest.yaml"
+    kept = path.read_text()
+    path.write_text(kept.replace(f"digest: {run_of(place, 'pretrain').manifest.digest}", f"digest: {64 * '0'}"))
+    try:
+        done = albor("stage=export", "tracking=none", f"inputs.evaluation={evaluation.directory.name}", cwd=place)
+    finally:
+        path.write_text(kept)
+    assert done.returncode == 2 and "was built again after it was evaluated" in done.stderr, done.stderr

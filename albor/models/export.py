@@ -37,6 +37,7 @@ def export_model(
     """
     model = read_config(directory)
     stored = stored_weights(directory, model)
+    refuse_mute(directory)
     ids = token_ids(read_json(directory / companions.TOKENIZER))
     ends = end_ids(directory, ids)
     pad = pad_id(directory, ids, otherwise=ends[0])
@@ -51,6 +52,15 @@ def export_model(
     if template:
         write_text(out / companions.TEMPLATE, template)
     return len(stored)
+
+
+def refuse_mute(directory: Path) -> None:
+    """Raises ModelError when a model has no tokenizer beside it."""
+    if not (directory / companions.TOKENIZER).is_file():
+        raise ModelError(
+            f"{directory} has no {companions.TOKENIZER}: nobody could talk to the model",
+            help="put the tokenizer that it was trained with into its directory",
+        )
 
 
 def write_weights(

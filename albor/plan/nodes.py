@@ -244,7 +244,8 @@ class Planner:
             )
         makes = stages.find(manifest.stage).makes if manifest.stage in stages.names() else manifest.stage
         if makes != kind:
-            fix = f"choose a run that made a {kind}; `albor runs` lists them"
+            article = "an" if kind[0] in "aeiou" else "a"
+            fix = f"choose a run that made {article} {kind}; `albor runs` lists them"
             raise AlborError(
                 f"{given} is a run of {manifest.stage}, which makes {makes}", fix, place=str(run.directory)
             )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from albor.config.schema.config import Config as Whole
+from albor.config.schema.model import Model
 from albor.config.schema.quantize import Kind
 from albor.config.types import Text
 from albor.errors import AlborError
@@ -124,7 +125,7 @@ def source_of(context: Context) -> Source:
     made = load(path.parent)
     if made.digest != ref.digest:
         cause = f"{made.stage}/{path.parent.name} was built again after it was evaluated"
-        raise AlborError(cause, "the same command evaluates it anew", place=str(path.parent))
+        raise AlborError(cause, "evaluate it again: leave inputs.evaluation out", place=str(path.parent))
     for name, known in made.files.items():
         verify(path / name, known)
     return Source(path, (path.parent, made), evaluation)
@@ -177,7 +178,7 @@ def copied(cfg: Whole, context: Context, source: Source) -> dict[str, Any]:
     return {**{key: known[key] for key in kept if key in known}, "dtype": None, "gguf": [known.get("kind")]}
 
 
-def progress(context: Context, what: str) -> Any:
+def progress(context: Context, what: str) -> Callable[[int, int], None]:
     return lambda done, total: context.progress(done, total, what)
 
 
@@ -192,22 +193,23 @@ def card_of(cfg: Whole, context: Context, source: Source, facts: Facts) -> Model
     from albor.models.companions import chat_template
     from albor.models.llama_config import read_config
     from albor.report import made
+    from albor.report.formats import size
     from albor.report.model_card import ModelCard
 
     runs = list(chain(source.made[0])) if source.made else []
-    stage = runs[-1][1].stage if runs else None
+    stage = source.made[1].stage if source.made else None
     codec = Codec.of_model(source.path)
     names = {number: token for token, number in codec.vocabulary.items()}
     shape = None if source.gguf else read_config(context.out)
     evaluation = source.evaluation
     tasks = load(generated(evaluation)).config["task"] if evaluation else {}
-    files = sorted(path for path in context.out.iterdir())
+    files = sorted(context.out.iterdir())
     return ModelCard(
-        name=" ".join(filter(None, (cfg.model.name, stage))),
+        name=" ".join(filter(None, (model_name(source, shape), stage))),
         stage=stage,
         parameters=facts.get("parameters"),
         shape=shape,
-        files=[(path.name, size) for path, size in sized(files)],
+        files=[(path.name, size(path.stat().st_size)) for path in files],
         dtype=facts["dtype"],
         gguf=[path.name for path in files if path.suffix == ".gguf"],
         chat=codec.chat is not None and chat_template(source.path) is not None,
@@ -223,10 +225,11 @@ def card_of(cfg: Whole, context: Context, source: Source, facts: Facts) -> Model
     )
 
 
-def sized(files: list[Path]) -> Iterator[tuple[Path, str]]:
-    from albor.report.formats import size
-
-    yield from ((path, size(path.stat().st_size)) for path in files)
+def model_name(source: Source, shape: Model | None) -> str:
+    """What its shape is called."""
+    if source.made is not None:
+        return str(source.made[1].config["model"]["name"])
+    return shape.name if shape else source.path.name
 
 
 STAGE = Stage(
@@ -234,7 +237,7 @@ STAGE = Stage(
     version=1,
     makes="export",
     config=Config,
-    reads=("model.name",),
+    reads=(),
     label=lambda cfg: f"{cfg.model.name}-{cfg.stage.of}",
     inputs=inputs,
     requires=requires,

@@ -22,7 +22,7 @@ from albor.models.errors import ModelError
 from tests.models.conftest import SHAPE
 
 EMBEDDING = "model.embed_tokens.weight"
-SQUARE = {"num_key_value_heads": 4, "intermediate_size": 64}
+SQUARE: dict[str, Any] = {"num_key_value_heads": 4, "intermediate_size": 64}
 Q, UP = "model.layers.0.self_attn.q_proj.weight", "model.layers.1.mlp.up_proj.weight"
 
 

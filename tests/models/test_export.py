@@ -189,3 +189,10 @@ def test_an_end_of_text_has_to_be_known(tmp_path: Path) -> None:
     save_model(model.config, model.state_dict(), tmp_path)
     with pytest.raises(ModelError, match="does not say which token ends a text"):
         export_model(tmp_path, tmp_path / "out", dtype=torch.bfloat16)
+
+
+def test_a_model_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
+    example(tmp_path)
+    (tmp_path / "tokenizer.json").unlink()
+    with pytest.raises(ModelError, match=r"has no tokenizer\.json"):
+        export_model(tmp_path, tmp_path / "out", dtype=torch.bfloat16)
