@@ -106,26 +106,26 @@ def refusing(repository: str) -> Iterator[None]:
     try:
         yield
     except (httpx2.HTTPError, OfflineModeIsEnabled, OSError, RuntimeError, ValueError, LookupError) as error:
-        refused = answer(error)
-        if isinstance(refused, HfHubHTTPError):
-            raise said(refused, repository) from None
-        reason = (str(refused).strip().splitlines() or [type(refused).__name__])[0]
+        found = beneath(error)
+        if isinstance(found, HfHubHTTPError):
+            raise said(found, repository) from None
+        reason = (str(found).strip().splitlines() or [type(found).__name__])[0]
+        what = "is not understood" if isinstance(found, (ValueError, LookupError)) else "cannot be reached"
         broken = HubError(
-            f"the Hub at {constants.ENDPOINT} cannot be reached: {reason}",
+            f"the Hub at {constants.ENDPOINT} {what}: {reason}",
             "check the connection, HF_ENDPOINT and HF_HUB_OFFLINE; the same command goes on with what is missing",
         )
         broken.exit_code = 1
         raise broken from None
 
 
-def answer(error: BaseException) -> BaseException:
-    """What the Hub answered, which the client's uploads wrap; else the error itself."""
+def beneath(error: BaseException) -> BaseException:
+    """What the Hub answered, or else what went wrong first: the client wraps both."""
     from huggingface_hub.errors import HfHubHTTPError
 
-    inner: BaseException | None = error
-    while inner is not None and not isinstance(inner, HfHubHTTPError):
-        inner = inner.__cause__
-    return inner or error
+    while error.__cause__ is not None and not isinstance(error, HfHubHTTPError):
+        error = error.__cause__
+    return error
 
 
 def said(refused: HfHubHTTPError, repository: str) -> HubError:

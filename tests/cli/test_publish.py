@@ -194,6 +194,12 @@ def test_what_the_hub_refuses_is_named(
     assert f"({status})" in done.stderr and "Traceback" not in done.stderr and hub.files == {}
 
 
+def test_what_is_no_hub_is_named(publish: Publish, hub: Hub) -> None:
+    hub.refused["whoami"] = (200, "please log in to this network")
+    done = publish("stage.dry_run=false")
+    assert done.returncode == 1 and "is not understood: 'name'" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_nothing_is_built_for_a_hub_that_is_not_there(publish: Publish, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]

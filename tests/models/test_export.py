@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,16 @@ from albor.config.schema.model import Model
 from albor.config.schema.tokenizer import SPECIAL_TOKENS
 from albor.data.chat import CHAT_TEMPLATE, Message, render
 from albor.data.tokenizer import Codec
+from albor.inference.llama_cpp import LlamaModel
 from albor.models.checkpoint import load_model, save_model
 from albor.models.decoder import Decoder
 from albor.models.errors import ModelError
 from albor.models.export import export_model
+from albor.models.gguf import write_gguf
 from albor.models.llama_config import read_config
+from albor.models.llama_library import library
+from albor.report.model_card import ModelCard
+from albor.report.model_card import render as render_card
 from tests.models.gguf_example import SHAPE, example
 from tests.models.test_transformers import aligned, assert_same, some_tokens
 
@@ -149,6 +155,24 @@ def test_an_answer_ends_where_its_message_or_text_does(chat: Path, theirs: Any, 
     made = model.generate(**ids, max_new_tokens=12, logits_processor=[wish])
     assert made[0, start:].tolist() == [99, 99, last]
     assert model.generation_config.pad_token_id == 4
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_the_code_on_its_card_runs(chat: Path, answers: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    card = ModelCard(name="x", stage=None, parameters=1, shape=None, files=[], dtype="bf16", chat=answers)
+    code = render_card(card).split("```python\n")[1].split("\n```")[0]
+    exec(compile(code.replace("PATH", str(chat)), "card", "exec"), {})
+    assert capsys.readouterr().out.startswith("<|im_start|>user\nWrite" if answers else "def fibonacci(n):\n")
+
+
+def test_llama_cpp_ends_there_too(chat: Path) -> None:
+    write_gguf(chat, chat.parent / "chat.gguf", kind="f16")
+    model, llama = LlamaModel(chat.parent / "chat.gguf"), library()
+    llama.llama_model_get_vocab.restype = ctypes.c_void_p
+    llama.llama_model_get_vocab.argtypes = [ctypes.c_void_p]
+    llama.llama_vocab_is_eog.argtypes = [ctypes.c_void_p, ctypes.c_int32]
+    vocabulary = llama.llama_model_get_vocab(model.pointer)
+    assert [token for token in (0, 1, 2, 3, 7, 8, 99) if llama.llama_vocab_is_eog(vocabulary, token) & 1] == [0, 8]
 
 
 def test_a_base_model_has_no_template_and_ends_with_its_text(tmp_path: Path) -> None:
