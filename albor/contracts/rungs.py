@@ -5,12 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from albor.config.merging import differences, model_weights
+from albor.config.schema.finetune import Dpo, Lora
 from albor.config.schema.prune import Sparse
 from albor.config.sizes import pruned_shape
 from albor.contracts.base import Case, Found, contract
 from albor.errors import AlborError
 
 BASE = "base"
+
+
+@contract(
+    "C-FINETUNE-001",
+    "Adapters and starting weights are computed as they are",
+    formula="adapters or objective=dpo ⇒ no fp8, and no fsdp over several devices",
+    stages=("finetune",),
+    needs=("C-HW-001", "C-HW-004"),
+)
+def computed_plainly(case: Case) -> Iterator[Found]:
+    cfg, trainer = case.cfg, case.cfg.trainer
+    wanted = {"adapters": isinstance(cfg.finetune, Lora), "preferences": isinstance(cfg.objective, Dpo)}
+    what = " and ".join(name for name, given in wanted.items() if given)
+    if what and trainer.precision == "fp8":
+        message = f"{what} are not learnt in fp8, whose layers read past what is beside their weights"
+        yield "error", "trainer.precision", message, "trainer.precision=bf16"
+    if what and trainer.strategy == "fsdp" and trainer.world_size > 1:
+        message = f"{what} are not learnt with fsdp, which shares the weights out"
+        yield "error", "trainer.strategy", message, "trainer.strategy=ddp"
 
 
 @contract(

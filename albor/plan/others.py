@@ -88,13 +88,13 @@ def line_of(target: Target, stage: str, upstream: Upstream) -> Line:
     for text in upstream.target:
         line.add(unaddressed(text, upstream), foreign=text.startswith("up."), said=text)
     for group, (_, text) in target.overrides.choices.items():
-        everywhere = group in CHAIN or upstream.address is None
+        everywhere = group in (*CHAIN, *target.unread_groups) or upstream.address is None
         if everywhere and group not in (*own, "stage", "experiment", "ladder"):
             line.add(text, foreign=True)
     if upstream.stage is not None and target.experiment_stage in (None, upstream.stage):
         for _, text in filter(None, [target.overrides.choices.get("experiment")]):
             line.add(text)
-    for text in values_for(target, upstream):
+    for text in values_for(target, upstream, own):
         line.add(text, foreign=True)
     for name, texts in target.overrides.upstream.items():
         for text in texts:
@@ -106,8 +106,8 @@ def line_of(target: Target, stage: str, upstream: Upstream) -> Line:
     return line
 
 
-def values_for(target: Target, upstream: Upstream) -> Iterator[str]:
-    """The values that another target shares with this one."""
+def values_for(target: Target, upstream: Upstream, own: set[str]) -> Iterator[str]:
+    """The values that another target shares with this one, but for sections that it says for itself (``own``)."""
     found: dict[str, None] = {}
     for i, (key, override) in enumerate(target.overrides.values):
         text, head = str(override.input_line), key.partition(".")[0]
@@ -115,9 +115,11 @@ def values_for(target: Target, upstream: Upstream) -> Iterator[str]:
             if key != f"inputs.{upstream.address}":
                 found[text] = None
         elif head in EVERYWHERE or key in ASIDE:
-            if head != "model" or upstream.address is None:
+            if head not in own:
                 found[text] = None
         elif head in ALIKE and (upstream.address is None or target.part.widely):
+            found[text] = None
+        elif upstream.address is not None and i in target.unread:
             found[text] = None
         elif upstream.address is not None:
             for stage in target.stages():

@@ -125,7 +125,10 @@ class Target:
         self._received[self.stage] |= left.keys()
         self._stage_choices[self.stage] |= {g: self.choices[g] for g in groups}
         self._known.pop(self.stage, None)
-        self._unread = [self.overrides.values[i] for i, key in left.items() if key not in OWN]
+        self.unread = {i: key for i, key in left.items() if key not in OWN}
+        self.unread_groups = [
+            g for g in self.choices if g not in (*CHAIN, "stage", "experiment") and not any(reads(s, g) for s in seen)
+        ]
         return levels[:-1]
 
     def _is_shared(self, key: str) -> bool:
@@ -227,7 +230,7 @@ class Target:
         for (stage, name), other in self.others.items():
             draft = self._draft(stage)
             upstream = stages.find(stage).upstream(draft)[name] if draft else None
-            found |= {upstream.address} if upstream and upstream.address else {other.stage, *other.addresses()}
+            found |= {upstream.address if upstream and upstream.address else other.stage, *other.addresses()}
         return found
 
     def check(self) -> list[Problem]:
@@ -255,8 +258,9 @@ class Target:
                 unknown = made.config.inputs.keys() - self._input_names(stage) if not self.part.foreign else set()
                 found += [self._no_input(stage, name, made.origins) for name in sorted(unknown)]
         found += [p for stage in self._own for p in self._misdirected(stage)]
+        found += self._idle_choices()
         if self._complete:
-            for key, override in self._unread:
+            for key, override in map(self.overrides.values.__getitem__, self.unread):
                 if override.input_line in self.part.foreign or self._passed_on(key):
                     continue
                 cause = f"nothing in stage={self.stage} or upstream of it depends on `{key}`"
@@ -273,7 +277,24 @@ class Target:
     def _passed_on(self, key: str) -> bool:
         """Whether a value that no stage here reads reaches the targets that this one is made from."""
         head = key.partition(".")[0]
-        return any(other.part.widely for other in self.others.values()) and head in (*ALIKE, "inputs")
+        return any(
+            head in (*ALIKE, "inputs") if other.part.widely else other.hears(key) for other in self.others.values()
+        )
+
+    def hears(self, key: str) -> bool:
+        """Whether a stage of this target, or of one that it is made from, depends on a key or a group's choice."""
+        own = any(self.resolver.reads(stage, key) for stage in self.stages())
+        return own or any(other.hears(key) for other in self.others.values())
+
+    def _idle_choices(self) -> Iterator[Problem]:
+        """Choices on the command line that no stage depends on."""
+        for group in self.unread_groups if self._complete else ():
+            choice, text = self.overrides.choices[group]
+            if choice is not None and text not in self.part.foreign and not self.hears(group):
+                readers = " or ".join(f"stage={s}" for s in stages.names() if self.resolver.reads(s, group))
+                cause = f"nothing in stage={self.stage} or upstream of it depends on `{group}`"
+                fix = f"choose a stage that does ({readers}), or leave it out"
+                yield Problem("E-OVERRIDE", group, cause, fix, f"override {text}")
 
     def _readers(self, key: str) -> list[str]:
         """The stages of the other targets that depend on a key, each once."""
