@@ -1,4 +1,4 @@
-"""Answers of a model to functions of the corpus: asked for as a user does, and told apart by the functions' own tests."""
+"""Answers of a model to functions of the corpus, asked for as users do and told apart by the functions' own tests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from albor.config.schema.finetune import Preferences
-from albor.data.chat import Message, render
+from albor.data.chat import render
 from albor.data.functions import Candidate
 from albor.data.instruction_rows import example
 from albor.data.tokenizer import Codec

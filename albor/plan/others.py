@@ -46,8 +46,8 @@ EVERYWHERE = (
 """Keys whose value reaches every stage: the seed by convention, the model because what is trained in turns has one
 shape, the benchmarks because what a model is measured on is kept out of its corpus, the others because they do not
 determine results."""
-ASIDE = ("data.num_sequences", "data.name", "eval.name")
-"""Keys that no result depends on, but contracts or the names of runs do; they reach every stage."""
+ASIDE = ("data.num_sequences", "data.name", "eval.name", "eval.sandbox")
+"""Keys that no result depends on, but contracts, the names of runs or what a machine can do; they reach every stage."""
 OWN = ("name", "refused_by")
 """Keys that no result depends on and that are the target's own."""
 ALIKE = ("data", "tokenizer", "eval", "task")
@@ -119,9 +119,11 @@ def values_for(target: Target, upstream: Upstream, own: set[str]) -> Iterator[st
                 found[text] = None
         elif head in ALIKE and (upstream.address is None or target.part.widely):
             found[text] = None
-        elif upstream.address is not None and i in target.unread:
+        elif upstream.address is None:
+            continue
+        elif i in target.unread or target.fills(key):
             found[text] = None
-        elif upstream.address is not None:
+        else:
             for stage in target.stages():
                 if stage not in (target.stage, upstream.stage) and i in target.received(stage):
                     found[up(stage, text)] = None

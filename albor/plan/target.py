@@ -21,7 +21,8 @@ from albor.config.problems import ConfigRefused, Problem
 from albor.config.schema.config import Config
 from albor.config.suggest import nearest
 from albor.plan.others import ALIKE, ASIDE, CHAIN, EVERYWHERE, OWN, Line, line_of
-from albor.plan.resolver import Resolver, alert_names
+from albor.plan.refusals import without_alert, without_choice, without_echoes
+from albor.plan.resolver import Resolver
 from albor.stages import base as stages
 from albor.stages.base import Upstream
 
@@ -62,6 +63,7 @@ class Target:
             self.experiment_stage = self._experiment_stage(whole)
         except ConfigRefused as refused:
             raise ConfigRefused([*self.problems, *refused.problems]) from None
+        self._whole = whole
         self.problems += [*without_choice(self.overrides, whole), *without_alert(self.overrides, whole)]
         self.chain = {g: (whole.choices if self.choices.get("experiment") else self.choices).get(g) for g in CHAIN}
         self._own = {stage: self._upstream_overrides(stage, whole) for stage in self.overrides.upstream}
@@ -205,6 +207,10 @@ class Target:
     def received(self, stage: str) -> set[int]:
         """Which of the command line's values reach a stage, by their place in ``overrides.values``."""
         return self._received.get(stage, set())
+
+    def fills(self, key: str) -> bool:
+        """Whether the files leave the key to the command line: then its value reaches every stage."""
+        return self.resolver.fills(self._whole, key)
 
     def choices_of(self, stage: str) -> dict[str, str | None]:
         """The choices that reach a stage, but for those that reach every one."""
@@ -363,39 +369,6 @@ class Target:
             config = self.resolver.configs[key] = self.resolver.structure(stage, composed, values, origins)
         self._known[stage] = StageConfig(config, composed.choices, origins)
         return self._known[stage]
-
-
-def without_choice(overrides: Overrides, whole: Composed) -> list[Problem]:
-    """Groups that are set to null or deleted, though one of their choices is needed."""
-    return [
-        Problem("E-CHOICE", group, f"{group} needs a choice", f"write {group}=CHOICE", f"override {text}")
-        for group, (choice, text) in overrides.choices.items()
-        if choice is None and whole.choices.get(group) is not None
-    ]
-
-
-def without_alert(overrides: Overrides, whole: Composed) -> Iterator[Problem]:
-    """Alerts that are switched off, though the files have none of that name, but others, which would stay on."""
-    names = alert_names(whole)
-    for key, override in overrides.values:
-        section, _, name = key.rpartition(".")
-        off = section == "alerts" and not override.is_delete() and override.value() is None
-        if off and names and name not in names:
-            guess = nearest(name, names)
-            fix = f"did you mean `alerts.{guess}`?" if guess else "leave it out"
-            cause = f"`{key}` is not there to be switched off"
-            yield Problem("E-KEY", key, cause, fix, f"override {override.input_line}")
-
-
-def without_echoes(problems: list[Problem]) -> list[Problem]:
-    """Each problem once; an override that reaches nothing is no news when its value is refused already."""
-    refused = {p.path.split("[")[0] for p in problems if p.code != "E-OVERRIDE"}
-    paths = refused | {p.path for p in problems}
-    return [
-        p
-        for p in dict.fromkeys(problems)
-        if p.code != "E-OVERRIDE" or not (p.path in refused or any(q.startswith(f"{p.path}.") for q in paths))
-    ]
 
 
 def own_inputs(stage: str, config: Config) -> Iterator[tuple[str, Upstream]]:

@@ -1,4 +1,4 @@
-"""A model that answers: taught by examples, and then by preferences if wanted; by adapters or whole. The rung instruct."""
+"""A model that answers: taught by examples, then by preferences if wanted. The rung instruct."""
 
 from __future__ import annotations
 
@@ -37,6 +37,11 @@ def inputs(cfg: Whole) -> dict[str, str | Upstream]:
         "tokenizer": "tokenizer",
         "init_from": Upstream(stage=cfg.stage.of, makes="model", key="stage.of"),
     }
+
+
+def label(cfg: Whole) -> str:
+    """The model and how it is taught."""
+    return f"{cfg.model.name}-{cfg.finetune.kind}" + ("-dpo" if isinstance(cfg.objective, Dpo) else "")
 
 
 def refuse_other_start(cfg: Whole) -> None:
@@ -113,7 +118,7 @@ STAGE = Stage(
     makes="model",
     config=Config,
     reads=(*pretrain.READS, "init_from", "finetune", "objective"),
-    label=lambda cfg: "-".join([cfg.model.name, cfg.finetune.kind, *(["dpo"] if isinstance(cfg.objective, Dpo) else [])]),
+    label=label,
     inputs=inputs,
     requires=requires,
     run=run,

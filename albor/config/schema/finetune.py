@@ -102,7 +102,7 @@ Objective = Sft | Dpo
 
 @dataclass(frozen=True, kw_only=True)
 class Preferences(HeldOut):
-    """Answers of the model that is to learn from them, told apart by running them: those that pass and those that do not.
+    """Pairs of answers, one that passed its tests and one that did not, by the model that is to learn from them.
 
     The problems are functions of the corpus whose docstring has tests. No benchmark is among them.
     """
