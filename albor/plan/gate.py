@@ -16,7 +16,6 @@ from albor.errors import AlborError
 from albor.plan.nodes import Node, Planner
 from albor.plan.others import CHAIN
 from albor.plan.target import Target
-from albor.stages import base as stages
 
 PRIMARY = ("config.yaml", "_run.yaml")
 
@@ -91,10 +90,10 @@ def check_everything(planner: Planner) -> Gate:
 
 def heard_by(planner: Planner, group: str) -> list[str]:
     """The stage to try a group's choices with, where the default target does not depend on them."""
-    resolver = planner.resolver
-    if group in ("stage", "experiment", *CHAIN) or Target(resolver, ()).hears(group):
+    readers = planner.resolver.readers(group)
+    if group in ("stage", "experiment", *CHAIN) or not readers or Target(planner.resolver, ()).hears(group):
         return []
-    return [next(f"stage={name}" for name in stages.names() if resolver.reads(name, group))]
+    return [f"stage={readers[0]}"]
 
 
 def every_yaml(directory: Path) -> Iterator[Path]:

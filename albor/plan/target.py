@@ -128,9 +128,8 @@ class Target:
         self._stage_choices[self.stage] |= {g: self.choices[g] for g in groups}
         self._known.pop(self.stage, None)
         self.unread = {i: key for i, key in left.items() if key not in OWN}
-        self.unread_groups = [
-            g for g in self.choices if g not in (*CHAIN, "stage", "experiment") and not any(reads(s, g) for s in seen)
-        ]
+        readable = (g for g in self.choices if g not in (*CHAIN, "stage", "experiment") and self.resolver.readers(g))
+        self.unread_groups = [g for g in readable if not any(reads(s, g) for s in seen)]
         return levels[:-1]
 
     def _is_shared(self, key: str) -> bool:
@@ -297,7 +296,7 @@ class Target:
         for group in self.unread_groups if self._complete else ():
             choice, text = self.overrides.choices[group]
             if choice is not None and text not in self.part.foreign and not self.hears(group):
-                readers = " or ".join(f"stage={s}" for s in stages.names() if self.resolver.reads(s, group))
+                readers = " or ".join(f"stage={name}" for name in self.resolver.readers(group))
                 cause = f"nothing in stage={self.stage} or upstream of it depends on `{group}`"
                 fix = f"choose a stage that does ({readers}), or leave it out"
                 yield Problem("E-OVERRIDE", group, cause, fix, f"override {text}")

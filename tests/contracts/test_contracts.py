@@ -408,6 +408,10 @@ def test_planned_inputs_count_before_they_are_built(planner) -> None:
     assert ("pretrain", "C-DATA-001") in found("data.row_len=1024")
     assert ("pretrain", "C-DATA-001") in found("up.pack.data.row_len=64")
     assert ("pretrain", "C-DATA-001") not in found("data.row_len=512")
+    hf = ("tokenizer=hf", "tokenizer.path=x", "tokenizer.vocab_size=9000")
+    named = [f"tokenizer.fim_{k}='<{k}>'" for k in ("prefix", "suffix", "middle")]
+    assert ("pack", "C-DATA-002") in found(*hf)
+    assert ("pack", "C-DATA-002") not in found(*hf, *named)
 
 
 @pytest.mark.contract("C-DATA-001", level=2)
@@ -423,10 +427,6 @@ def test_rows_of_answers_are_as_long_as_what_is_read_of_them_and_pairs_are_never
         ("error", "data.seq_len=512, or up.preferences.data.seq_len=256")
     ]
     assert found("objective=dpo", "data.seq_len=256", "up.preferences.data.seq_len=256") == []
-    hf = ("tokenizer=hf", "tokenizer.path=x", "tokenizer.vocab_size=9000")
-    named = [f"tokenizer.fim_{k}='<{k}>'" for k in ("prefix", "suffix", "middle")]
-    assert ("pack", "C-DATA-002") in found(*hf)
-    assert ("pack", "C-DATA-002") not in found(*hf, *named)
 
 
 @pytest.mark.contract("C-FIT-001", level=2)

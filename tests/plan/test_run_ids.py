@@ -185,6 +185,7 @@ OF_ONE_METHOD = {
     "instructions.path=y": ("stage=instructions", "instructions=jsonl"),
     "distill.keep=sampled": ("stage=teacher_logits",),
     "stage.check_batches=9": ("stage=teacher_logits",),
+    "stage.shard_tokens=1k": ("stage=teacher_logits",),
     "distill.route=offline": ("stage=distill",),
     "ladder.rungs.base=distill": ("stage=ladder",),
     "ladder.overrides=['seed=7']": ("stage=ladder",),
