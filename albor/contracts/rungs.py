@@ -41,9 +41,11 @@ def computed_plainly(case: Case) -> Iterator[Found]:
     history="Weights of unlike shapes have nothing between them; of like shapes and another vocabulary, nonsense.",
 )
 def one_architecture(case: Case) -> Iterator[Found]:
-    names = [name for name in case.planned if name.startswith("model_") or name == BASE]
+    shapes = {name: facts["model_config"] for name, facts in case.inputs.items() if "model_config" in facts}
+    shapes |= {name: vars(config.model) for name, config in case.planned.items()}
+    names = [name for name in shapes if name.startswith("model_") or name == BASE]
     for name in names[1:]:
-        first, other = case.planned[names[0]].model, case.planned[name].model
+        first, other = shapes[names[0]], shapes[name]
         if apart := differences(first, other):
             message = f"{names[0]} and {name} differ: {'; '.join(apart)}"
             yield "error", "stage.of", message, "merge models of one architecture and vocabulary"

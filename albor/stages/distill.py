@@ -86,12 +86,12 @@ def requires(cfg: Whole, given: Mapping[str, Facts]) -> None:
 
     if cfg.stage.name == "distill" and cfg.distill.route != "online":
         return  # the teacher is an input of teacher_logits
-    given = cfg.inputs.get("teacher") or teacher(cfg).default
-    if given is None:
+    named = cfg.inputs.get("teacher") or teacher(cfg).default
+    if named is None:
         return
-    if given.startswith("hf:"):
-        refuse_unusable(fetch(given.removeprefix("hf:")))
-    elif (place := Path(given.removeprefix("file://"))).is_dir() and not (place / manifest.NAME).exists():
+    if named.startswith("hf:"):
+        refuse_unusable(fetch(named.removeprefix("hf:")))
+    elif (place := Path(named.removeprefix("file://"))).is_dir() and not (place / manifest.NAME).exists():
         refuse_unusable(place)
 
 

@@ -20,8 +20,8 @@ from tests.command import COMMAND, albor
 from tests.small_corpus import TINY, write_corpus
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("models")]
-SMALL = (*TINY, "trainer.max_steps=2", "trainer.warmup_steps=0")
-LOGITS = (*SMALL, "stage=teacher_logits", "distill=offline", "data.seq_len=64", "trainer.micro_batch_size=1")
+LOGITS = (*TINY, "stage=teacher_logits", "distill=offline", "data.seq_len=64", "trainer.micro_batch_size=1")
+DISTILL = ("stage=distill", "stage.of=null")
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +29,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory in which a model was trained."""
     made = tmp_path_factory.mktemp("models")
     write_corpus(made)
-    done = albor(*SMALL, "stage=pretrain", cwd=made)
+    done = albor(*TINY, "stage=pretrain", cwd=made)
     assert done.returncode == 0, done.stderr
     return made
 
 
 def run_of(place: Path, stage: str) -> Run:
-    return next(run for run in Store(place / "outputs").runs() if run.manifest.stage == stage)
+    found = (run for run in Store(place / "outputs").runs() if run.manifest.stage == stage)
+    return next(run for run in found if run.manifest.status == "done")
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def change(path: Path, edit: Callable[[dict[str, Any]], None]) -> None:
 def refused(place: Path, *words: str) -> str:
     """What a refusal says; nothing was made, and nothing is left of an artifact that was begun."""
     before = {run.directory for run in Store(place / "outputs").runs() if run.manifest.status == "done"}
-    done = albor(*SMALL, *words, cwd=place)
+    done = albor(*TINY, *words, cwd=place)
     assert done.returncode == 2 and "Traceback" not in done.stdout + done.stderr, done.stderr
     errors = done.stderr[done.stderr.index("error[") :]
     assert "help: " in errors
@@ -65,7 +66,7 @@ def refused(place: Path, *words: str) -> str:
 
 def test_a_teacher_with_more_tokens(place: Path, model: Path) -> None:
     change(model / "config.json", lambda config: config.update(vocab_size=400))
-    said = refused(place, "stage=distill", f"inputs.teacher={model}")
+    said = refused(place, *DISTILL, f"inputs.teacher={model}")
     assert said.startswith("error[C-DISTILL-001] the teacher has 400 tokens, the student 350")
     assert "--> teacher" in said and "inputs.teacher=RUN" in said
 
@@ -77,7 +78,7 @@ def test_a_teacher_with_other_tokens(place: Path, model: Path) -> None:
         vocabulary[first], vocabulary[second] = vocabulary[second], vocabulary[first]
 
     change(model / "tokenizer.json", swap)
-    said = refused(place, "stage=distill", f"inputs.teacher={model}")
+    said = refused(place, *DISTILL, f"inputs.teacher={model}")
     assert said.startswith(f"error[C-DISTILL-001] the teacher {model} has another tokenizer")
 
 
@@ -97,7 +98,7 @@ def other(model: Path, **config: Any) -> Path:
 
 def test_a_teacher_that_is_a_pickle(place: Path, model: Path) -> None:
     (other(model) / "pytorch_model.bin").write_bytes(b"\x80\x02.")
-    said = refused(place, "stage=distill", f"inputs.teacher={model}", "seed=7")
+    said = refused(place, *DISTILL, f"inputs.teacher={model}", "seed=7")
     assert said.startswith("error[E-MODEL]") and "pickled weights, which can run code" in said and "safetensors" in said
 
 
@@ -105,7 +106,7 @@ def test_a_teacher_that_wants_its_own_code_run(place: Path, model: Path) -> None
     other(model, auto_map={"AutoModelForCausalLM": "modeling.Mine"})
     (model / "modeling.py").write_text("open('harm', 'w')")
     (model / "model.safetensors").write_bytes(b"")
-    said = refused(place, "stage=distill", f"inputs.teacher={model}", "seed=7")
+    said = refused(place, *DISTILL, f"inputs.teacher={model}", "seed=7")
     assert said.startswith("error[E-MODEL]") and "no such code is run" in said and "config.json" in said
     assert not list(place.rglob("harm"))
 
@@ -115,9 +116,9 @@ def test_logits_of_other_rows(place: Path) -> None:
     done = albor(*LOGITS, f"inputs.teacher={model}", "stage.check_batches=1", cwd=place)
     assert done.returncode == 0, done.stderr
     stored = run_of(place, "teacher_logits").manifest
-    student = ("stage=distill", "distill=offline", "stage.of=null", f"inputs.logits={stored.id}")
-    assert albor("plan", *SMALL, *student, cwd=place).returncode == 0
-    packed = albor(*SMALL, "stage=pack", "data.fim_rate=0", cwd=place)
+    student = (*DISTILL, "distill=offline", f"inputs.logits={stored.id}")
+    assert albor("plan", *TINY, *student, cwd=place).returncode == 0
+    packed = albor(*TINY, "stage=pack", "data.fim_rate=0", cwd=place)
     assert packed.returncode == 0, packed.stderr
     said = refused(place, *student, "up.pack.data.fim_rate=0")
     assert said.startswith("error[C-DISTILL-005] the logits are those of other rows")
@@ -131,7 +132,7 @@ def test_a_malformed_line_of_instructions(place: Path, tmp_path: Path) -> None:
     words = ("stage=instructions", "instructions=jsonl", f"instructions.path={path}")
     said = refused(place, *words)
     assert said.startswith(f"error[E-DATA] {path}:3: it is not JSON") and "instructions.skip_malformed=true" in said
-    done = albor(*SMALL, *words, "instructions.skip_malformed=true", cwd=place)
+    done = albor(*TINY, *words, "instructions.skip_malformed=true", cwd=place)
     assert done.returncode == 0, done.stderr
     facts = run_of(place, "instructions").manifest.facts
     assert facts["malformed"] == 1 and f"{path}:3" in facts["malformed_at"][0]
