@@ -121,7 +121,7 @@ def values_for(target: Target, upstream: Upstream, own: set[str]) -> Iterator[st
             found[text] = None
         elif upstream.address is None:
             continue
-        elif i in target.unread or target.fills(key):
+        elif i in target.unread or (head in CHAIN and target.fills(key)):
             found[text] = None
         else:
             for stage in target.stages():

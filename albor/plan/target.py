@@ -108,6 +108,7 @@ class Target:
         left = {i: key for i, key in values.items() if i not in shared}
         groups = [g for g in self.choices if g not in (*CHAIN, "stage", "experiment")]
         levels, seen, heard = [[self.stage]], {self.stage}, set[int]()
+        farther = list[str]()
         while levels[-1]:
             level = levels[-1]
             taken = {i for i, key in left.items() if any(reads(s, key) for s in level)}
@@ -118,10 +119,11 @@ class Target:
             heard |= self._replace_inputs(level, left)
             left = {i: key for i, key in left.items() if i not in taken}
             groups = [g for g in groups if g not in chosen or self.part.widely]
-            wanted = dict.fromkeys(upstream for stage in level for upstream in self._upstream_of(stage))
+            wanted = dict.fromkeys([*(up for stage in level for up in self._upstream_of(stage)), *farther])
             above = {s: self._ancestors(s) for s in wanted}
-            # A stage that another of the level is made from is farther away: it comes again, above that one.
-            levels.append([s for s in wanted if s not in seen and not any(s in above[t] for t in wanted)])
+            # A stage that another of the level is made from is farther away: it comes above that one.
+            farther = [s for s in wanted if s not in seen and any(s in above[t] for t in wanted)]
+            levels.append([s for s in wanted if s not in seen and s not in farther])
             seen.update(levels[-1])
         left = {i: key for i, key in left.items() if i not in heard}
         self._received[self.stage] |= left.keys()
