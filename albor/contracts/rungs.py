@@ -26,10 +26,10 @@ def computed_plainly(case: Case) -> Iterator[Found]:
     wanted = {"adapters": isinstance(cfg.finetune, Lora), "preferences": isinstance(cfg.objective, Dpo)}
     what = " and ".join(name for name, given in wanted.items() if given)
     if what and trainer.precision == "fp8":
-        message = f"{what} are not learnt in fp8, whose layers read past what is beside their weights"
+        message = f"{what} cannot be learnt in fp8, whose layers read their own weights alone"
         yield "error", "trainer.precision", message, "trainer.precision=bf16"
     if what and trainer.strategy == "fsdp" and trainer.world_size > 1:
-        message = f"{what} are not learnt with fsdp, which shares the weights out"
+        message = f"{what} cannot be learnt with fsdp, which shares the weights out"
         yield "error", "trainer.strategy", message, "trainer.strategy=ddp"
 
 
