@@ -139,8 +139,10 @@ def test_preferences_are_of_the_model_that_learns_from_them(planner: Planner) ->
     assert preferences.inputs["init_from"] is taught and target.inputs["rows"] is preferences
     assert [taught.config.objective.kind, target.config.objective.kind] == ["sft", "dpo"]
     assert taught.id == planner.plan(DPO[:1]).target.id and not plan.errors
+    examples = taught.inputs["rows"]
+    assert isinstance(examples, Node)
     for name in ("documents", "tokenizer"):
-        assert preferences.inputs[name] is taught.inputs["rows"].inputs[name]
+        assert preferences.inputs[name] is examples.inputs[name]
 
 
 def test_what_is_said_of_the_taught_model_and_of_what_is_only_upstream_of_it_reaches_them(planner: Planner) -> None:
@@ -158,7 +160,7 @@ def test_what_is_said_of_the_taught_model_and_of_what_is_only_upstream_of_it_rea
     assert (taught.config.finetune.kind, target.config.finetune.kind) == ("lora", "full")
     assert {n.config.model.hidden_size for n in plan.nodes if n.stage.name in ("distill", "finetune")} == {96}
     assert node(plan, "distill").config.optim.lr == 0.5 and preferences.config.preferences.samples == 3
-    assert node(plan, "instructions").config.instructions.max_examples == 7
+    assert vars(node(plan, "instructions").config.instructions)["max_examples"] == 7
     examples = planner.plan((*DPO, "instructions=jsonl", "instructions.path=x.jsonl"))
     assert node(examples, "instructions").config.instructions.kind == "jsonl"
 
