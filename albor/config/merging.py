@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from albor.config.schema.merge import Linear, Merge, Slerp
 from albor.config.schema.model import Model
@@ -43,8 +45,8 @@ def model_weights(method: Merge, inputs: int, *, has_base: bool) -> list[float]:
     return weights
 
 
-def differences(a: Model, b: Model) -> list[str]:
-    """Every field for which two models cannot be merged, with both values."""
+def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
+    """Every field for which two models cannot be merged, with both values; what one does not say is not compared."""
     names = [field.name for field in dataclasses.fields(Model) if field.name not in UNCOMPARED]
-    pairs = [(name, getattr(a, name), getattr(b, name)) for name in names]
+    pairs = [(name, a[name], b[name]) for name in names if name in a and name in b]
     return [f"{name} {mine} and {other}" for name, mine, other in pairs if mine != other]

@@ -21,6 +21,8 @@ LEVELS: dict[Level, str] = {
 """How surely a contract is known to hold, or to refuse what it should."""
 TRAINING = ("pretrain", "distill", "finetune")
 """Stages that train."""
+ANSWERS = ("instructions", "preferences")
+"""Stages that make rows of answers, which are as long as what is read of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,9 @@ class Case:
     @property
     def row_len(self) -> int:
         """Tokens in a row: the built dataset's, else those that it will have."""
-        return int(self.inputs.get("rows", {}).get("row_len", self.planned.get("rows", self.cfg).data.packed_len))
+        maker = self.planned.get("rows", self.cfg)
+        planned = maker.data.seq_len if maker.stage.name in ANSWERS else maker.data.packed_len
+        return int(self.inputs.get("rows", {}).get("row_len", planned))
 
     @property
     def tokenizer(self) -> BpeTokenizer | HfTokenizer:

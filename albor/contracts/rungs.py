@@ -5,12 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from albor.config.merging import differences, model_weights
+from albor.config.schema.finetune import Dpo, Lora
 from albor.config.schema.prune import Sparse
 from albor.config.sizes import pruned_shape
 from albor.contracts.base import Case, Found, contract
 from albor.errors import AlborError
 
 BASE = "base"
+
+
+@contract(
+    "C-FINETUNE-001",
+    "Adapters and starting weights are computed as they are",
+    formula="adapters or objective=dpo ⇒ no fp8, and no fsdp over several devices",
+    stages=("finetune",),
+    needs=("C-HW-001", "C-HW-004"),
+)
+def computed_plainly(case: Case) -> Iterator[Found]:
+    cfg, trainer = case.cfg, case.cfg.trainer
+    wanted = {"adapters": isinstance(cfg.finetune, Lora), "preferences": isinstance(cfg.objective, Dpo)}
+    what = " and ".join(name for name, given in wanted.items() if given)
+    if what and trainer.precision == "fp8":
+        message = f"{what} cannot be learnt in fp8, whose layers read their own weights alone"
+        yield "error", "trainer.precision", message, "trainer.precision=bf16"
+    if what and trainer.strategy == "fsdp" and trainer.world_size > 1:
+        message = f"{what} cannot be learnt with fsdp, which shares the weights out"
+        yield "error", "trainer.strategy", message, "trainer.strategy=ddp"
 
 
 @contract(
@@ -21,9 +41,11 @@ BASE = "base"
     history="Weights of unlike shapes have nothing between them; of like shapes and another vocabulary, nonsense.",
 )
 def one_architecture(case: Case) -> Iterator[Found]:
-    names = [name for name in case.planned if name.startswith("model_") or name == BASE]
+    shapes = {name: facts["model_config"] for name, facts in case.inputs.items() if "model_config" in facts}
+    shapes |= {name: vars(config.model) for name, config in case.planned.items()}
+    names = [name for name in shapes if name.startswith("model_") or name == BASE]
     for name in names[1:]:
-        first, other = case.planned[names[0]].model, case.planned[name].model
+        first, other = shapes[names[0]], shapes[name]
         if apart := differences(first, other):
             message = f"{names[0]} and {name} differ: {'; '.join(apart)}"
             yield "error", "stage.of", message, "merge models of one architecture and vocabulary"

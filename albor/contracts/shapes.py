@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from albor.config.schema.finetune import Dpo
 from albor.config.schema.tokenizer import MIN_BPE_VOCAB, BpeTokenizer, HfTokenizer
 from albor.contracts.base import TRAINING, Case, Found, contract
 
@@ -98,22 +99,36 @@ def initial_weights(case: Case) -> Iterator[Found]:
             yield "error", f"model.{key}", message, f"model.{key}={b.replace(',', '')}, or other weights"
 
 
+ROWS_BY = {
+    "pretrain": "up.pack.data.row_len",
+    "distill": "up.pack.data.row_len",
+    "finetune": "up.instructions.data.seq_len",
+}
+"""What says how long the rows are that a stage trains on."""
+
+
 @contract(
     "C-DATA-001",
     "A row holds a sequence",
-    formula="data.seq_len ≤ length of the rows; what is longer is cut",
+    formula="data.seq_len ≤ length of the rows; what is longer is cut, but for pairs of answers, which are never cut",
     history="The original trained 1,024-token sequences on 2,048-token rows and lost half of its data unnoticed.",
     stages=TRAINING,
 )
 def rows(case: Case) -> Iterator[Found]:
     seq_len, row_len = case.cfg.data.seq_len, case.row_len
+    pairs = case.stage == "finetune" and isinstance(case.cfg.objective, Dpo)
+    longer = "up.preferences.data.seq_len" if pairs else ROWS_BY[case.stage]
+    fix = f"data.seq_len={row_len}, or {longer}={seq_len}"
     if seq_len > row_len:
         message = f"sequences of {seq_len:,} tokens are longer than the rows of {row_len:,}"
-        yield "error", "data.seq_len", message, f"data.seq_len={row_len}, or up.pack.data.row_len={seq_len}"
+        yield "error", "data.seq_len", message, fix
+    elif seq_len < row_len and pairs:
+        message = f"rows of {row_len:,} tokens are pairs of answers, which cannot be cut to {seq_len:,}"
+        yield "error", "data.seq_len", message, fix
     elif seq_len < row_len:
         lost = 1 - seq_len / row_len
         message = f"rows of {row_len:,} tokens are cut to {seq_len:,}: {lost:.0%} of the data is not trained on"
-        yield "warning", "data.seq_len", message, f"data.seq_len={row_len}, or up.pack.data.row_len={seq_len}"
+        yield "warning", "data.seq_len", message, fix
 
 
 @contract(

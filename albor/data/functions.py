@@ -57,8 +57,8 @@ class Candidate:
     instruction: str
     answer: str
     """The imports that it needs, and the function without its docstring."""
-    program: str
-    """The answer, and the docstring's tests if there are any: it ends without raising if all is well."""
+    tests: str
+    """A program that raises when the docstring's tests do not hold of what was defined before; empty without tests."""
     doctests: int
     """Examples in the docstring."""
     package: str
@@ -69,6 +69,15 @@ class Candidate:
     @property
     def conversation(self) -> Conversation:
         return Message("user", self.instruction), Message("assistant", self.answer)
+
+    @property
+    def program(self) -> str:
+        """The answer and its tests: it ends without raising if all is well."""
+        return self.judging(self.answer)
+
+    def judging(self, answer: str) -> str:
+        """``program`` for another answer to the same instruction."""
+        return f"{answer}\n{self.tests}"
 
 
 def candidates(documents: Iterable[Document]) -> Iterator[Candidate]:
@@ -116,7 +125,7 @@ def _candidate(document: Document, node: ast.FunctionDef, docstring: str, answer
         name=node.name,
         instruction=phrasing.format(signature=signature, docstring=docstring),
         answer=answer,
-        program=answer + "\n" + (TESTS.format(docstring=repr(docstring), name=repr(node.name)) if tests else ""),
+        tests=TESTS.format(docstring=repr(docstring), name=repr(node.name)) if tests else "",
         doctests=tests,
         package=document.package,
         licence=document.licence,

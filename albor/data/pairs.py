@@ -58,8 +58,8 @@ def pack(
     held = held_out([chosen.asked for chosen, _ in found], val_fraction, seed=seed)
     if not found:
         raise DataError(
-            f"no pair to train on: {too_long} are longer than data.seq_len={seq_len} tokens",
-            help="raise data.seq_len, or generate completions of which some pass and some fail",
+            f"no pair to train on: {too_long} are longer than {seq_len} tokens, half of data.seq_len",
+            help="raise data.seq_len",
         )
     facts: dict[str, Any] = {"too_long": too_long}
     for split in SPLITS:

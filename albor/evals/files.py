@@ -7,7 +7,7 @@ import gzip
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,21 @@ def digest(path: Path) -> str:
 def labels(path: Path) -> Path:
     """Where PIQA's answers lie: beside its questions."""
     return path.with_name(f"{path.name.partition('.')[0]}-labels.lst")
+
+
+def identity(tasks: Mapping[str, Benchmark | LmEval], data_dir: str | None) -> dict[str, str]:
+    """What the tasks' files hold: a SHA-256, a revision of the Hub's, or that they are missing."""
+    found = {}
+    for name, spec in tasks.items():
+        path = local(spec, data_dir)
+        if path is None:
+            assert spec.hub is not None
+            found[f"task.{name}"] = f"{spec.hub.repo}@{spec.hub.revision}"
+        else:
+            found[f"task.{name}"] = digest(path) if path.is_file() else "missing"
+            if isinstance(spec, LmEval) and spec.task == "piqa" and (answers := labels(path)).is_file():
+                found[f"task.{name}.labels"] = digest(answers)
+    return found
 
 
 def _fetch(name: str, repo: str, file: str, revision: str) -> Path:

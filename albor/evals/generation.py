@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from albor.config.schema.task import Generated
 from albor.errors import AlborError
+from albor.evals import journal
 from albor.evals.journal import Journal, Record
 from albor.evals.tasks.base import Problem
 from albor.inference.engine import Sampling, derive_seed
-from albor.inference.text import NoFim, TextRequest, Writer
+from albor.inference.text import NoFim, TextRequest, Tokens, Writer
 
 KEY = ("problem", "sample")
 
@@ -38,14 +39,14 @@ def generate(
 
     They are appended to ``path`` as they come, and those found there are not made again. Raises AlborError.
     """
-    with Journal(path, KEY) as journal:
+    with Journal(path, KEY) as kept:
         wanted = [
             (problem, sample)
             for problem in job.problems
             for sample in range(job.samples)
-            if (problem.id, sample) not in journal.records
+            if (problem.id, sample) not in kept.records
         ]
-        progress(len(journal.records), job.size)
+        progress(len(kept.records), job.size)
         sampling = Sampling(temperature=job.spec.temperature, top_p=job.spec.top_p)
         requests = [_request(job, problem, sample, seed) for problem, sample in wanted]
         try:
@@ -57,8 +58,8 @@ def generate(
                 record |= {"completion": answer.text, "tokens": answer.tokens}
                 if answer.cut_prompt:
                     record["cut_prompt"] = True
-                journal.add(record)
-                progress(len(journal.records), job.size)
+                kept.add(record)
+                progress(len(kept.records), job.size)
         except NoFim:
             raise AlborError(
                 f"task {job.name} fills holes, and the model's tokenizer has no fill-in-the-middle tokens",
@@ -66,7 +67,7 @@ def generate(
                 code="E-EVAL",
             ) from None
         order = {problem.id: number for number, problem in enumerate(job.problems)}
-        return sorted(journal.records.values(), key=lambda record: (order[record["problem"]], record["sample"]))
+        return sorted(kept.records.values(), key=lambda record: (order[record["problem"]], record["sample"]))
 
 
 def _request(job: Job, problem: Problem, sample: int, seed: int) -> TextRequest:
@@ -79,3 +80,43 @@ def _request(job: Job, problem: Problem, sample: int, seed: int) -> TextRequest:
         max_length=job.spec.max_length,
         stop=(*job.stop, *problem.row.get("stop_tokens", ())),
     )
+
+
+def refuse_lossy(tokens: Tokens, jobs: Sequence[Job]) -> None:
+    """Raises AlborError when the tokenizer does not give back what it reads: such a model scores about nothing."""
+    for job in jobs:
+        for problem in job.problems[:50]:
+            text = problem.prompt + problem.answer
+            if tokens.decode(tokens.encode(text)) != text:
+                raise AlborError(
+                    f"the model's tokenizer does not give back problem {problem.id} of {job.name} as it read it",
+                    "one that loses white space cannot write Python; take a byte-level one without a normalizer",
+                    code="E-EVAL",
+                )
+
+
+def complete(
+    jobs: Sequence[Job],
+    writer: Writer,
+    *,
+    work: Path,
+    out: Path,
+    seed: int,
+    progress: Callable[[float, float, str], None],
+) -> dict[str, int]:
+    """Completions of every task and its problems, written to ``out``; returns how many completions there are.
+
+    What an earlier attempt wrote to ``work`` is kept. ``progress`` is told how many are done, of how many, and of what.
+    """
+    before, total, counts = 0, sum(job.size for job in jobs), {}
+    for job in jobs:
+
+        def told(done: int, _: int, base: int = before, task: str = job.name) -> None:
+            progress(base + done, total, task)
+
+        records = generate(job, writer, work / f"{job.name}.jsonl", seed=seed, progress=told)
+        journal.write(out / "generations" / f"{job.name}.jsonl", records)
+        journal.write(out / "problems" / f"{job.name}.jsonl", [asdict(problem) for problem in job.problems])
+        counts[job.name] = len(records)
+        before += job.size
+    return counts

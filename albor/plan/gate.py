@@ -14,6 +14,8 @@ from albor.config.tree import leaves
 from albor.contracts import Finding
 from albor.errors import AlborError
 from albor.plan.nodes import Node, Planner
+from albor.plan.others import CHAIN
+from albor.plan.target import Target
 
 PRIMARY = ("config.yaml", "_run.yaml")
 
@@ -68,7 +70,12 @@ def check_everything(planner: Planner) -> Gate:
     """Every choice of every group alone, every model with every stage, and every ladder."""
     gate = Gate()
     groups = planner.resolver.composer.groups
-    singles = [(f"{group}={choice}",) for group, choices in groups.items() for choice in choices if group != "ladder"]
+    singles = [
+        (f"{group}={choice}", *heard_by(planner, group))
+        for group, choices in groups.items()
+        if group != "ladder"
+        for choice in choices
+    ]
     # A ladder names the model that its numbers are for.
     pairs = [(f"model={m}", f"stage={s}") for m in groups["model"] for s in groups["stage"] if s != "ladder"]
     pairs += [("stage=ladder", f"ladder={name}") for name in groups["ladder"]]
@@ -79,6 +86,14 @@ def check_everything(planner: Planner) -> Gate:
             if path not in gate.files and not shadowed(planner, directory, path):
                 gate.never_composed.append(str(path))
     return gate
+
+
+def heard_by(planner: Planner, group: str) -> list[str]:
+    """The stage to try a group's choices with, where the default target does not depend on them."""
+    readers = planner.resolver.readers(group)
+    if group in ("stage", "experiment", *CHAIN) or not readers or Target(planner.resolver, ()).hears(group):
+        return []
+    return [f"stage={readers[0]}"]
 
 
 def every_yaml(directory: Path) -> Iterator[Path]:

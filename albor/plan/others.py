@@ -46,8 +46,8 @@ EVERYWHERE = (
 """Keys whose value reaches every stage: the seed by convention, the model because what is trained in turns has one
 shape, the benchmarks because what a model is measured on is kept out of its corpus, the others because they do not
 determine results."""
-ASIDE = ("data.num_sequences", "data.name", "eval.name")
-"""Keys that no result depends on, but contracts or the names of runs do; they reach every stage."""
+ASIDE = ("data.num_sequences", "data.name", "eval.name", "eval.sandbox")
+"""Keys that no result depends on, but contracts, the names of runs or what a machine can do; they reach every stage."""
 OWN = ("name", "refused_by")
 """Keys that no result depends on and that are the target's own."""
 ALIKE = ("data", "tokenizer", "eval", "task")
@@ -88,13 +88,13 @@ def line_of(target: Target, stage: str, upstream: Upstream) -> Line:
     for text in upstream.target:
         line.add(unaddressed(text, upstream), foreign=text.startswith("up."), said=text)
     for group, (_, text) in target.overrides.choices.items():
-        everywhere = group in CHAIN or upstream.address is None
+        everywhere = group in (*CHAIN, *target.unread_groups) or upstream.address is None
         if everywhere and group not in (*own, "stage", "experiment", "ladder"):
             line.add(text, foreign=True)
     if upstream.stage is not None and target.experiment_stage in (None, upstream.stage):
         for _, text in filter(None, [target.overrides.choices.get("experiment")]):
             line.add(text)
-    for text in values_for(target, upstream):
+    for text in values_for(target, upstream, own):
         line.add(text, foreign=True)
     for name, texts in target.overrides.upstream.items():
         for text in texts:
@@ -106,8 +106,8 @@ def line_of(target: Target, stage: str, upstream: Upstream) -> Line:
     return line
 
 
-def values_for(target: Target, upstream: Upstream) -> Iterator[str]:
-    """The values that another target shares with this one."""
+def values_for(target: Target, upstream: Upstream, own: set[str]) -> Iterator[str]:
+    """The values that another target shares with this one, but for sections that it says for itself (``own``)."""
     found: dict[str, None] = {}
     for i, (key, override) in enumerate(target.overrides.values):
         text, head = str(override.input_line), key.partition(".")[0]
@@ -115,11 +115,15 @@ def values_for(target: Target, upstream: Upstream) -> Iterator[str]:
             if key != f"inputs.{upstream.address}":
                 found[text] = None
         elif head in EVERYWHERE or key in ASIDE:
-            if head != "model" or upstream.address is None:
+            if head not in own:
                 found[text] = None
         elif head in ALIKE and (upstream.address is None or target.part.widely):
             found[text] = None
-        elif upstream.address is not None:
+        elif upstream.address is None:
+            continue
+        elif i in target.unread or (head in CHAIN and target.fills(key)):
+            found[text] = None
+        else:
             for stage in target.stages():
                 if stage not in (target.stage, upstream.stage) and i in target.received(stage):
                     found[up(stage, text)] = None

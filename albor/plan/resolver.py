@@ -43,6 +43,10 @@ class Resolver:
             found = self._reads[stage, key] = stages.find(stage).reads_key(key)
         return found
 
+    def readers(self, key: str) -> list[str]:
+        """Every stage whose result depends on the key."""
+        return [name for name in stages.names() if self.reads(name, key)]
+
     def interpolated(self, composed: Composed) -> bool:
         known = self._interpolated
         if id(composed) not in known:

@@ -21,7 +21,8 @@ from albor.config.problems import ConfigRefused, Problem
 from albor.config.schema.config import Config
 from albor.config.suggest import nearest
 from albor.plan.others import ALIKE, ASIDE, CHAIN, EVERYWHERE, OWN, Line, line_of
-from albor.plan.resolver import Resolver, alert_names
+from albor.plan.refusals import without_alert, without_choice, without_echoes
+from albor.plan.resolver import Resolver
 from albor.stages import base as stages
 from albor.stages.base import Upstream
 
@@ -62,6 +63,7 @@ class Target:
             self.experiment_stage = self._experiment_stage(whole)
         except ConfigRefused as refused:
             raise ConfigRefused([*self.problems, *refused.problems]) from None
+        self._whole = whole
         self.problems += [*without_choice(self.overrides, whole), *without_alert(self.overrides, whole)]
         self.chain = {g: (whole.choices if self.choices.get("experiment") else self.choices).get(g) for g in CHAIN}
         self._own = {stage: self._upstream_overrides(stage, whole) for stage in self.overrides.upstream}
@@ -106,6 +108,7 @@ class Target:
         left = {i: key for i, key in values.items() if i not in shared}
         groups = [g for g in self.choices if g not in (*CHAIN, "stage", "experiment")]
         levels, seen, heard = [[self.stage]], {self.stage}, set[int]()
+        farther = list[str]()
         while levels[-1]:
             level = levels[-1]
             taken = {i for i, key in left.items() if any(reads(s, key) for s in level)}
@@ -116,16 +119,19 @@ class Target:
             heard |= self._replace_inputs(level, left)
             left = {i: key for i, key in left.items() if i not in taken}
             groups = [g for g in groups if g not in chosen or self.part.widely]
-            wanted = dict.fromkeys(upstream for stage in level for upstream in self._upstream_of(stage))
+            wanted = dict.fromkeys([*(up for stage in level for up in self._upstream_of(stage)), *farther])
             above = {s: self._ancestors(s) for s in wanted}
-            # A stage that another of the level is made from is farther away: it comes again, above that one.
-            levels.append([s for s in wanted if s not in seen and not any(s in above[t] for t in wanted)])
+            # A stage that another of the level is made from is farther away: it comes above that one.
+            farther = [s for s in wanted if s not in seen and any(s in above[t] for t in wanted)]
+            levels.append([s for s in wanted if s not in seen and s not in farther])
             seen.update(levels[-1])
         left = {i: key for i, key in left.items() if i not in heard}
         self._received[self.stage] |= left.keys()
         self._stage_choices[self.stage] |= {g: self.choices[g] for g in groups}
         self._known.pop(self.stage, None)
-        self._unread = [self.overrides.values[i] for i, key in left.items() if key not in OWN]
+        self.unread = {i: key for i, key in left.items() if key not in OWN}
+        readable = (g for g in self.choices if g not in (*CHAIN, "stage", "experiment") and self.resolver.readers(g))
+        self.unread_groups = [g for g in readable if not any(reads(s, g) for s in seen)]
         return levels[:-1]
 
     def _is_shared(self, key: str) -> bool:
@@ -203,6 +209,10 @@ class Target:
         """Which of the command line's values reach a stage, by their place in ``overrides.values``."""
         return self._received.get(stage, set())
 
+    def fills(self, key: str) -> bool:
+        """Whether the files leave the key to the command line: then its value reaches every stage."""
+        return self.resolver.fills(self._whole, key)
+
     def choices_of(self, stage: str) -> dict[str, str | None]:
         """The choices that reach a stage, but for those that reach every one."""
         return self._stage_choices.get(stage, {})
@@ -227,7 +237,7 @@ class Target:
         for (stage, name), other in self.others.items():
             draft = self._draft(stage)
             upstream = stages.find(stage).upstream(draft)[name] if draft else None
-            found |= {upstream.address} if upstream and upstream.address else {other.stage, *other.addresses()}
+            found |= {upstream.address if upstream and upstream.address else other.stage, *other.addresses()}
         return found
 
     def check(self) -> list[Problem]:
@@ -256,8 +266,9 @@ class Target:
                 unknown = set() if self.part.foreign else unknown
                 found += [self._no_input(stage, name, made.origins) for name in sorted(unknown)]
         found += [p for stage in self._own for p in self._misdirected(stage)]
+        found += self._idle_choices()
         if self._complete:
-            for key, override in self._unread:
+            for key, override in map(self.overrides.values.__getitem__, self.unread):
                 if override.input_line in self.part.foreign or self._passed_on(key):
                     continue
                 cause = f"nothing in stage={self.stage} or upstream of it depends on `{key}`"
@@ -274,7 +285,24 @@ class Target:
     def _passed_on(self, key: str) -> bool:
         """Whether a value that no stage here reads reaches the targets that this one is made from."""
         head = key.partition(".")[0]
-        return any(other.part.widely for other in self.others.values()) and head in (*ALIKE, "inputs")
+        return any(
+            head in (*ALIKE, "inputs") if other.part.widely else other.hears(key) for other in self.others.values()
+        )
+
+    def hears(self, key: str) -> bool:
+        """Whether a stage of this target, or of one that it is made from, depends on a key or a group's choice."""
+        own = any(self.resolver.reads(stage, key) for stage in self.stages())
+        return own or any(other.hears(key) for other in self.others.values())
+
+    def _idle_choices(self) -> Iterator[Problem]:
+        """Choices on the command line that no stage depends on."""
+        for group in self.unread_groups if self._complete else ():
+            choice, text = self.overrides.choices[group]
+            if choice is not None and text not in self.part.foreign and not self.hears(group):
+                readers = " or ".join(f"stage={name}" for name in self.resolver.readers(group))
+                cause = f"nothing in stage={self.stage} or upstream of it depends on `{group}`"
+                fix = f"choose a stage that does ({readers}), or leave it out"
+                yield Problem("E-OVERRIDE", group, cause, fix, f"override {text}")
 
     def _readers(self, key: str) -> list[str]:
         """The stages of the other targets that depend on a key, each once."""
@@ -349,39 +377,6 @@ class Target:
             config = self.resolver.configs[key] = self.resolver.structure(stage, composed, values, origins)
         self._known[stage] = StageConfig(config, composed.choices, origins)
         return self._known[stage]
-
-
-def without_choice(overrides: Overrides, whole: Composed) -> list[Problem]:
-    """Groups that are set to null or deleted, though one of their choices is needed."""
-    return [
-        Problem("E-CHOICE", group, f"{group} needs a choice", f"write {group}=CHOICE", f"override {text}")
-        for group, (choice, text) in overrides.choices.items()
-        if choice is None and whole.choices.get(group) is not None
-    ]
-
-
-def without_alert(overrides: Overrides, whole: Composed) -> Iterator[Problem]:
-    """Alerts that are switched off, though the files have none of that name, but others, which would stay on."""
-    names = alert_names(whole)
-    for key, override in overrides.values:
-        section, _, name = key.rpartition(".")
-        off = section == "alerts" and not override.is_delete() and override.value() is None
-        if off and names and name not in names:
-            guess = nearest(name, names)
-            fix = f"did you mean `alerts.{guess}`?" if guess else "leave it out"
-            cause = f"`{key}` is not there to be switched off"
-            yield Problem("E-KEY", key, cause, fix, f"override {override.input_line}")
-
-
-def without_echoes(problems: list[Problem]) -> list[Problem]:
-    """Each problem once; an override that reaches nothing is no news when its value is refused already."""
-    refused = {p.path.split("[")[0] for p in problems if p.code != "E-OVERRIDE"}
-    paths = refused | {p.path for p in problems}
-    return [
-        p
-        for p in dict.fromkeys(problems)
-        if p.code != "E-OVERRIDE" or not (p.path in refused or any(q.startswith(f"{p.path}.") for q in paths))
-    ]
 
 
 def own_inputs(stage: str, config: Config) -> Iterator[tuple[str, Upstream]]:

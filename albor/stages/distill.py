@@ -11,6 +11,7 @@ from albor.config.schema.config import Config as Whole
 from albor.config.schema.distill import AlborTeacher
 from albor.config.types import Text
 from albor.errors import AlborError
+from albor.runs import manifest
 from albor.stages import pretrain
 from albor.stages.base import Context, Cost, Facts, Stage, Upstream
 
@@ -80,13 +81,26 @@ def teacher_parameters(cfg: Whole, given: Mapping[str, Facts]) -> int | None:
 
 
 def requires(cfg: Whole, given: Mapping[str, Facts]) -> None:
-    """A teacher from the Hub is fetched before anything is made. Raises AlborError."""
+    """A teacher from the Hub is fetched, one in a directory looked at, before anything is made. Raises AlborError."""
     from albor.models.hub import fetch
 
-    if isinstance(cfg.teacher, AlborTeacher) or "teacher" in cfg.inputs:
+    if cfg.stage.name == "distill" and cfg.distill.route != "online":
+        return  # the teacher is an input of teacher_logits
+    named = cfg.inputs.get("teacher") or teacher(cfg).default
+    if named is None:
         return
-    if cfg.distill.route == "online" and not Path(cfg.teacher.repo).is_dir():
-        fetch(f"{cfg.teacher.repo}@{cfg.teacher.revision}")
+    if named.startswith("hf:"):
+        refuse_unusable(fetch(named.removeprefix("hf:")))
+    elif (place := Path(named.removeprefix("file://"))).is_dir() and not (place / manifest.NAME).exists():
+        refuse_unusable(place)
+
+
+def refuse_unusable(directory: Path) -> None:
+    """Raises AlborError for a teacher whose weights or code are not to be trusted."""
+    from albor.training.teacher import is_ours, refuse_unsafe
+
+    if not is_ours(directory):
+        refuse_unsafe(directory)
 
 
 def run(cfg: Whole, context: Context) -> Facts:

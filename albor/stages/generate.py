@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
 
 from albor.config.schema.config import Config as Whole
 from albor.config.schema.run import Eval
@@ -46,6 +45,8 @@ def chosen(cfg: Whole) -> dict[str, Task]:
 def inputs(cfg: Whole) -> dict[str, str | Upstream]:
     """Raises AlborError, before anything is built, when the service's address is none or a task asks for more than a
     service gives."""
+    from albor.inference.address import refuse_address
+
     if cfg.eval.endpoint:
         refuse_address(cfg.eval.endpoint)
     for name, spec in chosen(cfg).items():
@@ -64,22 +65,6 @@ def inputs(cfg: Whole) -> dict[str, str | Upstream]:
     if FimExact in kinds:
         needed["documents"] = "prepare"
     return needed
-
-
-def refuse_address(url: str) -> None:
-    """Raises AlborError when no request can be sent there."""
-    try:
-        parts = urlsplit(url)
-        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
-            return
-    except ValueError:  # the port
-        pass
-    raise AlborError(
-        f"'{url}' is no address of a completions service",
-        "write http://HOST/v1 or https://HOST/v1" if "://" in url else f"say how it is reached: http://{url}",
-        place="eval.endpoint",
-        code="E-ENDPOINT",
-    )
 
 
 def label(cfg: Whole) -> str:
@@ -101,17 +86,7 @@ def identity(cfg: Whole) -> dict[str, str]:
     """What the files of the tasks hold."""
     from albor.evals import files
 
-    found = {}
-    for name, spec in with_files(cfg).items():
-        path = files.local(spec, cfg.evals.data_dir)
-        if path is None:
-            assert spec.hub is not None
-            found[f"task.{name}"] = f"{spec.hub.repo}@{spec.hub.revision}"
-        else:
-            found[f"task.{name}"] = files.digest(path) if path.is_file() else "missing"
-            if isinstance(spec, LmEval) and spec.task == "piqa" and (answers := files.labels(path)).is_file():
-                found[f"task.{name}.labels"] = files.digest(answers)
-    return found
+    return files.identity(with_files(cfg), cfg.evals.data_dir)
 
 
 def requires(cfg: Whole, given: Mapping[str, Facts]) -> None:
@@ -147,6 +122,8 @@ def cost(cfg: Whole, given: Mapping[str, Facts]) -> Cost:
 
 
 def run(cfg: Whole, context: Context) -> Facts:
+    from albor.evals.generation import complete, refuse_lossy
+
     tasks = chosen(cfg)
     jobs = list(problems_of(cfg, context, tasks))  # a file that is missing is found before anything is computed
     model = None if cfg.eval.endpoint else load(cfg, context)
@@ -164,7 +141,14 @@ def run(cfg: Whole, context: Context) -> Facts:
             assert model is not None
             facts.setdefault("harness", {})[name] = harness(cfg, context, name, spec, model)
     if jobs:
-        facts["completions"] = complete(cfg, context, writer_of(cfg, model), jobs)
+        facts["completions"] = complete(
+            jobs,
+            writer_of(cfg, model),
+            work=context.work,
+            out=context.out,
+            seed=cfg.seed,
+            progress=context.progress,
+        )
     write_text(context.out / "generate.json", json.dumps(facts, indent=1))
     return facts
 
@@ -214,19 +198,6 @@ def problems_of(cfg: Whole, context: Context, tasks: Mapping[str, Task]) -> Iter
         yield Job(name, spec, found, cfg.eval.samples or spec.samples, by.stop)
 
 
-def refuse_lossy(codec: Codec, jobs: list[Job]) -> None:
-    """Raises AlborError when the tokenizer does not give back what it reads: such a model scores about nothing."""
-    for job in jobs:
-        for problem in job.problems[:50]:
-            text = problem.prompt + problem.answer
-            if codec.decode(codec.encode(text)) != text:
-                raise AlborError(
-                    f"the model's tokenizer does not give back problem {problem.id} of {job.name} as it read it",
-                    "one that loses white space cannot write Python; take a byte-level one without a normalizer",
-                    code="E-EVAL",
-                )
-
-
 def perplexity(cfg: Whole, context: Context, engine: Engine) -> Facts:
     """What the rows come to together; each row's own loss is written down, for comparisons in pairs."""
     from albor.data.parquet import shards
@@ -263,29 +234,6 @@ def harness(cfg: Whole, context: Context, name: str, spec: LmEval, model: Loaded
 
     paths = locate(name, spec, cfg.evals.data_dir)
     return measure(name, spec, paths, *model, context.out / "harness", limit=cfg.eval.limit)
-
-
-def complete(cfg: Whole, context: Context, writer: Writer, jobs: list[Job]) -> dict[str, int]:
-    """Completions of every task; what an earlier attempt wrote is kept. Returns how many there are."""
-    from dataclasses import asdict
-
-    from albor.evals import journal
-    from albor.evals.generation import generate
-
-    before, total, counts = 0, sum(job.size for job in jobs), {}
-    for job in jobs:
-        done_before, name = before, job.name
-
-        def progress(done: int, _: int, base: int = done_before, task: str = name) -> None:
-            context.progress(base + done, total, task)
-
-        path = context.work / f"{name}.jsonl"
-        records = generate(job, writer, path, seed=cfg.seed, progress=progress)
-        journal.write(context.out / "generations" / f"{name}.jsonl", records)
-        journal.write(context.out / "problems" / f"{name}.jsonl", [asdict(problem) for problem in job.problems])
-        counts[name] = len(records)
-        before += job.size
-    return counts
 
 
 STAGE = Stage(

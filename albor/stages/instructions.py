@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -47,12 +47,9 @@ def files(wanted: JsonlInstructions) -> list[Path]:
 
 def requires(cfg: Whole, given: Mapping[str, Facts]) -> None:
     """The files, or the sandbox that the corpus's functions are run in. Raises AlborError."""
-    from albor.evals.sandbox.bubblewrap import refuse_without
-
     wanted = cfg.instructions
     if isinstance(wanted, CorpusInstructions):
-        if cfg.eval.sandbox == "bubblewrap":
-            refuse_without("bwrap")
+        requires_sandbox(cfg)
     elif not files(wanted):
         raise AlborError(
             f"there are no instructions at {wanted.path}",
@@ -60,6 +57,14 @@ def requires(cfg: Whole, given: Mapping[str, Facts]) -> None:
             place="instructions.path",
             code="E-DATA",
         )
+
+
+def requires_sandbox(cfg: Whole) -> None:
+    """Raises AlborError when programs are to be contained and nothing here can."""
+    from albor.evals.sandbox.bubblewrap import refuse_without
+
+    if cfg.eval.sandbox == "bubblewrap":
+        refuse_without("bwrap")
 
 
 def run(cfg: Whole, context: Context) -> Facts:
@@ -90,21 +95,27 @@ def conversations(cfg: Whole, context: Context) -> tuple[Iterable[Conversation],
 def passed(cfg: Whole, context: Context, split: str) -> Iterator[Candidate]:
     """The functions of a split of the corpus that ran, and passed their own tests if they had any."""
     from albor.data.functions import candidates
-    from albor.evals.checks import check
-    from albor.evals.sandbox.bubblewrap import this_python
-    from albor.evals.sandbox.workers import Sandbox
 
     wanted = cfg.instructions
     assert isinstance(wanted, CorpusInstructions)
     made = [one for one in candidates(documents(context, split)) if one.doctests or not wanted.doctests_only]
     made = made[: wanted.max_examples]
-    verdicts = check(
-        [one.program for one in made],
+    verdicts = checked([one.program for one in made], cfg, context, f"functions of {split}")
+    yield from (one for one, good in zip(made, verdicts, strict=True) if good)
+
+
+def checked(programs: Sequence[str], cfg: Whole, context: Context, what: str) -> list[bool]:
+    """Whether each program passes in the config's sandbox; ``what`` they are, for the progress. Raises AlborError."""
+    from albor.evals.checks import check
+    from albor.evals.sandbox.bubblewrap import this_python
+    from albor.evals.sandbox.workers import Sandbox
+
+    return check(
+        programs,
         Sandbox(this_python(), contained=cfg.eval.sandbox == "bubblewrap"),
         workers=cfg.eval.workers or None,
-        progress=lambda done, total: context.progress(done, total, f"functions of {split}"),
+        progress=lambda done, total: context.progress(done, total, what),
     )
-    yield from (one for one, good in zip(made, verdicts, strict=True) if good)
 
 
 def documents(context: Context, split: str) -> Iterator[Document]:

@@ -86,10 +86,12 @@ def prepare_training(
     model: Model | None = None,
     rows_of: type[Rows] | None = None,
     beside: Beside | None = None,
+    val_len: int | None = None,
 ) -> tuple[Job, Codec]:
     """The job of a stage that trains on rows, and their tokenizer.
 
-    ``model`` where it is not the config's, ``rows_of`` another kind of rows, ``beside`` what is stored of them.
+    ``model`` where it is not the config's, ``rows_of`` another kind of rows, ``beside`` what is stored of them;
+    validation reads ``val_len`` tokens of a row where that is not data.seq_len.
     """
     import torch
 
@@ -134,7 +136,9 @@ def prepare_training(
             dataset=rows.digest or rows.id,
             beside=beside,
         ),
-        validation=lambda: sequential(val, batch_size=cfg.trainer.micro_batch_size, seq_len=cfg.data.seq_len),
+        validation=lambda: sequential(
+            val, batch_size=cfg.trainer.micro_batch_size, seq_len=val_len or cfg.data.seq_len
+        ),
         directory=context.directory / checkpoints.DIRECTORY,
         log=context.log,
         files=files,

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from albor.data.logits import Layout
     from albor.data.rows import Rows
 
-SHARD_TOKENS = 1 << 20
-"""Of one file, about: what an interruption costs at most."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
@@ -32,6 +29,8 @@ class Config:
     """The stage's name."""
     check_batches: Count = 100
     """Batches that are computed again in the end and compared with what was stored (FALSIFY-ALBOR-006)."""
+    shard_tokens: Count = 1 << 20
+    """Tokens of a file, about: what an interruption costs at most."""
 
 
 def inputs(cfg: Whole) -> dict[str, str | Upstream]:
@@ -147,7 +146,7 @@ class Scribe:
         size = self.cfg.trainer.micro_batch_size
         directory = self.context.work
         directory.mkdir(exist_ok=True)
-        per_shard = max(1, SHARD_TOKENS // (self.layout.seq_len * size)) * size
+        per_shard = max(1, self.cfg.stage.shard_tokens // (self.layout.seq_len * size)) * size
         for number, first in enumerate(range(0, len(self.rows), per_shard)):
             path = directory / f"{number:05d}.parquet"
             last = min(first + per_shard, len(self.rows))

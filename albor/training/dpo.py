@@ -26,10 +26,13 @@ from albor.training.watchdog import Heartbeat
 
 
 class Preference(Finetune):
-    """−log σ(β·(Δchosen − Δrejected)), where Δ is log p − log p_reference of an answer, summed over its tokens.
+    """−log σ(β·margin), margin = Δchosen − Δrejected, where Δ is log p − log p_reference of an answer, summed over its
+    tokens.
 
     The reference is the decoder without its adapters, or else a frozen copy of it.
     """
+
+    measures = ("margin",)
 
     def __init__(
         self,
@@ -54,7 +57,9 @@ class Preference(Finetune):
         tokens, labels = (tensor.unflatten(1, (2, -1)).flatten(0, 1) for tensor in batch)
         reference = self._reference(tokens, labels)
         gained = (reference - self.decoder.loss_rows(tokens, labels)).unflatten(0, (-1, 2))
-        return preference_loss(gained[:, 0], gained[:, 1], self.beta).sum()
+        margins = gained[:, 0] - gained[:, 1]
+        self.parts += margins.detach().sum()
+        return preference_loss(margins, self.beta).sum()
 
     @torch.no_grad()
     def _reference(self, tokens: Tensor, labels: Tensor) -> Tensor:
@@ -71,9 +76,10 @@ class Preference(Finetune):
         return nats
 
 
-def preference_loss(chosen: Tensor, rejected: Tensor, beta: float) -> Tensor:
-    """The loss of each pair [B] in nats, from what its answers gained in log-probability over the reference [B]."""
-    return -F.logsigmoid(beta * (chosen - rejected))
+def preference_loss(margins: Tensor, beta: float) -> Tensor:
+    """The loss of each pair [B] in nats, from how much more log-probability over the reference its chosen answer gained
+    than its rejected one [B]."""
+    return -F.logsigmoid(beta * margins)
 
 
 def fit(model: Model, job: Job, init: Mapping[str, Tensor], adapter: Lora | FullFinetune, dpo: Dpo) -> Trained:

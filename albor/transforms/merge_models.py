@@ -43,7 +43,7 @@ def merge_models(
     inputs = [*models, *([] if base is None else [base])]
     configs = [read_config(directory) for directory in inputs]
     for directory, config in zip(inputs[1:], configs[1:], strict=True):
-        if apart := differences(configs[0], config):
+        if apart := differences(vars(configs[0]), vars(config)):
             raise ModelError(
                 f"{inputs[0]} and {directory} cannot be merged: {', '.join(apart)}",
                 help="merge models of one architecture and vocabulary, best those trained from one base",

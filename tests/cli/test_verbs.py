@@ -171,7 +171,7 @@ def test_doctor(albor) -> None:
         ("albor plan trainer.compile=t", ["trainer.compile=true"]),
         ("albor plan optim.l", ["optim.lr="]),
         ("albor ls mod", ["model"]),
-        ("albor runs pre", ["prepare", "pretrain"]),
+        ("albor runs pre", ["preferences", "prepare", "pretrain"]),
         ("albor explain C-HW", ["C-HW-001", "C-HW-002", "C-HW-003", "C-HW-004", "C-HW-005"]),
         ("albor contracts C-OPT", ["C-OPTIM-001"]),
         ("albor contracts --g", ["--graph"]),
@@ -186,7 +186,7 @@ def test_completion(line: str, expected: list[str]) -> None:
 
 def test_completion_is_asked_by_the_shell(albor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMP_LINE", "albor plan stage=pre")
-    assert albor("-sc", "query=bash").out.split() == ["stage=prepare", "stage=pretrain"]
+    assert albor("-sc", "query=bash").out.split() == ["stage=preferences", "stage=prepare", "stage=pretrain"]
 
 
 def test_what_is_completed_is_accepted(planner) -> None:

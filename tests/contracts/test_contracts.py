@@ -168,6 +168,10 @@ BREAKS = [
     ("C-MERGE-002", "error", "stage.of", ("stage.of=[pretrain]",), ("stage.of=[pretrain,distill]",)),
     ("C-MERGE-002", "error", "stage.of",
      ("merge=linear", "merge.weights=[1]"), ("merge=linear", "merge.weights=[1,2]")),
+    ("C-FINETUNE-001", "error", "trainer.precision", ("trainer.precision=fp8",), ("trainer.precision=bf16",)),
+    ("C-FINETUNE-001", "error", "trainer.strategy",
+     ("objective=dpo", "finetune=full", "trainer.strategy=fsdp", "trainer.devices=2"),
+     ("finetune=full", "trainer.strategy=fsdp", "trainer.devices=2")),
     ("C-PRUNE-001", "error", "prune", ("prune.bytes=2MB",), ("prune.bytes=2.1MB",)),
     ("C-PRUNE-001", "error", "prune",
      ("prune=wanda_2_4", "prune.sparsity=0.4"), ("prune=wanda_2_4", "prune.sparsity=0.5")),
@@ -178,6 +182,7 @@ STAGE = {"C-DATA-002": "pack", "C-DATA-003": "tokenizer", "C-DISTILL-007": "teac
     for stage, contracts in {
         "prepare": ("C-DATA-005", "C-DATA-007", "C-DATA-008", "C-DATA-009", "C-DATA-010", "C-DATA-012"),
         "distill": tuple(f"C-DISTILL-00{n}" for n in (1, 2, 3, 4, 5, 6)),
+        "finetune": ("C-FINETUNE-001",),
         "merge": ("C-MERGE-001", "C-MERGE-002"),
         "prune": ("C-PRUNE-001", "C-PRUNE-002"),
     }.items()
@@ -407,6 +412,21 @@ def test_planned_inputs_count_before_they_are_built(planner) -> None:
     named = [f"tokenizer.fim_{k}='<{k}>'" for k in ("prefix", "suffix", "middle")]
     assert ("pack", "C-DATA-002") in found(*hf)
     assert ("pack", "C-DATA-002") not in found(*hf, *named)
+
+
+@pytest.mark.contract("C-DATA-001", level=2)
+def test_rows_of_answers_are_as_long_as_what_is_read_of_them_and_pairs_are_never_cut(case) -> None:
+    def found(*texts: str) -> list[tuple[str, str]]:
+        made = check_all(case(*texts, stage="finetune"))
+        return [(f.severity, f.help) for f in made if f.id == "C-DATA-001"]
+
+    long_rows = "data.row_len=2048"
+    assert found("data.seq_len=256") == [("warning", "data.seq_len=512, or up.instructions.data.seq_len=256")]
+    assert found("up.pack." + long_rows) == found(long_rows, "objective=dpo") == []
+    assert found("objective=dpo", "data.seq_len=256") == [
+        ("error", "data.seq_len=512, or up.preferences.data.seq_len=256")
+    ]
+    assert found("objective=dpo", "data.seq_len=256", "up.preferences.data.seq_len=256") == []
 
 
 @pytest.mark.contract("C-FIT-001", level=2)

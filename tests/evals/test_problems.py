@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from albor.errors import AlborError
+from albor.evals.generation import refuse_lossy
 from albor.evals.tasks import problems
 from albor.evals.tasks.base import Problem
-from albor.stages.generate import refuse_lossy
 
 ONE, TWO = (Problem(id=f"t/{n}", prompt="def f():\n    ", answer=f"return {n}") for n in (1, 2))
 

@@ -176,3 +176,74 @@ def test_rungs_are_measured_on_rows_that_are_given(planner: Planner, tmp_path: P
 )
 def test_mistakes_about_an_export_are_named(planner: Planner, text: str, said: str) -> None:
     assert any(said in found for found in refusals(planner, "stage=export", text))
+
+
+# --- preferences ---
+
+DPO = ("stage=finetune", "objective=dpo")
+
+
+def test_preferences_are_of_the_model_that_learns_from_them(planner: Planner) -> None:
+    plan = planner.plan(DPO)
+    preferences, target = plan.nodes[-2:]
+    taught = target.inputs["init_from"]
+    assert isinstance(taught, Node) and taught.stage.name == "finetune"
+    assert preferences.inputs["init_from"] is taught and target.inputs["rows"] is preferences
+    assert [taught.config.objective.kind, target.config.objective.kind] == ["sft", "dpo"]
+    assert taught.id == planner.plan(DPO[:1]).target.id and not plan.errors
+    examples = taught.inputs["rows"]
+    assert isinstance(examples, Node)
+    for name in ("documents", "tokenizer"):
+        assert preferences.inputs[name] is examples.inputs[name]
+
+
+def test_what_is_said_of_the_taught_model_and_of_what_is_only_upstream_of_it_reaches_them(planner: Planner) -> None:
+    said = (
+        "trainer.epochs=2",
+        "up.instruct.trainer.epochs=5",
+        "up.distill.optim.lr=0.5",
+        "instructions.max_examples=7",
+    )
+    plan = planner.plan((*DPO, *said, "finetune=full", "model.hidden_size=96", "preferences.samples=3"))
+    preferences, target = plan.nodes[-2:]
+    taught = target.inputs["init_from"]
+    assert isinstance(taught, Node)
+    assert (taught.config.trainer.epochs, target.config.trainer.epochs) == (5, 2)
+    assert (taught.config.finetune.kind, target.config.finetune.kind) == ("lora", "full")
+    assert {n.config.model.hidden_size for n in plan.nodes if n.stage.name in ("distill", "finetune")} == {96}
+    assert node(plan, "distill").config.optim.lr == 0.5 and preferences.config.preferences.samples == 3
+    assert vars(node(plan, "instructions").config.instructions)["max_examples"] == 7
+    examples = planner.plan((*DPO, "instructions=jsonl", "instructions.path=x.jsonl"))
+    assert node(examples, "instructions").config.instructions.kind == "jsonl"
+
+
+def test_a_model_with_preferences_is_measured_and_merged_like_any_other(planner: Planner) -> None:
+    plan = planner.plan(("stage=eval", "eval.of=finetune", "objective=dpo"))
+    assert [n.config.objective.kind for n in plan.nodes if n.stage.name == "finetune"] == ["sft", "dpo"]
+    ladder = planner.plan((*LADDER, "objective=dpo"))
+    kinds = [n.config.objective.kind for n in ladder.nodes if n.stage.name == "finetune"]
+    assert kinds == ["sft", "dpo"] and not [f for n, f in ladder.errors if n.stage.name in ("finetune", "preferences")]
+
+
+def test_one_model_given_is_both_the_one_that_answers_and_the_one_that_learns(planner: Planner, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    plan = planner.plan((*DPO, f"inputs.init_from={tmp_path}"))
+    assert [n.stage.name for n in plan.nodes] == ["prepare", "tokenizer", "preferences", "finetune"]
+    assert plan.nodes[-2].inputs["init_from"].id == plan.target.inputs["init_from"].id
+
+
+def test_a_choice_that_nothing_depends_on_is_refused(planner: Planner) -> None:
+    (found,) = refusals(planner, "stage=pretrain", "objective=dpo")
+    assert found.startswith("objective: nothing in stage=pretrain or upstream of it depends on") and "finetune" in found
+    assert not planner.plan(("stage=merge", "objective=dpo")).errors
+    (found,) = refusals(planner, *LADDER, "up.instruct.optim.lr=1")
+    assert "'instruct' is not a stage" in found
+
+
+def test_what_a_file_leaves_open_reaches_other_targets(planner: Planner, tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    local = ("data=local", f"data.source.roots=[{tmp_path / 'src'}]", "data.source.licence=MIT")
+    for target in (DISTILL, DPO):
+        plan = planner.plan((*target, *local))
+        assert {n.config.data.name for n in plan.nodes} == {"local"}
+        assert len([n for n in plan.nodes if n.stage.name == "prepare"]) == 1

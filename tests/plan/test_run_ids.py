@@ -185,6 +185,7 @@ OF_ONE_METHOD = {
     "instructions.path=y": ("stage=instructions", "instructions=jsonl"),
     "distill.keep=sampled": ("stage=teacher_logits",),
     "stage.check_batches=9": ("stage=teacher_logits",),
+    "stage.shard_tokens=1k": ("stage=teacher_logits",),
     "distill.route=offline": ("stage=distill",),
     "ladder.rungs.base=distill": ("stage=ladder",),
     "ladder.overrides=['seed=7']": ("stage=ladder",),
@@ -199,6 +200,27 @@ OF_ONE_METHOD = {
     "stage.private=false": ("stage=publish", "stage.repo=a/b"),
     "stage.revision=v1": ("stage=publish", "stage.repo=a/b"),
 }
+PREFER = ("preferences", "finetune dpo")
+BY_PREFERENCE = {
+    # what is said of the target finetune objective=dpo → the runs that it changes
+    "objective.beta=0.2": PREFER[1:],
+    "finetune=full": PREFER[1:],
+    "optim.lr=0.5": PREFER[1:],
+    "preferences.samples=9": PREFER,
+    "preferences.temperature=0.7": PREFER,
+    "preferences.top_p=0.9": PREFER,
+    "preferences.max_new_tokens=99": PREFER,
+    "preferences.max_problems=9": PREFER,
+    "preferences.pairs_per_problem=9": PREFER,
+    "preferences.val_fraction=0.2": PREFER,
+    "preferences.reference=false": PREFER,
+    "up.instruct.optim.lr=0.5": ("finetune", *PREFER),
+    "up.instruct.stage.of=pretrain": ("finetune", *PREFER),
+    "up.distill.optim.lr=0.5": ("distill", "finetune", *PREFER),
+    "up.pretrain.optim.lr=0.5": ("pretrain", "distill", "finetune", *PREFER),
+    "instructions.max_examples=9": ("instructions", "finetune", *PREFER),
+    "data.row_len=1024": ("pack", "pretrain", "distill", "finetune", *PREFER),
+}
 QWEN = ("stage=distill", "model=350m", "teacher=qwen2_5_coder_3b")
 OF_THE_HUB = (
     "repo=a/b", "revision=x", "vocab_size=32768", "parameters=9", "active_parameters=9", "context=9000", "licence=MIT",
@@ -209,7 +231,7 @@ ELSEWHERE = {"init_from", "inputs", "stage.name",
              "eval.of", "eval.endpoint", "task",
              "optim.kind", "optim.matrix_lr", "optim.momentum", "optim.newton_schulz_steps",
              "tokenizer.kind", "executor.kind", "teacher.kind", "merge.kind", "instructions.kind", "finetune.kind",
-             "prune.kind", "quantize.kind", "ladder.name"}  # fmt: skip
+             "objective.kind", "prune.kind", "quantize.kind", "ladder.name"}  # fmt: skip
 """Keys that other tests are about, or that have a single value."""
 
 
@@ -240,6 +262,18 @@ def test_what_determines_a_rung_changes_it_and_those_above(text: str, planner: P
     assert before["prepare"] == after["prepare"] and before["pack"] == after["pack"]
 
 
+@pytest.mark.parametrize("text", BY_PREFERENCE)
+def test_what_determines_preferences_changes_them_and_what_learns_from_them(text: str, planner: Planner) -> None:
+    def runs(*texts: str) -> dict[str, str]:
+        *nodes, target = planner.plan(("stage=finetune", "objective=dpo", *texts)).nodes
+        found = {n.stage.name: n.id for n in nodes if n.config.model.name == "tiny"}  # the teacher is another
+        return found | {"finetune dpo": target.id}
+
+    before, after = runs(), runs(text)
+    assert {s for s in before if s in after and before[s] != after[s]} == {*BY_PREFERENCE[text]} & after.keys()
+    assert before["prepare"] == after["prepare"] and before["tokenizer"] == after["tokenizer"]
+
+
 @pytest.mark.parametrize("text", OF_ONE_METHOD)
 def test_what_one_method_has_determines_its_runs(text: str, planner: Planner) -> None:
     target = OF_ONE_METHOD[text]
@@ -254,7 +288,7 @@ def test_another_teacher_is_another_run(text: str, planner: Planner) -> None:
 
 def test_every_key_is_on_one_of_the_lists() -> None:
     tried = {t.split("=")[0] for t in (*FREE, *DETERMINING)} | ELSEWHERE
-    tried |= {re.sub(r"^up\.\w+\.", "", t).split("=")[0] for t in (*BY_STUDENTS, *OF_ONE_METHOD)}
+    tried |= {re.sub(r"^up\.\w+\.", "", t).split("=")[0] for t in (*BY_STUDENTS, *BY_PREFERENCE, *OF_ONE_METHOD)}
     tried |= {f"teacher.{t.split('=')[0]}" for t in OF_THE_HUB} | {"ladder.rungs"}
     owners = ("HfTokenizer", "PeakFlops", "Hardware", "Tracking", "SlurmExecutor", "RayExecutor", "Archive", "Part")
     assert {k for k, key in keys().items() if key.owner not in owners and not k.startswith("data.source.")} <= tried

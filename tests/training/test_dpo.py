@@ -53,7 +53,9 @@ def prefer(job, tmp_path_factory):
 def objective(job, init, adapter, dpo=DPO) -> Preference:
     torch.manual_seed(1)
     heartbeat = Heartbeat(job.directory.parent / "heartbeat", 0, 1, timeout=60, start_timeout=60)
-    return Preference(adapted_decoder(MODEL, job, init, adapter), job, Interrupt(), heartbeat, adapter, dpo)
+    made = Preference(adapted_decoder(MODEL, job, init, adapter), job, Interrupt(), heartbeat, adapter, dpo)
+    made.parts = torch.zeros(1)
+    return made
 
 
 def batch(job) -> tuple[torch.Tensor, ...]:
@@ -93,6 +95,7 @@ def test_the_loss_is_the_formula_on_log_probabilities(prefer, init, adapter):
     chosen, rejected = (log_prob(made.decoder, *part) - log_prob(start, *part) for part in parts)
     expected = -(torch.sigmoid(0.5 * (chosen - rejected)).log()).sum()
     loss = made.loss_sum(tokens, labels)
+    assert made.parts.item() == pytest.approx((chosen - rejected).sum().item(), rel=1e-4)
     assert abs(expected.item() - 4 * math.log(2)) > 1e-3
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
 
@@ -103,8 +106,8 @@ def test_the_loss_is_the_formula_on_log_probabilities(prefer, init, adapter):
 
 
 def test_the_gradient_is_the_difference_quotient():
-    chosen, rejected = (torch.randn(5, dtype=torch.float64, requires_grad=True) for _ in range(2))
-    assert torch.autograd.gradcheck(lambda a, b: preference_loss(a, b, 0.3), (chosen, rejected))
+    margins = torch.randn(5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda a: preference_loss(a, 0.3), (margins,))
 
 
 def test_the_gradient_of_a_whole_model_is_the_difference_quotient(prefer, init):
@@ -128,7 +131,8 @@ def test_what_is_preferred_becomes_likelier_and_the_reference_stays(prefer, init
     trained = fit(
         MODEL, prefer(total_steps=30, optim=AdamW(lr=1e-2), log=lines.append, log_every=1), init, adapter, DPO
     )
-    losses = [line["loss"] for line in lines if "loss" in line]
+    losses, margins = ([line[name] for line in lines if name in line] for name in ("loss", "margin"))
+    assert margins[0] == pytest.approx(0, abs=1e-4) and margins[-1] > 5
     assert losses[0] == pytest.approx(math.log(2), abs=1e-6) and losses[-1] < 0.5 * math.log(2)
     assert trained.weights.keys() == init.keys()
     assert math.isfinite(trained.result["val_loss"])

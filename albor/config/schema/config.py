@@ -10,7 +10,15 @@ from annotated_types import Interval
 from albor.config.schema.alerts import Alert
 from albor.config.schema.data import Benchmarks, Data
 from albor.config.schema.distill import AlborTeacher, Distill, Teacher
-from albor.config.schema.finetune import CorpusInstructions, Finetune, Instructions, Lora
+from albor.config.schema.finetune import (
+    CorpusInstructions,
+    Finetune,
+    Instructions,
+    Lora,
+    Objective,
+    Preferences,
+    Sft,
+)
 from albor.config.schema.ladder import Ladder
 from albor.config.schema.merge import Merge, Slerp
 from albor.config.schema.model import Model
@@ -50,6 +58,10 @@ class Config:
     """Examples of what is asked and answered."""
     finetune: Finetune = field(default_factory=Lora)
     """Which weights learn from them."""
+    objective: Objective = field(default_factory=Sft)
+    """What they are to learn."""
+    preferences: Preferences = field(default_factory=Preferences)
+    """Pairs of answers, of which one passed its tests: what objective=dpo learns from."""
     prune: Prune = field(default_factory=Target)
     """How a model becomes smaller."""
     quantize: Quantize = field(default_factory=Quantize)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Interval
+from annotated_types import Interval
 
-from albor.config.types import Count, Fraction, Positive, PositiveFloat, Text
+from albor.config.types import Count, Fraction, Positive, PositiveFloat, PositiveFraction, Text
 
 Matrix = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 """The matrices of a block. Embedding and head are one tensor (tied), so neither is adapted."""
@@ -88,15 +88,36 @@ class Sft:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dpo(HeldOut):
+class Dpo:
     """Direct preference optimisation (Rafailov et al., 2023) on pairs of answers: one passed, the other did not."""
 
     kind: Literal["dpo"] = "dpo"
     """The objective's kind."""
     beta: PositiveFloat = 0.1
     """How much the model is held to the one it starts from: more allows less change."""
-    pairs_per_problem: Annotated[int, Ge(1)] = 8
-    """At most so many pairs of one problem."""
 
 
 Objective = Sft | Dpo
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preferences(HeldOut):
+    """Pairs of answers, one that passed its tests and one that did not, by the model that is to learn from them.
+
+    The problems are functions of the corpus whose docstring has tests. No benchmark is among them.
+    """
+
+    samples: Positive = 8
+    """Answers drawn for each problem."""
+    temperature: PositiveFloat = 0.8
+    """Of the draws: a higher one makes answers that differ more."""
+    top_p: PositiveFraction = 0.95
+    """Draw from the likeliest tokens that reach this sum of probabilities."""
+    max_new_tokens: Positive = 512
+    """Tokens of an answer; it ends earlier where half a row of data.seq_len has no more room."""
+    max_problems: Positive | None = None
+    """Take at most so many problems, in the corpus's order; null takes all."""
+    pairs_per_problem: Positive = 8
+    """At most so many pairs of one problem."""
+    reference: bool = True
+    """Where no answer of the model passes, prefer the corpus's own function; false leaves such problems out."""
