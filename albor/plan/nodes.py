@@ -137,12 +137,21 @@ class Plan:
 
     @property
     def errors(self) -> list[tuple[Node, Finding]]:
-        """What refuses the plan. A run that is done needs no contract any more."""
-        return [(n, f) for n in self.nodes if n.state != "done" for f in n.findings if f.severity == "error"]
+        """What refuses the plan."""
+        return self._found("error")
 
     @property
     def warnings(self) -> list[tuple[Node, Finding]]:
-        return [(n, f) for n in self.nodes if n.state != "done" for f in n.findings if f.severity == "warning"]
+        return self._found("warning")
+
+    def _found(self, severity: str) -> list[tuple[Node, Finding]]:
+        """Each finding once, though several runs of a stage have it; one that is done needs no contract any more."""
+        found: dict[tuple[str, Finding], tuple[Node, Finding]] = {}
+        for node in self.nodes:
+            for finding in node.findings if node.state != "done" else ():
+                if finding.severity == severity:
+                    found.setdefault((node.stage.name, finding), (node, finding))
+        return list(found.values())
 
 
 @dataclass

@@ -132,11 +132,10 @@ def _hero(first: str, last: str, before: int | None, after: int | None) -> Tile:
     label = f"{first} to {last}"
     if not before or not after:
         return Tile(label, "–", "size not measured")
-    times = before / after
-    change = (
-        f"{number(max(times, 1 / times), 2)}× {'smaller' if times > 1 else 'larger'}" if times != 1 else "same size"
-    )
-    return Tile(label, change, f"{size(before)} to {size(after)}")
+    times, sizes = before / after, f"{size(before)} to {size(after)}"
+    if times == 1:
+        return Tile(label, "same size", sizes)
+    return Tile(label, f"{number(max(times, 1 / times), 2)}×", f"{'smaller' if times > 1 else 'larger'}, {sizes}")
 
 
 def _runs(timed: int, rungs: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -112,13 +112,27 @@ def weights(artifact: Path) -> Iterator[Path]:
 
 def how(made: Manifest) -> str:
     """What a run did, in a few words."""
-    config = made.config
-    words: Mapping[str, str] = {
-        "pretrain": f"{made.facts.get('steps', 0):,} steps from random weights",
-        "distill": f"{made.facts.get('steps', 0):,} steps from a teacher",
-        "merge": f"{config['merge']['kind']} of {made.facts.get('models')} models",
-    }
-    return words.get(made.stage, made.label)
+    config, facts = made.config, made.facts
+    steps = f"{facts.get('steps', 0):,} steps"
+    match made.stage:
+        case "pretrain":
+            return f"{steps} from random weights"
+        case "distill":
+            return f"{steps} beside a teacher" if config["distill"]["route"] == "online" else f"{steps} after a teacher"
+        case "finetune":
+            taught = "preferences" if config["objective"]["kind"] == "dpo" else "examples"
+            return f"{steps} of {taught}, {config['finetune']['kind']}"
+        case "merge":
+            return f"{config['merge']['kind']} of {facts['models']} models"
+        case "prune":
+            savings = facts["savings"]
+            gone = 1 - savings["parameters"] / savings["parameters_before"]
+            zeros = f"{savings['zeros'] / savings['prunable']:.0%} zeros"
+            did = f"{gone:.0%} of the parameters gone" if gone else zeros
+            return f"{config['prune']['kind']}, {did}{f', {steps} of recovery' if 'steps' in facts else ''}"
+        case "quantize":
+            return f"{facts['kind']}, {facts['bits_per_weight']:.2f} bits a weight"
+    return made.label
 
 
 STAGE = Stage(
