@@ -138,6 +138,8 @@ BY_STUDENTS = {
     "distill.divergence=reverse_kl": RUNGS,
     "distill.top_k=64": RUNGS,
     "distill.samples=11": RUNGS,
+    "distill.tau=50": RUNGS,
+    "distill.text_share=0.2": RUNGS,
     "teacher.model=tiny": RUNGS,
     "up.distill.stage.of=null": RUNGS,
     "instructions.max_examples=9": RUNGS[1:],
@@ -186,6 +188,7 @@ OF_ONE_METHOD = {
     "distill.keep=sampled": ("stage=teacher_logits",),
     "stage.check_batches=9": ("stage=teacher_logits",),
     "distill.route=offline": ("stage=distill",),
+    "distill.route=alignment": ("stage=teacher_logits",),
     "ladder.rungs.base=distill": ("stage=ladder",),
     "ladder.overrides=['seed=7']": ("stage=ladder",),
 }

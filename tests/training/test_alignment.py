@@ -1,0 +1,186 @@
+"""Learning from likelihoods of chunks: the loss and its slope, and what a teacher says of documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from albor.config.schema.distill import Distill
+from albor.data.alignment import INSIDE, UNSCORED
+from albor.models import loss as losses
+from albor.models.loss import IGNORED, linear_log_probs
+from albor.training.alignment import alignment_loss, chunk_divergence, chunk_sums
+from albor.training.distill import fit_aligned
+from albor.training.likelihood import TeacherScorer
+from albor.training.teacher import load_teacher
+from tests import foreign
+from tests.training.toy import MODEL, SEQ_LEN, ToyBatches, toy_job
+
+B, T, V, H = 3, 13, 50, 16
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(losses.LOGIT_BYTES, "cpu", 4 * V * 10)  # several, the last one smaller
+
+
+def student() -> tuple[Tensor, Tensor, Tensor]:
+    torch.manual_seed(0)
+    labels = torch.randint(0, V, (B, T))
+    labels[1, -2:] = IGNORED
+    return torch.randn(B * T, H).requires_grad_(), torch.randn(V, H).requires_grad_(), labels
+
+
+def marked() -> Tensor:
+    """Chunks of one to five labels, some of them without a score."""
+    torch.manual_seed(1)
+    ends = torch.rand(B, T) < 0.5
+    values = torch.where(torch.rand(B, T) < 0.2, torch.tensor(UNSCORED), -5 * torch.rand(B, T))
+    marks = torch.where(ends, values, torch.tensor(INSIDE))
+    marks[1, -2:] = INSIDE
+    return marks
+
+
+def reference(hidden: Tensor, weight: Tensor, labels: Tensor, marks: Tensor, tau: float, alpha: float) -> Tensor:
+    """By definition, in float64 and one chunk after another."""
+    log_probs = (hidden.double() @ weight.double().T).log_softmax(-1).view(B, T, V)
+    total = torch.zeros((), dtype=torch.float64)
+    for row in range(B):
+        chunk = torch.zeros((), dtype=torch.float64)
+        for place in range(T):
+            if labels[row, place] != IGNORED:
+                own = log_probs[row, place, labels[row, place]]
+                total, chunk = total - (1 - alpha) * own, chunk + own
+            mark = marks[row, place].double()
+            if mark <= 0:
+                p, q = (mark / tau).exp(), (chunk / tau).exp()
+                total = total + alpha * tau * (p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log())
+            if mark <= UNSCORED:
+                chunk = torch.zeros((), dtype=torch.float64)
+    return total
+
+
+@pytest.mark.parametrize(("tau", "alpha"), [(100.0, 0.5), (1.0, 1.0), (7.0, 0.0)])
+def test_loss_and_slope_are_those_of_the_definition(tau: float, alpha: float) -> None:
+    hidden, weight, labels = student()
+    found, divergence = alignment_loss(hidden, weight, labels, marked(), tau=tau, alpha=alpha)
+    expected = reference(hidden, weight, labels, marked(), tau, alpha)
+    torch.testing.assert_close(found.double(), expected, rtol=2e-5, atol=1e-5)
+    slopes = (torch.autograd.grad(loss, (hidden, weight)) for loss in (found, expected))
+    for ours, theirs in zip(*slopes, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    assert divergence > 0 and not divergence.requires_grad
+
+
+def test_log_probabilities_have_the_slope_of_autograd() -> None:
+    hidden, weight, labels = student()
+    found = linear_log_probs(hidden, weight, labels.flatten())
+    expected = -F.cross_entropy(hidden @ weight.T, labels.flatten(), ignore_index=IGNORED, reduction="none")
+    torch.testing.assert_close(found, expected)
+    by = torch.randn(B * T)
+    slopes = (torch.autograd.grad(values, (hidden, weight), by) for values in (found, expected))
+    for ours, theirs in zip(*slopes, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_without_a_share_of_the_teacher_it_is_cross_entropy() -> None:
+    hidden, weight, labels = student()
+    found, _ = alignment_loss(hidden, weight, labels, marked(), tau=100.0, alpha=0.0)
+    expected = losses.linear_cross_entropy(hidden, weight, labels.flatten())
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("tau", [1.0, 10.0, 100.0, 1e4])
+def test_divergences_of_chunks_are_not_negative(tau: float) -> None:
+    generator = torch.Generator().manual_seed(3)
+    teacher = -(10 ** (-8 + 10 * torch.rand(10_000, generator=generator)))
+    for apart in (0.0, 1e-7, 1e-3, 0.1, 3.0):
+        student = teacher * (1 + apart * torch.randn(10_000, generator=generator)).abs()
+        found = chunk_divergence(teacher, student, tau)
+        assert found.min() >= -1e-7 and found.isfinite().all()
+        log_p, log_q = (values.double().clamp(max=-1e-6) / tau for values in (teacher, student))
+        p, q = log_p.exp(), log_q.exp()
+        exact = p * (log_p - log_q) + (1 - p) * (torch.log1p(-p) - torch.log1p(-q))
+        torch.testing.assert_close(found.double(), exact, rtol=1e-3, atol=1e-6)
+    assert not chunk_divergence(teacher, teacher, tau).any()
+
+
+def test_certainty_has_a_slope() -> None:
+    certain = torch.tensor([0.0, -1e-9, -50.0, -1e4], requires_grad=True)
+    for teacher in (0.0, -1e-9, -3.0, -1e4):
+        found = chunk_divergence(torch.full((4,), teacher), certain, 100.0)
+        (slope,) = torch.autograd.grad(found.sum(), certain)
+        assert found.isfinite().all() and slope.isfinite().all()
+
+
+def test_sums_over_chunks() -> None:
+    values = torch.arange(1.0, 8.0)[None]
+    ends = torch.tensor([[0, 1, 1, 0, 0, 0, 1]], dtype=torch.bool)
+    assert chunk_sums(values, ends)[ends].tolist() == [3, 3, 22]
+    assert chunk_sums(values, torch.zeros_like(ends))[0, -1] == 28
+
+
+# --- training ---
+
+
+class Marked(ToyBatches):
+    """Batches that bring what a teacher said who finds every next token as likely as ``nats`` says."""
+
+    nats = -0.5
+
+    def __iter__(self) -> Iterator[Any]:
+        for tokens, labels in super().__iter__():
+            marks = np.full((*labels.shape, 1), INSIDE, np.float32)
+            marks[:, 1::2] = 2 * self.nats
+            yield tokens, labels, marks
+
+
+def test_a_student_comes_as_near_as_its_teacher_is_sure(tmp_path: Path) -> None:
+    """With nothing but the teacher to learn from, it ends about as sure as that one, not surer."""
+    job = toy_job(
+        tmp_path / "checkpoints",
+        train=lambda rank, world: Marked(22, 4, seed=42, rank=rank, world_size=world),
+        total_steps=150,
+    )
+    logged: list[dict[str, float]] = []
+    object.__setattr__(job, "log", logged.append)
+    object.__setattr__(job, "trainer", job.trainer.__class__(**{**vars(job.trainer), "max_steps": 150}))
+    trained = fit_aligned(MODEL, job, None, Distill(route="alignment", alpha=1.0))
+    divergences = [line["divergence"] for line in logged if "divergence" in line]
+    assert 0 <= divergences[-1] < divergences[0] / 20
+    assert trained.result["val_loss"] == pytest.approx(0.5, abs=0.2)
+
+
+# --- the teacher ---
+
+
+def test_documents_are_scored_as_transformers_does(tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    place = foreign.qwen2(tmp_path / "teacher")
+    device = torch.device("cpu")
+    teacher = load_teacher(place, dtype=torch.float32, device=device, compile=False)
+    score = TeacherScorer(teacher, device, context=20, tokens=40)
+    generator = np.random.default_rng(0)
+    documents = [generator.integers(0, 600, size).tolist() for size in (7, 30, 1, 20, 2, 0, 9, 9)]
+    found = score(documents)
+    assert [len(scores) for scores in found] == [6, 19, 0, 19, 1, 0, 8, 8]
+    theirs = AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32).eval()
+    for document, scores in zip(documents, found, strict=True):
+        if len(scores):
+            ids = torch.tensor([document[:20]])
+            with torch.no_grad():
+                expected = theirs(ids).logits[0, :-1].log_softmax(-1).gather(-1, ids[0, 1:, None])[:, 0]
+            np.testing.assert_allclose(scores, expected.numpy(), atol=2e-5)
+    again = score(documents)
+    assert all(np.array_equal(a, b) for a, b in zip(found, again, strict=True))
+
+
+assert SEQ_LEN % 2 == 0
