@@ -64,3 +64,23 @@ def qwen2(directory: Path, *, context: int = 4096, seed: int = 0) -> Path:
     )
     Qwen2ForCausalLM(config).save_pretrained(directory)
     return directory
+
+
+def learns(directory: Path, texts: list[str], *, steps: int = 300) -> None:
+    """Teaches the model of a directory some texts by heart."""
+    from transformers import AutoModelForCausalLM
+
+    known = codec()
+    rows = [[known.eos_id, *known.encode(text), known.eos_id] for text in texts]
+    width = max(map(len, rows))
+    ids = torch.tensor([row + [known.eos_id] * (width - len(row)) for row in rows])
+    labels = torch.tensor([row + [-100] * (width - len(row)) for row in rows])
+    model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(steps):
+        loss = model(input_ids=ids, labels=labels).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+    model.save_pretrained(directory)

@@ -93,3 +93,89 @@ def test_what_is_stored_is_what_transformers_says(place: Path) -> None:
                 compared += 1
         assert (marks[0, : len(own) - 1, 0] <= UNSCORED).sum() == len([place_ for place_, _ in common if place_])
     assert compared > 500
+
+
+# --- text that the teacher writes ---
+
+WRONG = 13
+"""The number of the function that the teacher has learnt wrongly."""
+
+
+def function(number: int, more: str = "") -> str:
+    return (
+        f'def add_{number}(x):\n    """Adds {number} to what it is given.\n\n'
+        f'    >>> add_{number}(1)\n    {number + 1}\n    """\n    return x + {number}{more}\n'
+    )
+
+
+TEXT = (
+    "stage=distill",
+    "distill=text",
+    "teacher=hf",
+    "teacher.repo=taught",
+    "teacher.vocab_size=640",
+    "teacher.parameters=100k",
+    "teacher.context=4096",
+    "debug=default",
+    "tracking=none",
+    "data=local",
+    "data.source.roots=[corpus]",
+    "data.source.licence=MIT",
+    "data.dedup.near=false",
+    "data.max_documents=null",
+    "tokenizer.vocab_size=300",
+    "model.vocab_size=300",
+    "eval.sandbox=none",
+    "distill.text_share=0.4",
+    "trainer.max_steps=5",
+    "trainer.val_every=5",
+    "up.teacher_text.stage.temperature=0",
+)
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus of functions and a teacher that knows them by heart, but for one; nobody asks for `double`, whose
+    docstring says too little."""
+    place = tmp_path_factory.mktemp("text")
+    numbers = range(11, 35)
+    for number in numbers:
+        package = place / "corpus" / f"package{number}"
+        package.mkdir(parents=True)
+        rest = "".join(f"def double_{n}(value):\n    return value * {n} + {number}\n\n\n" for n in range(8))
+        (package / "module.py").write_text(f"{rest}{function(number)}")
+    foreign.learns(
+        foreign.qwen2(place / "taught"), [function(n, " - 1" if n == WRONG else "") for n in numbers], steps=400
+    )
+    return place
+
+
+def test_a_student_reads_what_its_teacher_wrote(library: Path) -> None:
+    done = albor(*TEXT, cwd=library)
+    assert done.returncode == 0, done.stderr
+    run = made(library, "teacher_text")
+    facts, packed = run.manifest.facts, made(library, "pack")
+    asked = made(library, "prepare").manifest.facts["documents"]["train"]
+    assert facts["asked"] == facts["written"] == asked and asked - 5 <= facts["passed"] < asked
+    assert facts["text_share"] == pytest.approx(0.4, abs=0.05)
+    assert facts["text_tokens"] + facts["replay_tokens"] == facts["tokens"]
+    student = Codec.load(made(library, "tokenizer").artifact)
+    rows, before = (Rows(shards(place.artifact, "train")) for place in (run, packed))
+    tokens, ends = rows.read(np.arange(len(rows)))
+    read = "".join(student.decode(row[: end[-1]]) for row, end in zip(tokens.tolist(), ends, strict=True))
+    assert read.count("- 1") == 0 and "double_" in read
+    known = {row.tobytes() for row in before.read(np.arange(len(before)))[0]}
+    replayed = [row.tobytes() in known for row in tokens]
+    assert 0 < sum(replayed) < len(replayed)
+    for key in ("val_tokens", "val_bytes", "val_sequences"):
+        assert facts[key] == packed.manifest.facts[key]
+    assert [path.read_bytes() for path in shards(run.artifact, "val")] == [
+        path.read_bytes() for path in shards(packed.artifact, "val")
+    ]
+    assert made(library, "distill").manifest.facts["val_bits_per_byte"] > 0
+
+
+def test_a_teacher_whose_functions_all_fail_is_said(library: Path) -> None:
+    foreign.qwen2(library / "untaught", seed=3)
+    done = albor(*TEXT, "teacher.repo=untaught", cwd=library)
+    assert done.returncode != 0 and "none passed" in done.stderr and "Traceback" not in done.stderr

@@ -163,19 +163,16 @@ def scorer(cfg: Whole, place: Path) -> tuple[Scorer, int | None]:
     """What computes the teacher of a directory, and the token that begins its texts."""
     import torch
 
-    from albor.models.llama_config import CONFIG_FILE, read_json
     from albor.training.likelihood import TeacherScorer
     from albor.training.run import DTYPES
-    from albor.training.teacher import load_teacher
+    from albor.training.teacher import load_teacher, reading
 
-    config = read_json(place / CONFIG_FILE)
-    config = config.get("text_config", {}) | config
-    trainer, context = cfg.trainer, int(config["max_position_embeddings"])
+    trainer, known = cfg.trainer, reading(place)
     device = torch.device(trainer.accelerator)
     # Documents have all lengths: a compiled block would be compiled for each.
     teacher = load_teacher(place, dtype=DTYPES[trainer.precision], device=device, compile=False)
-    made = TeacherScorer(teacher, device, context=context, tokens=trainer.micro_batch_size * cfg.data.seq_len)
-    return made, config.get("bos_token_id")
+    made = TeacherScorer(teacher, device, context=known.context, tokens=trainer.micro_batch_size * cfg.data.seq_len)
+    return made, known.start_id
 
 
 def counts(stored: Logits) -> dict[str, int]:
