@@ -53,6 +53,11 @@ def test_its_distributions_are_refused_with_the_ways_out(place: Path) -> None:
     assert "distill=alignment" in done.stderr and "distill=text" in done.stderr
 
 
+def test_vllm_that_is_not_there_is_missed_before_anything_is_made(place: Path) -> None:
+    done = albor(*SMALL, "distill=alignment", "teacher.backend=vllm", cwd=place)
+    assert done.returncode == 2 and "pip install vllm" in done.stderr and not (place / "outputs").exists()
+
+
 def test_a_student_learns_from_likelihoods(place: Path) -> None:
     done = albor(*SMALL, "distill=alignment", cwd=place)
     assert done.returncode == 0, done.stderr

@@ -174,3 +174,17 @@ def fits(case: Case) -> Iterator[Found]:
     if need > have:
         message = f"{human_bytes(need)} are needed ({each:,} bytes a token), the disk has {human_bytes(have)}"
         yield "error", "distill.keep", message, "distill=sampled stores a thirtieth; or a larger disk: hardware.disk=…"
+
+
+@contract(
+    "C-DISTILL-008",
+    "vLLM computes likelihoods",
+    formula="teacher.backend=vllm is asked for the likelihoods of given text, not for distributions or new text",
+    stages=LEARNING,
+)
+def by_vllm(case: Case) -> Iterator[Found]:
+    teacher, route = case.cfg.teacher, case.cfg.distill.route
+    computed = isinstance(teacher, HfTeacher) and teacher.backend == "vllm"
+    if computed and asks(case) and route != "alignment":
+        message = f"vLLM computes the teacher's likelihoods, and distill.route={route} needs something else"
+        yield "error", "teacher.backend", message, "teacher.backend=transformers, or distill=alignment"

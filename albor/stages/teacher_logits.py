@@ -46,6 +46,21 @@ def inputs(cfg: Whole) -> dict[str, str | Upstream]:
     return {"rows": "pack", "tokenizer": "tokenizer", "teacher": distill.teacher(cfg)}
 
 
+def requires(cfg: Whole, given: Mapping[str, Facts]) -> None:
+    """The teacher, and what computes it. Raises AlborError."""
+    from importlib.util import find_spec
+
+    from albor.training.vllm_scorer import not_installed
+
+    if by_vllm(cfg) and find_spec("vllm") is None:
+        raise not_installed()
+    distill.fetch_teacher(cfg, given)
+
+
+def by_vllm(cfg: Whole) -> bool:
+    return not isinstance(cfg.teacher, AlborTeacher) and cfg.teacher.backend == "vllm"
+
+
 def cost(cfg: Whole, given: Mapping[str, Facts]) -> Cost:
     each = cfg.distill.bytes_per_token(cfg.model.vocab_size)
     rows = given.get("rows", {}).get("num_sequences", cfg.data.num_sequences)
@@ -166,8 +181,12 @@ def scorer(cfg: Whole, place: Path) -> tuple[Scorer, int | None]:
     from albor.training.likelihood import TeacherScorer
     from albor.training.run import DTYPES
     from albor.training.teacher import load_teacher, reading
+    from albor.training.vllm_scorer import VllmScorer
 
     trainer, known = cfg.trainer, reading(place)
+    if by_vllm(cfg):
+        dtype = "float32" if trainer.precision == "float32" else "bfloat16"
+        return VllmScorer(place, context=known.context, dtype=dtype), known.start_id
     device = torch.device(trainer.accelerator)
     # Documents have all lengths: a compiled block would be compiled for each.
     teacher = load_teacher(place, dtype=DTYPES[trainer.precision], device=device, compile=False)
@@ -262,7 +281,7 @@ STAGE = Stage(
     ),
     label=lambda cfg: f"{cfg.model.name}-{cfg.distill.kept}",
     inputs=inputs,
-    requires=distill.fetch_teacher,
+    requires=requires,
     cost=cost,
     run=run,
     resumable=True,

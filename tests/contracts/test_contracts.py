@@ -168,6 +168,8 @@ BREAKS = [
      ("distill=alignment", "distill.divergence=reverse_kl"), ("distill=alignment",)),
     ("C-DISTILL-007", "error", "distill.keep",
      ("distill=offline", "data.num_sequences=200k"), ("distill=sampled", "data.num_sequences=200k")),
+    ("C-DISTILL-008", "error", "teacher.backend",
+     (*QWEN, "distill=text", "teacher.backend=vllm"), (*QWEN, "distill=text")),
     ("C-MERGE-001", "error", "stage.of",
      ("stage.of=[pretrain,distill]", "up.pretrain.model.qk_norm=true"), ("stage.of=[pretrain,distill]",)),
     ("C-MERGE-002", "error", "stage.of", ("stage.of=[pretrain]",), ("stage.of=[pretrain,distill]",)),
@@ -178,7 +180,12 @@ BREAKS = [
      ("prune=wanda_2_4", "prune.sparsity=0.4"), ("prune=wanda_2_4", "prune.sparsity=0.5")),
     ("C-PRUNE-002", "warning", "prune", ("prune=wanda",), ("prune=depth",)),
 ]  # fmt: skip
-STAGE = {"C-DATA-002": "pack", "C-DATA-003": "tokenizer", "C-DISTILL-007": "teacher_logits"} | {
+STAGE = {
+    "C-DATA-002": "pack",
+    "C-DATA-003": "tokenizer",
+    "C-DISTILL-007": "teacher_logits",
+    "C-DISTILL-008": "teacher_text",
+} | {
     contract: stage
     for stage, contracts in {
         "prepare": ("C-DATA-005", "C-DATA-007", "C-DATA-008", "C-DATA-009", "C-DATA-010", "C-DATA-012"),

@@ -102,9 +102,16 @@ def test_other_tokens_are_refused_with_the_ways_out(planner: Planner) -> None:
     assert plan.target.inputs["teacher"].id == "hf:Qwen/Qwen2.5-Coder-3B@main"
     assert {f.id for _, f in plan.errors} == {"C-DISTILL-001"}
     [(_, refused)] = plan.errors
-    for way in ("distill=alignment", "teacher=albor"):
-        assert way in refused.help and not planner.plan((*BY_350M, "distill=forward_kl", way)).errors
+    for way in ("distill=alignment", "distill=text", "teacher=albor"):
+        before = ("distill=forward_kl",) if way == "teacher=albor" else ()
+        assert way in refused.help and not planner.plan((*BY_350M, *before, way)).errors
     assert "C-DISTILL-002" in {f.id for _, f in plan.warnings}
+
+
+def test_vllm_computes_what_it_can(planner: Planner) -> None:
+    assert not planner.plan((*BY_350M, "teacher.backend=vllm")).errors
+    for way, refused in (("distill=text", {"C-DISTILL-008"}), ("distill=offline", {"C-DISTILL-001", "C-DISTILL-008"})):
+        assert {f.id for _, f in planner.plan((*BY_350M, way, "teacher.backend=vllm")).errors} == refused
 
 
 @pytest.mark.parametrize(

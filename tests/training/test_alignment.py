@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,7 @@ from albor.training.distill import fit_aligned
 from albor.training.likelihood import TeacherScorer
 from albor.training.teacher import load_teacher
 from tests import foreign
-from tests.training.toy import MODEL, SEQ_LEN, ToyBatches, toy_job
+from tests.training.toy import MODEL, ToyBatches, toy_job
 
 B, T, V, H = 3, 13, 50, 16
 
@@ -183,4 +185,37 @@ def test_documents_are_scored_as_transformers_does(tmp_path: Path) -> None:
     assert all(np.array_equal(a, b) for a, b in zip(found, again, strict=True))
 
 
-assert SEQ_LEN % 2 == 0
+def test_vllm_is_asked_as_it_is_documented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind its documented interface stands transformers: this tells which number is of which token."""
+    from albor.training.vllm_scorer import VllmScorer
+
+    place = foreign.qwen2(tmp_path / "teacher")
+    teacher = load_teacher(place, dtype=torch.float32, device=torch.device("cpu"), compile=False)
+
+    class LLM:
+        def __init__(self, *, model: str, max_model_len: int, enable_prefix_caching: bool, **_: Any) -> None:
+            assert model == str(place) and not enable_prefix_caching
+            self.longest = max_model_len - 1
+
+        def generate(self, prompts: list[dict[str, list[int]]], params: Any, use_tqdm: bool) -> list[Any]:
+            found = []
+            for prompt in prompts:
+                ids = prompt["prompt_token_ids"]
+                assert 0 < len(ids) <= self.longest
+                hidden = teacher.hidden(torch.tensor([ids]))[0]
+                said = (hidden @ teacher.head.T).log_softmax(-1).tolist()
+                likeliest = [{int(np.argmax(row)): SimpleNamespace(logprob=max(row))} for row in said]
+                own = [{token: SimpleNamespace(logprob=row[token])} for token, row in zip(ids[1:], said, strict=False)]
+                pairs = [likely | mine for likely, mine in zip(likeliest, own, strict=False)]
+                found.append(SimpleNamespace(prompt_logprobs=[None, *pairs]))
+            return found
+
+    module = SimpleNamespace(LLM=LLM, SamplingParams=lambda **wanted: wanted)
+    monkeypatch.setitem(sys.modules, "vllm", module)
+    score = VllmScorer(place, context=20, dtype="float32")
+    documents = [list(range(5, 12)), [3], [], list(range(100, 130))]
+    found = score(documents)
+    expected = TeacherScorer(teacher, torch.device("cpu"), context=score.context, tokens=100)(documents)
+    assert [len(scores) for scores in found] == [6, 0, 0, 18]
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-5)

@@ -47,7 +47,7 @@ class HfTeacher:
     commercial: bool = True
     """Whether that licence permits commercial use of what is learned from it."""
     backend: Literal["transformers", "vllm"] = "transformers"
-    """What computes it; vllm is faster where it is installed."""
+    """What computes it; vllm is faster where it is installed, and computes the likelihoods of alignment."""
 
     @property
     def active(self) -> int:
