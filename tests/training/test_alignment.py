@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor
 
 from albor.config.schema.distill import Distill
@@ -23,7 +25,8 @@ from albor.training.distill import fit_aligned
 from albor.training.likelihood import TeacherScorer
 from albor.training.teacher import load_teacher
 from tests import foreign
-from tests.training.toy import MODEL, ToyBatches, toy_job
+from tests.training.aligning import Marked
+from tests.training.toy import MODEL, toy_job
 
 B, T, V, H = 3, 13, 50, 16
 
@@ -132,18 +135,6 @@ def test_sums_over_chunks() -> None:
 # --- training ---
 
 
-class Marked(ToyBatches):
-    """Batches that bring what a teacher said who finds every next token as likely as ``nats`` says."""
-
-    nats = -0.5
-
-    def __iter__(self) -> Iterator[Any]:
-        for tokens, labels in super().__iter__():
-            marks = np.full((*labels.shape, 1), INSIDE, np.float32)
-            marks[:, 1::2] = 2 * self.nats
-            yield tokens, labels, marks
-
-
 def test_a_student_comes_as_near_as_its_teacher_is_sure(tmp_path: Path) -> None:
     """With nothing but the teacher to learn from, it ends about as sure as that one, not surer."""
     job = toy_job(
@@ -158,6 +149,23 @@ def test_a_student_comes_as_near_as_its_teacher_is_sure(tmp_path: Path) -> None:
     divergences = [line["divergence"] for line in logged if "divergence" in line]
     assert 0 <= divergences[-1] < divergences[0] / 20
     assert trained.result["val_loss"] == pytest.approx(0.5, abs=0.2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_two_processes_learn_what_one_does(strategy: str, tmp_path: Path) -> None:
+    program = Path(__file__).with_name("aligning.py")
+    environment = {**os.environ, "PYTHONPATH": str(program.parents[2])}
+    found = []
+    for ranks in (1, 2):
+        directory = tmp_path / str(ranks)
+        directory.mkdir()
+        launcher = ["-m", "torch.distributed.run", f"--nproc-per-node={ranks}"] if ranks > 1 else []
+        command = [sys.executable, *launcher, str(program), str(directory), strategy]
+        subprocess.run(command, check=True, env=environment, timeout=120)
+        found.append(load_file(directory / "model.safetensors"))
+    for name, tensor in found[0].items():
+        torch.testing.assert_close(found[1][name], tensor, rtol=1e-3, atol=1e-4)
 
 
 # --- the teacher ---
