@@ -173,7 +173,8 @@ def fits(case: Case) -> Iterator[Found]:
     need, have = rows * cfg.data.seq_len * each, cfg.hardware.disk
     if need > have:
         message = f"{human_bytes(need)} are needed ({each:,} bytes a token), the disk has {human_bytes(have)}"
-        yield "error", "distill.keep", message, "distill=sampled stores a thirtieth; or a larger disk: hardware.disk=…"
+        less = "" if cfg.distill.kept == "chunks" else "distill=sampled stores a thirtieth; or "
+        yield "error", "distill.keep", message, f"{less}a larger disk: hardware.disk=…"
 
 
 @contract(

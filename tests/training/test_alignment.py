@@ -1,10 +1,14 @@
-"""Learning from likelihoods of chunks: the loss and its slope, and what a teacher says of documents."""
+"""Learning from likelihoods of chunks (C-KERNEL-012): the loss and its slope, and what a teacher says of documents."""
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
+import textwrap
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,13 +21,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from albor.config.schema.distill import Distill
-from albor.data.alignment import INSIDE, UNSCORED
+from albor.data.alignment import INSIDE, UNSCORED, Alignment
+from albor.data.tokenizer import MIDDLE, PREFIX, SUFFIX, Codec, train_bpe
 from albor.models import loss as losses
+from albor.models.decoder import Decoder
 from albor.models.loss import IGNORED, linear_log_probs
 from albor.training.alignment import alignment_loss, chunk_divergence, chunk_sums
 from albor.training.distill import fit_aligned
 from albor.training.likelihood import TeacherScorer
-from albor.training.teacher import load_teacher
+from albor.training.teacher import DecoderTeacher, load_teacher
 from tests import foreign
 from tests.training.aligning import Marked
 from tests.training.toy import MODEL, toy_job
@@ -102,6 +108,7 @@ def test_without_a_share_of_the_teacher_it_is_cross_entropy() -> None:
     torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.contract("C-KERNEL-012", level=3)
 @pytest.mark.parametrize("tau", [1.0, 10.0, 100.0, 1e4])
 def test_divergences_of_chunks_are_not_negative(tau: float) -> None:
     generator = torch.Generator().manual_seed(3)
@@ -191,6 +198,30 @@ def test_documents_are_scored_as_transformers_does(tmp_path: Path) -> None:
             np.testing.assert_allclose(scores, expected.numpy(), atol=2e-5)
     again = score(documents)
     assert all(np.array_equal(a, b) for a, b in zip(found, again, strict=True))
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_a_student_has_no_divergence_from_itself(other: bool) -> None:
+    """Each reads the text in its own tokens; equal models with equal tokens agree in every one of them."""
+    texts = [Path(module.__file__ or "").read_text(encoding="utf-8")[:900] for module in (textwrap, functools)]
+    own = Codec(train_bpe(texts, vocab_size=300), fim=(PREFIX, SUFFIX, MIDDLE))
+    theirs = foreign.codec(300) if other else own
+    torch.manual_seed(0)
+    student, teacher = (Decoder(replace(MODEL, vocab_size=300, max_position_embeddings=999)) for _ in range(2))
+    teacher.load_state_dict(student.state_dict())
+    tokens = np.array([[*own.encode(texts[0]), own.eos_id]])
+    ends = [np.array([tokens.shape[1]], dtype=np.int32)]
+    alignment = Alignment(own, theirs, start_id=None, context=999)
+    marks, documents = alignment.read(tokens, ends, tokens.shape[1] - 1)
+    score = TeacherScorer(DecoderTeacher(teacher, compile=False), torch.device("cpu"), context=999, tokens=99)
+    scores = score([document.ids for document in documents])
+    alignment.write(marks, documents, scores)
+    if not other:
+        np.testing.assert_allclose(marks[0], scores[0], atol=1e-6)
+    given = torch.from_numpy(tokens)
+    loss = partial(alignment_loss, labels=given[:, 1:], marks=torch.from_numpy(marks), tau=100.0, alpha=1.0)
+    _, divergence = student.reduce(given[:, :-1], None, loss)
+    assert (divergence > 1e-3) if other else (0 <= divergence < 1e-6)
 
 
 def test_vllm_is_asked_as_it_is_documented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
