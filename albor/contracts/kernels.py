@@ -107,8 +107,7 @@ KERNELS: dict[str, Kernel] = {
             title="Divergences of chunks are not negative",
             formula="KL((p^(1/τ), 1 − p^(1/τ)) ‖ (q^(1/τ), 1 − q^(1/τ))) ≥ −1e-7; 0 when p = q",
             level=3,
-            history="Softened by τ = 100, every probability is near 1, and 1 − p loses its digits unless it is computed by "
-            "itself.",
+            history="Softened by τ = 100, probabilities are near 1, and 1 − p loses its digits where it is a difference.",
             where="albor.training.alignment.chunk_divergence",
         ),
     )
