@@ -107,7 +107,7 @@ KERNELS: dict[str, Kernel] = {
             title="Divergences of chunks are not negative",
             formula="KL((p^(1/τ), 1 − p^(1/τ)) ‖ (q^(1/τ), 1 − q^(1/τ))) ≥ −1e-7; 0 when p = q",
             level=3,
-            history="Softened by τ = 100, probabilities are near 1, and 1 − p loses its digits where it is a difference.",
+            history="Softened by τ = 100, probabilities are near 1, and 1 − p as a difference has few digits left.",
             where="albor.training.alignment.chunk_divergence",
         ),
     )
