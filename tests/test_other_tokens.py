@@ -29,7 +29,7 @@ SMALL = (
     "teacher.context=4096",
     "debug=default",
     "tracking=none",
-    "data.max_documents=20",
+    "data.max_documents=10",
     "tokenizer.vocab_size=512",
     "model.vocab_size=512",
 )

@@ -83,8 +83,8 @@ def run(cfg: Whole, context: Context) -> Facts:
             "give a teacher that knows Python, or a larger corpus",
             code="E-TEACHER",
         )
-    text = pack_text(cfg, context, kept)
-    made, others = (Rows(shards(place, "train")) for place in (text, replay.path))
+    others = Rows(shards(replay.path, "train"))
+    made = Rows(shards(pack_text(cfg, context, kept, others.row_len), "train"))
     mixed = mix(made, others, share=cfg.distill.text_share, seed=cfg.seed, out=context.out)
     link_shards(shards(replay.path, "val"), context.out, "val")
     return {
@@ -97,13 +97,13 @@ def run(cfg: Whole, context: Context) -> Facts:
     }
 
 
-def pack_text(cfg: Whole, context: Context, kept: list[Document]) -> Path:
+def pack_text(cfg: Whole, context: Context, kept: list[Document], row_len: int) -> Path:
     """Rows of the teacher's functions alone, as the replayed ones were packed; where they lie."""
     from albor.data import documents
     from albor.data.pack import pack
     from albor.data.parquet import shard
 
-    replay = context.inputs["rows"]
+    replayed = context.inputs["rows"].config
     place, out = context.work / "documents", context.work / "text"
     for directory in (place, out):
         directory.mkdir(exist_ok=True)
@@ -113,9 +113,9 @@ def pack_text(cfg: Whole, context: Context, kept: list[Document]) -> Path:
         pack(
             place,
             context.inputs["tokenizer"].path,
-            row_len=int(replay.facts["row_len"]),
-            fim_rate=replay.config["data"]["fim_rate"] if replay.config else 0.0,
-            fim_spm_rate=replay.config["data"]["fim_spm_rate"] if replay.config else 0.0,
+            row_len=row_len,
+            fim_rate=replayed["data"]["fim_rate"] if replayed else 0.0,
+            fim_spm_rate=replayed["data"]["fim_spm_rate"] if replayed else 0.0,
             seed=cfg.seed,
             **given,
         )
