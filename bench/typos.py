@@ -32,6 +32,8 @@ WITH = {
     "merge.variant": ("merge=dare",),
     "instructions.skip_malformed": ("instructions=jsonl", "instructions.path=x"),
     "prune.pattern": ("prune=wanda",),
+    "stage.dry_run": ("stage.repo=org/name",),
+    "stage.private": ("stage.repo=org/name",),
 }
 """What must be chosen for a key with few values to be valid."""
 
@@ -105,7 +107,8 @@ def context(path: str) -> tuple[str, ...]:
     """The overrides beside which a key is valid: a stage that has it, a choice of its group that does."""
     if not path.startswith("stage.") or path == "stage.name":
         return WITH.get(path, ())
-    return (f"stage={next(s for s in stages.names() if path in by_path(walk(stages.find(s).config, 'stage.')))}",)
+    stage = next(s for s in stages.names() if path in by_path(walk(stages.find(s).config, "stage.")))
+    return (f"stage={stage}", *WITH.get(path, ()))
 
 
 def proposal(planner: Planner, *texts: str) -> tuple[bool, str | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 from albor.config.problems import ConfigRefused, Problem
 from albor.config.suggest import nearest
@@ -22,6 +22,7 @@ VERBS: dict[str, str] = {
     "eval": "measure a checkpoint: the rows of its run, or benchmarks (task=[humaneval,mbpp])",
     "watch": "evaluate each new checkpoint of a running training; keep the best, stop it when it no longer improves",
     "leaderboard": "an evaluation as a submission to the Big Code leaderboard (--org, --model, --user)",
+    "convert": "a checkpoint of the original system (matrices [in, out]) as a model of albor's: convert SRC DST",
     "verify": "whether a checkpoint or run is whole, was trained and converged",
     "monitor": "a run as it goes, or went: progress, curves, throughput, alerts, whether it lives (--once: as text)",
     "replay": "train up to a step again, beside the run, and say whether every bit is the same",
@@ -46,13 +47,14 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "audit": ("critical_only", "format", "out"),
     "leaderboard": ("org", "model", "user", "out"),
     "watch": ("metric", "patience", "every"),
+    "convert": ("layout",),
     "": ("multirun", "strict", "cfg", "validate_only"),
 }
 """Flags of each verb, beside --config-dir; "" is running a target."""
 
 WORDS = (
     *("ls", "explain", "contracts", "runs", "diff", "sample", "eval", "verify", "monitor", "replay", "data"),
-    *("falsify", "audit", "leaderboard", "watch"),
+    *("falsify", "audit", "leaderboard", "watch", "convert"),
 )
 """Verbs that take words of their own: a group, a key, a run."""
 
@@ -93,6 +95,7 @@ class Arguments:
     every: float = 5.0
     model: str | None = None
     user: str | None = None
+    layout: Literal["in_out", "out_in"] | None = None
 
 
 class Parser(argparse.ArgumentParser):
@@ -134,6 +137,7 @@ def parser() -> Parser:
     p.add_argument("--every", type=float)
     p.add_argument("--model")
     p.add_argument("--user")
+    p.add_argument("--layout", choices=("in_out", "out_in"))
     return p
 
 

@@ -25,6 +25,7 @@ CODES: dict[str, str] = {
     "say where it waits: for a disk or a network that is gone, or for work that takes so long by right; "
     "trainer.hang_after=10min allows for that. The same command goes on from the last checkpoint.",
     "E-DEVICE": "A device that the config names and this machine does not have.",
+    "E-HUB": "The Hugging Face Hub cannot be reached, does not know the token, or refuses what is published.",
     "E-CONTRACT": "Contracts that need each other in a circle, or one that there is not: an error in albor itself.",
     "E-PATH": "A directory that is not there or cannot be used.",
 }

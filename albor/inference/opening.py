@@ -1,4 +1,4 @@
-"""The engine for what lies in a directory: a GGUF file runs by llama.cpp, anything else by torch."""
+"""The engine for what lies in a directory: weights run by torch, a GGUF file that lies there alone by llama.cpp."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from albor.inference.engine import Engine
 
 def open_engine(directory: Path, *, batch_size: int | None = None) -> Engine:
     """Raises AlborError when there is no model, or what would compute it is not installed."""
-    if any(directory.glob("*.gguf")):
+    if holds_gguf(directory):
         from albor.inference.gguf_engine import GgufEngine
 
         return GgufEngine.load(directory, batch_size=batch_size)
@@ -21,4 +21,9 @@ def open_engine(directory: Path, *, batch_size: int | None = None) -> Engine:
 
 def computed_by(directory: Path) -> str:
     """What runs the model of a directory, and on what."""
-    return "llama.cpp, cpu" if any(directory.glob("*.gguf")) else f"torch, {best_device()}"
+    return "llama.cpp, cpu" if holds_gguf(directory) else f"torch, {best_device()}"
+
+
+def holds_gguf(directory: Path) -> bool:
+    """Whether a model is a GGUF file; an export has such files beside its weights."""
+    return any(directory.glob("*.gguf")) and not any(directory.glob("*.safetensors"))

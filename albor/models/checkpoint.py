@@ -83,7 +83,7 @@ def stored_weights(directory: Path, config: Model) -> dict[str, StoredTensor]:
         wanted = {name: tensor.shape for name, tensor in Decoder(config).state_dict().items()}
     _refuse_damaged(directory)
     found: dict[str, StoredTensor] = {}
-    for path in _weight_files(directory):
+    for path in weight_files(directory):
         found.update(_known(path, wanted))
     head, embedding = found.pop(HEAD, None), found.get(EMBEDDING)
     if head is not None and (embedding is None or not torch.equal(head.read(), embedding.read())):
@@ -109,7 +109,7 @@ def _refuse_damaged(directory: Path) -> None:
         )
 
 
-def _weight_files(directory: Path) -> list[Path]:
+def weight_files(directory: Path) -> list[Path]:
     """The safetensors files of a directory; the index of a sharded model may name only files beside it."""
     if (directory / WEIGHTS_FILE).is_file():
         return [directory / WEIGHTS_FILE]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from albor.models.checkpoint import stored_weights
-from albor.models.llama_config import read_config
+from albor.models.llama_config import read_config, read_json
 from albor.runs.files import sha256_file
 
 TOKENIZER = "tokenizer.json"
-COMPANIONS = (TOKENIZER, "roles.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
+ROLES = "roles.json"
+TOKENIZER_SETTINGS, TEMPLATE, GENERATION = "tokenizer_config.json", "chat_template.jinja", "generation_config.json"
+COMPANIONS = (TOKENIZER, ROLES, TOKENIZER_SETTINGS, TEMPLATE, GENERATION)
 
 
 def copy_companions(source: Path, out: Path) -> None:
@@ -30,3 +33,22 @@ def describe(directory: Path) -> dict[str, Any]:
         "vocab_size": model.vocab_size,
         "tokenizer_sha256": sha256_file(directory / TOKENIZER),
     }
+
+
+def token_ids(layout: Mapping[str, Any]) -> dict[str, int]:
+    """Every token of a tokenizer.json, control tokens too, and its id."""
+    words = layout["model"]["vocab"]
+    if isinstance(words, list):  # Unigram's, with their scores
+        words = {word: number for number, (word, _) in enumerate(words)}
+    return {**words, **{token["content"]: token["id"] for token in layout.get("added_tokens") or []}}
+
+
+def chat_template(directory: Path) -> str | None:
+    """The directory's Jinja template for conversations, if it has one."""
+    if (directory / TEMPLATE).is_file():
+        return (directory / TEMPLATE).read_text(encoding="utf-8")
+    config = directory / TOKENIZER_SETTINGS
+    found = read_json(config).get("chat_template") if config.is_file() else None
+    if isinstance(found, list):
+        found = next((entry.get("template") for entry in found if entry.get("name") == "default"), None)
+    return found or None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from albor.config.schema.tokenizer import FIM_NAMES
+from albor.models.companions import chat_template, token_ids
 from albor.models.errors import ModelError
 from albor.models.llama_config import read_eos, read_json
 
@@ -45,7 +46,7 @@ def read_vocabulary(directory: Path, size: int) -> Vocabulary:
     layout = read_json(directory / "tokenizer.json")
     model, added = layout.get("model") or {}, layout.get("added_tokens") or []
     pre = _splitting(directory, layout)
-    ids = {**model["vocab"], **{token["content"]: token["id"] for token in added}}
+    ids = token_ids(layout)
     if ids and max(ids.values()) >= size:
         raise ModelError(
             f"{directory} has a tokenizer of {max(ids.values()) + 1} tokens and a model of {size}",
@@ -69,7 +70,7 @@ def read_vocabulary(directory: Path, size: int) -> Vocabulary:
         ends=ends,
         pad=pad,
         fim=fim,
-        chat_template=_chat_template(directory),
+        chat_template=chat_template(directory),
     )
 
 
@@ -124,15 +125,3 @@ def _roles(directory: Path, ids: dict[str, int]) -> tuple[tuple[int, ...], int, 
             if number := next((ids[name] for name in known if name in ids), None):
                 fim[key] = number
     return (end, *(other for other in ends if other != end)), pad, fim
-
-
-def _chat_template(directory: Path) -> str | None:
-    """The directory's Jinja template for conversations, if it has one."""
-    file = directory / "chat_template.jinja"
-    if file.is_file():
-        return file.read_text(encoding="utf-8")
-    config = directory / "tokenizer_config.json"
-    found = read_json(config).get("chat_template") if config.is_file() else None
-    if isinstance(found, list):
-        found = next((entry.get("template") for entry in found if entry.get("name") == "default"), None)
-    return found or None

@@ -67,6 +67,8 @@ class Node:
         manifest = self.run.manifest
         upstream = [name for name, i in self.inputs.items() if isinstance(i, Node) and i.state != "done"]
         if manifest.status == "done":
+            if self.stage.action:
+                return "new", "is done each time it is asked for"
             damage = self.run.damage()
             if damage:
                 return "stale", damage
@@ -242,7 +244,8 @@ class Planner:
             )
         makes = stages.find(manifest.stage).makes if manifest.stage in stages.names() else manifest.stage
         if makes != kind:
-            fix = f"choose a run that made a {kind}; `albor runs` lists them"
+            article = "an" if kind[0] in "aeiou" else "a"
+            fix = f"choose a run that made {article} {kind}; `albor runs` lists them"
             raise AlborError(
                 f"{given} is a run of {manifest.stage}, which makes {makes}", fix, place=str(run.directory)
             )

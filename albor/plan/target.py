@@ -252,7 +252,8 @@ class Target:
             except ConfigRefused as refused:
                 found += refused.problems
             else:
-                unknown = made.config.inputs.keys() - self._input_names(stage) if not self.part.foreign else set()
+                unknown = made.config.inputs.keys() - self._input_names(stage) - self._inputs_beyond()
+                unknown = set() if self.part.foreign else unknown
                 found += [self._no_input(stage, name, made.origins) for name in sorted(unknown)]
         found += [p for stage in self._own for p in self._misdirected(stage)]
         if self._complete:
@@ -304,8 +305,14 @@ class Target:
         draft = self._draft(stage)
         return list(stages.find(stage).inputs(draft)) if draft else []
 
+    def _inputs_beyond(self) -> set[str]:
+        """The inputs in the targets that this one is made from and that share its values."""
+        shared = [other for other in self.others.values() if other.part.widely]
+        return {name for other in shared for stage in other.stages() for name in other._input_names(stage)}
+
     def _no_input(self, stage: str, name: str, origins: Origins | None) -> Problem:
-        known = list(dict.fromkeys(n for s in self.stages() for n in self._input_names(s)))
+        own = [name for s in self.stages() for name in self._input_names(s)]
+        known = list(dict.fromkeys([*own, *sorted(self._inputs_beyond())]))
         guess = nearest(name, known)
         fix = f"did you mean inputs.{guess}? " if guess else ""
         fix += f"The inputs are {', '.join(known)}" if known else "leave it out: nothing here has an input"

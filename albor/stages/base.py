@@ -161,6 +161,8 @@ class Stage:
     before anything is started."""
     resumable: bool = False
     """Whether an interrupted run goes on from its own directory."""
+    action: bool = False
+    """Whether it is done each time it is asked for: what it did elsewhere may be gone."""
     distributed: bool = False
     """Whether it runs as one process per device."""
 

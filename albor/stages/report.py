@@ -19,7 +19,7 @@ from albor.runs.metrics import NAME as METRICS
 from albor.stages.base import Context, Facts, Input, Stage
 
 if TYPE_CHECKING:
-    from albor.report.model import Ancestor, Report, Scalar, Score
+    from albor.report.model import Ancestor, Report, Score
 
 PAGE = "index.html"
 
@@ -83,13 +83,18 @@ def collect(evaluation: Input) -> Report:
 
 def measured_model(evaluation: Input) -> tuple[Path, Manifest]:
     """The run that made the evaluated model. Raises AlborError when it is none of albor's."""
-    measured = evaluation.path.parent
-    said = input_path(measured, load(measured).inputs["generations"]).parent
+    said = generated(evaluation)
     ref = load(said).inputs.get("model")
     if ref is None or ref.stage in EXTERNAL:
         raise AlborError("the evaluated model is no run of albor's, so there is no training to report", "stage=eval")
     directory = input_path(said, ref).parent
     return directory, load(directory)
+
+
+def generated(evaluation: Input) -> Path:
+    """The run that asked the evaluated model."""
+    measured = evaluation.path.parent
+    return input_path(measured, load(measured).inputs["generations"]).parent
 
 
 def samples_of(evaluation: Input) -> list[tuple[str, str]]:
@@ -118,6 +123,7 @@ def scores_of(facts: Facts) -> Iterator[Score]:
 
 
 def lineage(*directories: Path) -> list[Ancestor]:
+    from albor.report.made import counts
     from albor.report.model import Ancestor
 
     runs = {place: run for directory in directories for place, run in chain(directory)}
@@ -133,17 +139,6 @@ def lineage(*directories: Path) -> list[Ancestor]:
         )
         for run in runs.values()
     ]
-
-
-def counts(facts: Facts) -> dict[str, Scalar]:
-    """Facts worth a glance, flat: {"documents": {"train": 1, "val": 2}} becomes documents train, documents val."""
-    flat: dict[str, Scalar] = {}
-    for key, value in facts.items():
-        if isinstance(value, dict):
-            flat |= {f"{key} {k}": v for k, v in value.items() if isinstance(v, (int, float, str))}
-        elif isinstance(value, (int, float, str)):
-            flat[key] = value
-    return flat
 
 
 def lines(path: Path) -> list[str]:

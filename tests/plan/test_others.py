@@ -157,3 +157,53 @@ def test_a_model_cannot_be_its_own_beginning(planner: Planner) -> None:
     assert "stage.of: a stage cannot be made from itself: distill ← distill" in found
     (found,) = refusals(planner, *DISTILL, "stage.of=pack")
     assert "pack makes rows" in found
+
+
+# --- an export, of a model that is measured first or as it is ---
+
+
+def test_an_export_is_made_of_an_evaluation_of_its_model(planner: Planner) -> None:
+    plan = planner.plan(("stage=export", "model=tiny"))
+    evaluation = plan.target.inputs["evaluation"]
+    assert list(plan.target.inputs) == ["evaluation"] and isinstance(evaluation, Node)
+    assert evaluation.id == planner.plan(("stage=eval", "eval.of=merge", "model=tiny")).target.id
+    assert [n.stage.name for n in plan.nodes][-4:] == ["merge", "generate", "eval", "export"]
+
+
+@pytest.mark.parametrize("text", ["seed=7", "data.seq_len=256", "up.finetune.optim.lr=0.5", "merge=linear"])
+def test_the_same_model_is_exported_with_and_without_an_evaluation(planner: Planner, text: str) -> None:
+    measured = planner.plan(("stage=export", text))
+    plain = planner.plan(("stage=export", "stage.evaluated=false", text))
+    assert plain.target.inputs["model"] is node(plain, "merge")
+    assert node(plain, "merge").id == node(measured, "merge").id
+    assert not {"generate", "eval"} & {n.stage.name for n in plain.nodes}
+
+
+@pytest.mark.parametrize("evaluated", ["true", "false"])
+def test_an_export_of_a_directory(planner: Planner, tmp_path: Path, evaluated: str) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    plan = planner.plan(("stage=export", f"stage.evaluated={evaluated}", f"inputs.model={tmp_path}"))
+    reader = node(plan, "generate") if evaluated == "true" else plan.target
+    assert reader.inputs["model"].id.startswith("files:")
+    assert not {"pretrain", "merge"} & {n.stage.name for n in plan.nodes}
+
+
+def test_rungs_are_measured_on_rows_that_are_given(planner: Planner, tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("x")
+    plan = planner.plan((*LADDER, f"inputs.tokenizer={tmp_path}"))
+    assert "tokenizer" not in {n.stage.name for n in plan.nodes}
+    assert any("did you mean inputs.tokenizer?" in text for text in refusals(planner, *LADDER, "inputs.tokeniser=x"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("stage.of=mergee", "did you mean 'merge'?"),
+        ("stage.of=pack", "pack makes rows, and export needs a model"),
+        ("stage.of=export", "made from itself"),
+        ("inputs.modl=x", "did you mean inputs.model?"),
+        ("optim.lr=1e-3", "say which: up."),
+    ],
+)
+def test_mistakes_about_an_export_are_named(planner: Planner, text: str, said: str) -> None:
+    assert any(said in found for found in refusals(planner, "stage=export", text))

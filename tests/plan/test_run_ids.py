@@ -200,6 +200,16 @@ OF_ONE_METHOD = {
     "teacher.model=tiny": ("stage=teacher_text",),
     "ladder.rungs.base=distill": ("stage=ladder",),
     "ladder.overrides=['seed=7']": ("stage=ladder",),
+    "stage.evaluated=false": ("stage=export",),
+    "stage.dtype=float32": ("stage=export",),
+    "stage.gguf=[f16]": ("stage=export",),
+    "stage.licence=mit": ("stage=export",),
+    "stage.base_models=[a/b]": ("stage=export",),
+    "up.export.stage.of=pretrain": ("stage=publish", "stage.repo=a/b"),
+    "stage.repo=c/d": ("stage=publish", "stage.repo=a/b"),
+    "stage.dry_run=false": ("stage=publish", "stage.repo=a/b"),
+    "stage.private=false": ("stage=publish", "stage.repo=a/b"),
+    "stage.revision=v1": ("stage=publish", "stage.repo=a/b"),
 }
 QWEN = ("stage=distill", "model=350m", "teacher=qwen2_5_coder_3b")
 OF_THE_HUB = (

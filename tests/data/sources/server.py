@@ -54,7 +54,7 @@ def serving(answer: Callable[[Request], Answer]) -> Iterator[Server]:
                 self.wfile.write(said.body)
             self.close_connection = said.length is not None
 
-        do_HEAD = do_POST = do_GET  # noqa: N815 - the names the base class looks for
+        do_HEAD = do_POST = do_PUT = do_GET  # noqa: N815 - the names the base class looks for
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as in the base class
             pass

@@ -1,0 +1,155 @@
+"""A model's card, as the Hub's own client reads it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from huggingface_hub import ModelCard as TheirCard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from albor.config.schema.model import Model
+from albor.report.made import licences, origins, results, teachers
+from albor.report.model_card import Licence, ModelCard, Result, Step, on_one_line, render
+from albor.runs.manifest import InputRef, Manifest
+
+SHAPE = Model(
+    name="tiny",
+    hidden_size=192,
+    num_hidden_layers=6,
+    num_attention_heads=6,
+    num_key_value_heads=2,
+    intermediate_size=512,
+    vocab_size=8192,
+)
+EVALUATION: dict[str, Any] = {
+    "val_ppl": 12.345678901234567,
+    "val_bits_per_byte": 1.0625,
+    "val_rows": 64,
+    "scores": {
+        "humaneval": {
+            "problems": 164,
+            "samples": 1,
+            "pass@1": {"value": 0.1280487804878, "low": 0.0793, "high": 0.189},
+            "empty": 0.0,
+            "groups": {"x": {"problems": 3}},
+        },
+        "lambada": {"problems": 9, "acc": {"value": 1 / 3, "low": 0.1, "high": 0.6}, "perplexity": {"value": 31.25}},
+    },
+}
+TASKS = {"humaneval": {"hub": {"repo": "openai/openai_humaneval", "revision": "x"}}, "lambada": None}
+CARD = ModelCard(
+    name="tiny merge",
+    stage="merge",
+    parameters=3_934_656,
+    shape=SHAPE,
+    files=[("config.json", "700 B"), ("model.safetensors", "7.9 MB")],
+    dtype="bf16",
+    gguf=["model-Q8_0.gguf"],
+    fim=("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"),
+    licence="apache-2.0",
+    base_models=["org/base", "org/other"],
+    relation="merge",
+    steps=[Step("pretrain", "0123456789ab", "tiny, steps 360"), Step("merge", "ba9876543210", "slerp")],
+    data=[Licence("MIT", 3, 40, 123_456), Licence("PSF-2.0", 1, 9, 5_000)],
+    evaluation="abcdefabcdef",
+    results=list(results(EVALUATION, TASKS)),
+)
+
+
+def test_its_numbers_are_those_of_the_evaluation() -> None:
+    read = TheirCard(render(CARD))
+    found = {(it.dataset_name, it.metric_type): it.metric_value for it in read.data.eval_results}
+    assert found == {
+        ("held-out rows", "val_ppl"): 12.345678901234567,
+        ("held-out rows", "val_bits_per_byte"): 1.0625,
+        ("humaneval", "pass@1"): 0.1280487804878,
+        ("lambada", "acc"): 1 / 3,
+        ("lambada", "perplexity"): 31.25,
+    }
+    assert {it.dataset_name: it.dataset_type for it in read.data.eval_results} == {
+        "held-out rows": "held-out-rows",
+        "humaneval": "openai/openai_humaneval",
+        "lambada": "lambada",
+    }
+    assert "| humaneval | pass\\@1 | 12.8% (7.9–18.9) | 164 |" in read.text
+    assert (
+        "| lambada | perplexity | 31.25 | 9 |" in read.text and "| held-out rows | val_ppl | 12.346 | – |" in read.text
+    )
+    assert "`abcdefabcdef`, of the weights as trained, before they were rounded to bf16 and GGUF" in read.text
+
+
+def test_its_head_says_what_the_hub_asks() -> None:
+    head = TheirCard(render(CARD)).data.to_dict()
+    assert head["license"] == "apache-2.0" and head["library_name"] == "transformers"
+    assert head["base_model"] == ["org/base", "org/other"] and head["base_model_relation"] == "merge"
+    assert head["pipeline_tag"] == "text-generation" and head["language"] == ["code"]
+    assert head["tags"] == ["python", "code", "albor", "fill-in-the-middle", "gguf"]
+
+
+def test_what_is_not_known_is_said_to_be_so() -> None:
+    bare = ModelCard(name="x", stage=None, parameters=None, shape=None, files=[], dtype=None, gguf=["model-Q4_0.gguf"])
+    read = TheirCard(render(bare))
+    assert "model-index" not in read.data.to_dict() and "license" not in read.data.to_dict()
+    for sentence in ("has not been evaluated", "has not been said", "is not recorded", "No run of albor made it"):
+        assert sentence in read.text
+    assert "transformers" not in read.text and "llama-server --model model-Q4_0.gguf" in read.text
+
+
+def test_the_code_of_the_card_is_code() -> None:
+    for card in (CARD, replace(CARD, chat=True), replace(CARD, fim=None)):
+        blocks = render(card).split("```python\n")[1:]
+        assert blocks and all(compile(block.split("\n```")[0], "card", "exec") for block in blocks)
+
+
+@given(st.text(min_size=1, max_size=30))
+def test_no_text_breaks_out_of_the_card(said: str) -> None:
+    hostile = replace(
+        CARD,
+        name=said,
+        licence=said,
+        base_models=[said],
+        steps=[Step("merge", "0", said)],
+        data=[Licence(said, 1, 1, 1)],
+        results=[Result(task=said, metric="pass@1", value=0.5)],
+    )
+    read = TheirCard(render(hostile))
+    assert [it.dataset_name for it in read.data.eval_results] == [read.data.license] == [on_one_line(said)]
+    headings = [line for line in read.text.splitlines() if line.startswith("#")]
+    assert len(headings) == 6 and headings[1:] == [
+        "## Use",
+        "## How it was made",
+        "## Data",
+        "## Evaluation",
+        "## Limits",
+    ]
+
+
+# --- read off manifests ---
+
+
+def manifest(stage: str, **changes: Any) -> Manifest:
+    plain: dict[str, Any] = {"version": 1, "id": "0", "label": "x", "status": "done", "command": "", "config": {}}
+    return Manifest(stage=stage, **{**plain, **changes})
+
+
+def test_models_that_were_started_from_are_named_and_teachers_apart(tmp_path) -> None:
+    hub = InputRef(stage="hub", id="hf:org/start@v1", path="org/start@v1")
+    teacher = {"teacher": {"kind": "hf", "repo": "org/teacher", "licence": "other"}}
+    runs = [
+        (tmp_path, manifest("pretrain", inputs={"init_from": hub})),
+        (tmp_path, manifest("distill", config=teacher, inputs={"teacher": replace(hub, id="hf:org/teacher")})),
+        (tmp_path, manifest("finetune", config={"teacher": {"kind": "albor", "model": "small"}})),
+    ]
+    assert origins(runs) == ["org/start"] and teachers(runs) == ["org/teacher (other)"]
+
+
+def test_a_corpus_that_is_gone_is_no_error(tmp_path) -> None:
+    assert licences([(tmp_path, manifest("prepare"))]) == []
+
+
+@pytest.mark.parametrize("facts", [{}, {"scores": {}}, {"samples": 4, "scores": {"x": {"problems": 3}}}])
+def test_an_evaluation_without_numbers_has_none(facts: dict[str, Any]) -> None:
+    assert list(results(facts, {})) == []
