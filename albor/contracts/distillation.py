@@ -4,18 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from albor.config.schema.distill import AlborTeacher, HfTeacher
+from albor.config.schema.distill import AlborTeacher, HfTeacher, Route
 from albor.config.units import human_bytes
 from albor.contracts.base import Case, Found, contract
 
-OTHER_TOKENS = "a teacher with the student's tokenizer: teacher=albor, or inputs.teacher=RUN"
-"""The way out of a teacher that speaks of other tokens."""
-LEARNING = ("distill", "teacher_logits")
+OTHER_TOKENS = (
+    "learn from the likelihoods of what both can read: distill=alignment; from text that the teacher writes: "
+    "distill=text; or from a teacher with the student's tokenizer: teacher=albor, or inputs.teacher=RUN"
+)
+"""The ways out of a teacher that speaks of other tokens."""
+WAYS_OUT = "from text that the teacher writes: distill=text; or from a teacher with the student's tokenizer"
+"""Those that are left where no text is cut alike."""
+LEARNING = ("distill", "teacher_logits", "teacher_text")
+ASKED_BY: dict[Route, str] = {
+    "online": "distill",
+    "offline": "teacher_logits",
+    "alignment": "teacher_logits",
+    "text": "teacher_text",
+}
+"""The stage that the teacher is an input of."""
 
 
 def asks(case: Case) -> bool:
-    """Whether this is the stage of the two that the teacher is an input of."""
-    return (case.stage == "distill") == (case.cfg.distill.route == "online")
+    return ASKED_BY[case.cfg.distill.route] == case.stage
+
+
+def by_tokens(case: Case) -> bool:
+    """Whether the teacher reads the student's own tokens and speaks of them."""
+    return asks(case) and case.cfg.distill.route in ("online", "offline")
 
 
 @contract(
@@ -30,7 +46,7 @@ def asks(case: Case) -> bool:
 )
 def same_tokens(case: Case) -> Iterator[Found]:
     cfg = case.cfg
-    if not asks(case):
+    if not by_tokens(case):
         return
     facts = case.inputs.get("teacher", {})
     ours = case.inputs.get("tokenizer", {}).get("tokenizer_sha256")
@@ -90,7 +106,7 @@ def larger(case: Case) -> Iterator[Found]:
     needs=("C-MODEL-003",),
 )
 def context(case: Case) -> Iterator[Found]:
-    if not asks(case):
+    if not by_tokens(case):  # else it is asked of single documents, and what is beyond its context is left out
         return
     planned = case.planned.get("teacher")
     facts = case.inputs.get("teacher", {}).get("model_config", {})
@@ -122,7 +138,7 @@ def of_these_rows(case: Case) -> Iterator[Found]:
     if facts.get("seq_len") and facts["seq_len"] < cfg.data.seq_len:
         message = f"the logits reach {facts['seq_len']:,} tokens into a row, the student reads {cfg.data.seq_len:,}"
         yield "error", "data.seq_len", message, f"data.seq_len={facts['seq_len']}; or {again}"
-    for key, ours in (("temperature", cfg.distill.temperature), ("keep", cfg.distill.keep)):
+    for key, ours in (("temperature", cfg.distill.softened), ("keep", cfg.distill.kept)):
         theirs = facts.get(key)
         if theirs is not None and theirs != ours:
             message = f"the logits were stored with {key} {theirs}, the student takes {ours}"
@@ -132,12 +148,13 @@ def of_these_rows(case: Case) -> Iterator[Found]:
 @contract(
     "C-DISTILL-006",
     "What is stored divides as the teacher's does",
-    formula="an offline student minimises forward KL: nothing else can be computed from a part of a distribution",
+    formula="a student of what was stored minimises forward KL: nothing else can be computed from a part of a "
+    "distribution, and likelihoods of chunks have one divergence",
     stages=("distill",),
 )
 def offline_divergence(case: Case) -> Iterator[Found]:
     wanted = case.cfg.distill
-    if wanted.route == "offline" and wanted.divergence != "forward_kl":
+    if wanted.route in ("offline", "alignment") and wanted.divergence != "forward_kl":
         message = f"{wanted.divergence} needs the teacher's whole distribution, and a part of it is stored"
         yield "error", "distill.divergence", message, "distill.divergence=forward_kl, or distill.route=online"
 
@@ -156,4 +173,19 @@ def fits(case: Case) -> Iterator[Found]:
     need, have = rows * cfg.data.seq_len * each, cfg.hardware.disk
     if need > have:
         message = f"{human_bytes(need)} are needed ({each:,} bytes a token), the disk has {human_bytes(have)}"
-        yield "error", "distill.keep", message, "distill=sampled stores a thirtieth; or a larger disk: hardware.disk=…"
+        less = "" if cfg.distill.kept == "chunks" else "distill=sampled stores a thirtieth; or "
+        yield "error", "distill.keep", message, f"{less}a larger disk: hardware.disk=…"
+
+
+@contract(
+    "C-DISTILL-008",
+    "vLLM computes likelihoods",
+    formula="teacher.backend=vllm is asked for the likelihoods of given text, not for distributions or new text",
+    stages=LEARNING,
+)
+def by_vllm(case: Case) -> Iterator[Found]:
+    teacher, route = case.cfg.teacher, case.cfg.distill.route
+    computed = isinstance(teacher, HfTeacher) and teacher.backend == "vllm"
+    if computed and asks(case) and route != "alignment":
+        message = f"vLLM computes the teacher's likelihoods, and distill.route={route} needs something else"
+        yield "error", "teacher.backend", message, "teacher.backend=transformers, or distill=alignment"

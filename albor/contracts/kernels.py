@@ -102,5 +102,13 @@ KERNELS: dict[str, Kernel] = {
             needs=("C-MODEL-001",),
             where="albor.models.attention.attend",
         ),
+        Kernel(
+            id="C-KERNEL-012",
+            title="Divergences of chunks are not negative",
+            formula="KL((p^(1/τ), 1 − p^(1/τ)) ‖ (q^(1/τ), 1 − q^(1/τ))) ≥ −1e-7; 0 when p = q",
+            level=3,
+            history="Softened by τ = 100, probabilities are near 1, and 1 − p as a difference has few digits left.",
+            where="albor.training.alignment.chunk_divergence",
+        ),
     )
 }

@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from doctest import DocTestParser
+from itertools import takewhile
 
 from albor.data.chat import Conversation, Message
 from albor.data.documents import Document
@@ -55,6 +56,8 @@ class Candidate:
 
     name: str
     instruction: str
+    opening: str
+    """The imports that it needs, and the function up to the end of its docstring."""
     answer: str
     """The imports that it needs, and the function without its docstring."""
     tests: str
@@ -111,12 +114,20 @@ def _of(document: Document) -> Iterator[tuple[Candidate, bytes]]:
         needed = _needed(function, node.name, imported, others)
         if needed is None:
             continue
-        answer = "\n".join([*needed, "", "", function] if needed else [function])
-        if len(answer) <= ANSWER:
-            yield _candidate(document, node, docstring, answer), _digest(node)
+        imports = "".join(f"{line}\n" for line in [*needed, "", ""]) if needed else ""
+        if len(imports + function) <= ANSWER:
+            opening = imports + "\n".join(_lines(document.text)[_begin(node) : node.body[0].end_lineno])
+            yield _candidate(document, node, docstring, opening, imports + function), _digest(node)
 
 
-def _candidate(document: Document, node: ast.FunctionDef, docstring: str, answer: str) -> Candidate:
+def completed(opening: str, written: str) -> str:
+    """The text of a function: its ``opening``, and of what was ``written`` after that the lines up to the first one
+    that is not indented."""
+    body = takewhile(lambda line: line[0].isspace(), LINE.findall(written))
+    return f"{opening}\n{''.join(body)}".rstrip() + "\n"
+
+
+def _candidate(document: Document, node: ast.FunctionDef, docstring: str, opening: str, answer: str) -> Candidate:
     tests = len(DocTestParser().get_examples(docstring))
     returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
     signature = f"{node.name}({ast.unparse(node.args)}){returns}"
@@ -124,6 +135,7 @@ def _candidate(document: Document, node: ast.FunctionDef, docstring: str, answer
     return Candidate(
         name=node.name,
         instruction=phrasing.format(signature=signature, docstring=docstring),
+        opening=opening,
         answer=answer,
         tests=TESTS.format(docstring=repr(docstring), name=repr(node.name)) if tests else "",
         doctests=tests,
@@ -162,8 +174,7 @@ def _without_docstring(text: str, node: ast.FunctionDef) -> str | None:
     if all(isinstance(statement, ast.Pass | ast.Raise) for statement in rest):
         return None
     assert first.end_lineno is not None
-    begins = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)]) - 1
-    lines = [line.rstrip() for line in LINE.findall(text)]
+    lines, begins = _lines(text), _begin(node)
     head, body = lines[begins : first.lineno - 1], lines[first.end_lineno : node.end_lineno]
     while body and not body[0]:  # what set the docstring off
         del body[0]
@@ -174,6 +185,15 @@ def _without_docstring(text: str, node: ast.FunctionDef) -> str | None:
     if parsed is None or len(parsed[0].body) != 1 or ast.dump(parsed[0].body[0]) != ast.dump(_bare(node)):
         return None
     return left
+
+
+def _lines(text: str) -> list[str]:
+    return [line.rstrip() for line in LINE.findall(text)]
+
+
+def _begin(node: ast.FunctionDef) -> int:
+    """The number of its first line, from 0: a decorator's if there is one."""
+    return min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)]) - 1
 
 
 def _bare(node: ast.FunctionDef) -> ast.FunctionDef:

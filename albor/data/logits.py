@@ -1,7 +1,8 @@
 """What a teacher says of each token of each row, in Parquet: written once, read at random by any student.
 
 A file holds the rows of one shard in their order: ``ids`` [seq_len, k] of the student's token type, and for the
-likeliest tokens ``log_probs`` [seq_len, k] (float32), each as one fixed-size binary per row.
+likeliest tokens ``log_probs`` [seq_len, k] (float32), each as one fixed-size binary per row. Of chunks of text it holds
+``log_probs`` [seq_len, 1] alone (``data/alignment.py``).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from albor.config.schema.distill import Keep
+from albor.config.schema.distill import Kept
 from albor.data.errors import DataError
 from albor.data.fixed import FixedColumn
 from albor.data.parquet import open_file, write_file
@@ -24,16 +25,16 @@ from albor.data.parquet import open_file, write_file
 LAYOUT = b"albor.logits"
 SPLIT = "train"
 Part = tuple[NDArray[Any], ...]
-"""ids [n, seq_len, k], and log-probabilities of the same shape for top_k."""
+"""By column, each [n, seq_len, k]."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
     """What every file of a run has in common."""
 
-    keep: Keep
+    keep: Kept
     k: int
-    """Tokens of each position."""
+    """Tokens of each position; 1 for chunks."""
     seq_len: int
     token_bytes: int
     """Of an id: 2 or 4."""
@@ -42,8 +43,8 @@ class Layout:
 
     @property
     def columns(self) -> dict[str, np.dtype[Any]]:
-        ids = {"ids": np.dtype(f"<u{self.token_bytes}")}
-        return ids if self.keep == "sampled" else ids | {"log_probs": np.dtype("<f4")}
+        ids, log_probs = {"ids": np.dtype(f"<u{self.token_bytes}")}, {"log_probs": np.dtype("<f4")}
+        return {"sampled": ids, "top_k": ids | log_probs, "chunks": log_probs}[self.keep]
 
     @property
     def bytes_per_token(self) -> int:

@@ -35,8 +35,7 @@ def token_bytes(tokenizer: Tokenizer, layout: Layout, vocab_size: int) -> NDArra
 
     A byte-level vocabulary spells every byte as one character, and the tokens of a text are its bytes without gap.
     """
-    byte_level = [step for step in _pre_tokenizers(layout) if step["type"] == "ByteLevel"]
-    if layout["normalizer"] is not None or not byte_level or any(step["add_prefix_space"] for step in byte_level):
+    if layout["normalizer"] is not None or not is_byte_level(layout):
         return None
     sizes = np.zeros(vocab_size, dtype=np.int64)
     for token, number in tokenizer.get_vocab(with_added_tokens=False).items():
@@ -44,6 +43,12 @@ def token_bytes(tokenizer: Tokenizer, layout: Layout, vocab_size: int) -> NDArra
     for token in layout["added_tokens"]:
         sizes[token["id"]] = len(token["content"].encode())
     return sizes
+
+
+def is_byte_level(layout: Layout) -> bool:
+    """Whether tokens spell the bytes of a text, as a normalizer left it."""
+    byte_level = [step for step in _pre_tokenizers(layout) if step["type"] == "ByteLevel"]
+    return bool(byte_level) and not any(step["add_prefix_space"] for step in byte_level)
 
 
 def splits_by_words(layout: Layout) -> bool:

@@ -60,8 +60,8 @@ Found = Generator[tuple[int, list[int]], None, None]
 """Requests' indices and new tokens, as they are finished."""
 
 
-class Engine(Protocol):
-    """One loaded model."""
+class Generates(Protocol):
+    """One loaded model that continues texts."""
 
     @property
     def context(self) -> int:
@@ -74,6 +74,10 @@ class Engine(Protocol):
         their order, or how many are computed at a time. Ends early where the context is full. Equal prompts are read
         once. Raises ValueError for an empty prompt or one that fills the context, before anything is generated.
         """
+
+
+class Engine(Generates, Protocol):
+    """One loaded model."""
 
     def score(self, tokens: Sequence[Ids], labels: Sequence[Ids]) -> list[Score]:
         """One score per row; a label is the token after its place, or -100 where nothing is asked."""

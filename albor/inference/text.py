@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from albor.inference.engine import STOP_EVERY, Engine, Request, Sampling
+from albor.inference.engine import STOP_EVERY, Generates, Request, Sampling
 
 SMALLEST_ROOM = 4
 """A prompt is cut so far that a fraction of the context, one in so many, is left for what follows."""
@@ -72,8 +72,10 @@ class NoFim(Exception):
 class EngineWriter:
     """An engine and its tokenizer."""
 
-    def __init__(self, engine: Engine, tokens: Tokens) -> None:
+    def __init__(self, engine: Generates, tokens: Tokens, *, start_id: int | None = None) -> None:
+        """``start_id`` is the token that texts begin with; without one they follow the end of another."""
         self._engine, self._tokens = engine, tokens
+        self._start_id = tokens.eos_id if start_id is None else start_id
 
     def write(self, requests: Sequence[TextRequest], sampling: Sampling) -> Iterator[tuple[int, Answer]]:
         """Raises NoFim."""
@@ -112,9 +114,9 @@ class EngineWriter:
             after = min(len(suffix), max(most // 2, most - len(prefix)))
             prefix, suffix = prefix[len(prefix) - (most - after) :], suffix[:after]
         if request.suffix is None:
-            ids = [tokens.eos_id, *prefix]
+            ids = [self._start_id, *prefix]
         else:
-            ids = [tokens.eos_id, *self._infill(prefix, suffix, request.fim)]
+            ids = [self._start_id, *self._infill(prefix, suffix, request.fim)]
         return tuple(ids), min(wanted, context - len(ids)), shortened
 
     def _infill(self, prefix: list[int], suffix: list[int], order: Literal["psm", "spm"]) -> list[int]:

@@ -51,14 +51,58 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return (hidden_grad.float() * outputs[0]).to(hidden_grad.dtype), by_weight, None, None
 
 
+def linear_log_probs(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
+    """The log-probability (float32 [N]) of each of ``labels`` [N] under softmax(hidden [N, H] · weightᵀ [H, V]), 0 of a
+    label of -100. The backward pass computes the logits again: what is made of these numbers is not known before.
+    """
+    found: Tensor = _LinearLogProbs.apply(hidden, weight, labels)
+    return found
+
+
+class _LinearLogProbs(torch.autograd.Function):
+    """The gradient by the logits: onehot(label) - softmax(z)."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
+        ctx.save_for_backward(hidden, weight, labels)
+        head, buffer, rows = _head(hidden, weight)
+        found = []
+        for chunk, targets in zip(hidden.split(rows), labels.split(rows), strict=True):
+            valid = targets != IGNORED
+            logits = _logits(chunk, head, buffer[: len(chunk)])
+            label_logits = logits.gather(1, torch.where(valid, targets, 0)[:, None])[:, 0]
+            found.append(torch.where(valid, label_logits - logits.logsumexp(-1), 0))
+        return torch.cat(found)
+
+    @staticmethod
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, Tensor, None]:
+        hidden, weight, labels = ctx.saved_tensors
+        head, buffer, rows = _head(hidden, weight)
+        hidden_grads, weight_grad = [], torch.zeros_like(weight)
+        parts = zip(*(tensor.split(rows) for tensor in (hidden, labels, outputs[0])), strict=True)
+        for chunk, targets, slope in parts:
+            valid = targets != IGNORED
+            by = torch.where(valid, -slope, 0)[:, None]
+            _, softmax = _softmax(_logits(chunk, head, buffer[: len(chunk)]))
+            error = _error(softmax, torch.where(valid, targets, 0)[:, None], by, by).to(hidden.dtype)
+            hidden_grads.append(error @ head)
+            weight_grad += error.T @ chunk
+        return torch.cat(hidden_grads), weight_grad, None
+
+
+def _head(hidden: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, int]:
+    """The head in the computing dtype, room for the logits of one chunk, and the rows of a chunk."""
+    rows = min(len(hidden), max(1, LOGIT_BYTES[hidden.device.type] // (4 * weight.shape[0])))
+    buffer = torch.empty(0 if torch.compiler.is_compiling() else rows, weight.shape[0], device=hidden.device)
+    return weight.to(hidden.dtype), buffer, rows
+
+
 def _in_chunks(
     hidden: Tensor, weight: Tensor, labels: Tensor, z_loss: float, *, by_hidden: bool, by_weight: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The summed loss and its gradients by ``hidden`` (its dtype) and ``weight`` (float32), empty if not asked for."""
-    head = weight.to(hidden.dtype)
-    rows = min(len(hidden), max(1, LOGIT_BYTES[hidden.device.type] // (4 * weight.shape[0])))
+    head, buffer, rows = _head(hidden, weight)
     total = torch.zeros((), device=hidden.device)
-    buffer = torch.empty(0 if torch.compiler.is_compiling() else rows, weight.shape[0], device=hidden.device)
     hidden_grads = []
     weight_grad = torch.zeros_like(weight) if by_weight else torch.empty(0, device=weight.device)
     for chunk, targets in zip(hidden.split(rows), labels.split(rows), strict=True):

@@ -25,7 +25,11 @@ from albor.config.structure import determining_fields, hints, plain
 if TYPE_CHECKING:
     from albor.executors import Executor
 
-DERIVED: Mapping[str, tuple[str, ...]] = {"data.packed_len": ("data.row_len", "data.seq_len")}
+DERIVED: Mapping[str, tuple[str, ...]] = {
+    "data.packed_len": ("data.row_len", "data.seq_len"),
+    "distill.kept": ("distill.route", "distill.keep"),
+    "distill.softened": ("distill.route", "distill.temperature"),
+}
 """Properties that a stage may read instead of the keys they are made of: runs that agree in the property agree."""
 
 Facts = Mapping[str, Any]

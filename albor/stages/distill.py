@@ -46,12 +46,14 @@ def teacher(cfg: Whole) -> Upstream:
 
 
 def inputs(cfg: Whole) -> dict[str, str | Upstream]:
-    needed: dict[str, str | Upstream] = {"rows": "pack", "tokenizer": "tokenizer"}
+    route = cfg.distill.route
+    rows = Upstream(stage="teacher_text", makes="rows") if route == "text" else "pack"
+    needed: dict[str, str | Upstream] = {"rows": rows, "tokenizer": "tokenizer"}
     if cfg.stage.of:
         needed["init_from"] = Upstream(stage=cfg.stage.of, makes="model", key="stage.of")
-    if cfg.distill.route == "online":
+    if route == "online":
         needed["teacher"] = teacher(cfg)
-    else:
+    elif route in ("offline", "alignment"):
         needed["logits"] = "teacher_logits"
     return needed
 
@@ -82,10 +84,14 @@ def teacher_parameters(cfg: Whole, given: Mapping[str, Facts]) -> int | None:
 
 def requires(cfg: Whole, given: Mapping[str, Facts]) -> None:
     """A teacher from the Hub is fetched, one in a directory looked at, before anything is made. Raises AlborError."""
+    if cfg.distill.route == "online":
+        fetch_teacher(cfg, given)
+
+
+def fetch_teacher(cfg: Whole, given: Mapping[str, Facts]) -> None:
+    """The teacher that is an input, or that would be. Raises AlborError."""
     from albor.models.hub import fetch
 
-    if cfg.stage.name == "distill" and cfg.distill.route != "online":
-        return  # the teacher is an input of teacher_logits
     named = cfg.inputs.get("teacher") or teacher(cfg).default
     if named is None:
         return
@@ -105,17 +111,26 @@ def refuse_unusable(directory: Path) -> None:
 
 def run(cfg: Whole, context: Context) -> Facts:
     from albor.training import distill
+    from albor.training import pretrain as plain
 
     stored = stored_beside(cfg, context)
     job, codec = pretrain.prepare_training(cfg, context, "distill", beside=stored)
     start = pretrain.initial_weights(cfg, context)
-    teach = live(cfg, context, codec) if stored is None else written(stored)
-    trained = distill.fit(cfg.model, job, start, cfg.distill, teach)
+    match cfg.distill.route:
+        case "online":
+            trained = distill.fit(cfg.model, job, start, cfg.distill, live(cfg, context, codec))
+        case "offline":
+            assert stored is not None
+            trained = distill.fit(cfg.model, job, start, cfg.distill, written(stored))
+        case "alignment":
+            trained = distill.fit_aligned(cfg.model, job, start, cfg.distill)
+        case "text":
+            trained = plain.fit(cfg.model, job, start)
     return pretrain.finish(cfg.model, context, job, codec, trained)
 
 
 def stored_beside(cfg: Whole, context: Context) -> Logits | None:
-    """The teacher's probabilities of the run's rows; None when it computes beside the student.
+    """What is stored of the teacher's probabilities of the run's rows; None where nothing is.
 
     Raises AlborError when they are not of these rows.
     """

@@ -173,7 +173,12 @@ class Broken(Exception):
 
 def apart(stored: Part, live: tuple[Tensor, ...], layout: Layout) -> float:
     """How far stored parts are from what the teacher says again: the largest difference of a log-probability of the
-    same token, or for draws 0 when all are equal and infinity when not."""
+    same token or chunk, infinity where these are others, or for draws 0 when all are equal and infinity when not."""
+    if layout.keep == "chunks":
+        known, again = torch.from_numpy(stored[0]), live[0]
+        if not torch.equal(known.clamp(min=0), again.clamp(min=0)):  # where chunks end, and which have no score
+            return float("inf")
+        return float((known - again).abs().max())
     ids = torch.from_numpy(np.ascontiguousarray(stored[0], np.int64)).to(live[0].device)
     if layout.keep == "sampled":
         return 0.0 if torch.equal(ids.int(), live[0]) else float("inf")

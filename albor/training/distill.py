@@ -1,4 +1,4 @@
-"""Learning from a teacher that computes beside the student, or whose probabilities were stored."""
+"""Learning from a teacher that computes beside the student, or of whom was stored what it finds likely."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 from albor.config.schema.distill import Distill
 from albor.config.schema.model import Model
 from albor.models.attention import Mask
+from albor.training.alignment import alignment_loss, compiled
 from albor.training.distillation import Target, linear_distillation
 from albor.training.errors import TrainingError
 from albor.training.interrupt import Interrupt
@@ -24,12 +25,24 @@ Teach = Callable[[Tensor, Mask, tuple[Tensor, ...]], Target]
 """What the teacher says of tokens [B, T], seen through a mask; the last argument is what a batch brings with it."""
 
 
-class Distilled(Pretrain):
-    """α·T²·D(teacher, student) + (1−α)·CE of each label."""
+class Taught(Pretrain):
+    """A mean of cross-entropy and a divergence from a teacher."""
 
     measures = ("divergence",)
-    teach: Teach
     recipe: Distill
+
+    def refuse(self, step: int, parts: Mapping[str, float]) -> None:
+        if parts["divergence"] < LEAST:
+            raise TrainingError(
+                f"the divergence from the teacher is {parts['divergence']:.3g} at step {step}, and none is negative",
+                help="the stored probabilities are damaged, or not the teacher's: make them again",
+            )
+
+
+class Distilled(Taught):
+    """α·T²·D(teacher, student) + (1−α)·CE of each label."""
+
+    teach: Teach
 
     def loss_sum(self, *batch: Tensor) -> Tensor:
         tokens, labels, *brought = batch
@@ -46,12 +59,22 @@ class Distilled(Pretrain):
         self.parts += divergence
         return total
 
-    def refuse(self, step: int, parts: Mapping[str, float]) -> None:
-        if parts["divergence"] < LEAST:
-            raise TrainingError(
-                f"the divergence from the teacher is {parts['divergence']:.3g} at step {step}, and none is negative",
-                help="the stored probabilities are damaged, or not the teacher's: make them again",
-            )
+
+class Aligned(Taught):
+    """α·τ·D of each chunk of text that the teacher scored, + (1−α)·CE of each label."""
+
+    def loss_sum(self, *batch: Tensor) -> Tensor:
+        tokens, labels, marks = batch
+        loss = partial(
+            compiled() if self.job.trainer.compile else alignment_loss,
+            labels=labels,
+            marks=marks.squeeze(-1),
+            tau=self.recipe.tau,
+            alpha=self.recipe.alpha,
+        )
+        total, divergence = self.decoder.reduce(tokens, self.mask(tokens), loss)
+        self.parts += divergence
+        return total
 
 
 def fit(model: Model, job: Job, init: Mapping[str, Tensor] | None, recipe: Distill, teach: Teach) -> Trained:
@@ -63,6 +86,17 @@ def fit(model: Model, job: Job, init: Mapping[str, Tensor] | None, recipe: Disti
     def make(interrupt: Interrupt, heartbeat: Heartbeat) -> Distilled:
         made = Distilled(decoder_of(model, job.trainer, init), job, interrupt, heartbeat)
         made.teach, made.recipe = teach, recipe
+        return made
+
+    return train(job, make)
+
+
+def fit_aligned(model: Model, job: Job, init: Mapping[str, Tensor] | None, recipe: Distill) -> Trained:
+    """``fit`` on what batches bring with them of the teacher: marks of chunks [B, T, 1]."""
+
+    def make(interrupt: Interrupt, heartbeat: Heartbeat) -> Aligned:
+        made = Aligned(decoder_of(model, job.trainer, init), job, interrupt, heartbeat)
+        made.recipe = recipe
         return made
 
     return train(job, make)

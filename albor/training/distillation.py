@@ -31,7 +31,7 @@ def soften(logits: Tensor, temperature: float) -> Tensor:
 
 def kl(student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
     """KL(softmax(z_t/T) ‖ softmax(z_s/T)) of each token [N], from logits [N, V]: not below −1e-7 (C-KERNEL-001)."""
-    return _divergence(soften(teacher, temperature), soften(student, temperature))
+    return divergence_of(soften(teacher, temperature), soften(student, temperature))
 
 
 def top_k_kl(student: Tensor, ids: Tensor, log_probs: Tensor, *, temperature: float = 1.0) -> Tensor:
@@ -48,7 +48,7 @@ def top_k_kl(student: Tensor, ids: Tensor, log_probs: Tensor, *, temperature: fl
     Returns:
         The divergence of each token [N].
     """
-    return _divergence(*_buckets(soften(student, temperature), ids, log_probs))
+    return divergence_of(*_buckets(soften(student, temperature), ids, log_probs))
 
 
 def _buckets(known: Tensor, ids: Tensor, log_probs: Tensor) -> tuple[Tensor, Tensor]:
@@ -64,7 +64,7 @@ def _buckets(known: Tensor, ids: Tensor, log_probs: Tensor) -> tuple[Tensor, Ten
     return teacher, chosen
 
 
-def _divergence(teacher: Tensor, student: Tensor) -> Tensor:
+def divergence_of(teacher: Tensor, student: Tensor) -> Tensor:
     """Σ p·(log p − log q) − p + q over the last dimension, of log-probabilities.
 
     Σ q − p is 0, and so is its gradient; with it, each term is at least 0, so what rounding leaves of two equal
@@ -83,20 +83,20 @@ Compared = tuple[Tensor, Tensor]
 
 def forward_kl(teacher: Tensor, student: Tensor) -> Compared:
     """KL(p ‖ q) of log-probabilities [N, V]; error q − p."""
-    return _divergence(teacher, student), student.exp() - teacher.exp()
+    return divergence_of(teacher, student), student.exp() - teacher.exp()
 
 
 def reverse_kl(teacher: Tensor, student: Tensor) -> Compared:
     """KL(q ‖ p); error q·(log q − log p − D)."""
-    found = _divergence(student, teacher)
+    found = divergence_of(student, teacher)
     return found, student.exp() * (student - teacher - found[:, None])
 
 
 def jensen_shannon(teacher: Tensor, student: Tensor) -> Compared:
     """½·KL(p ‖ m) + ½·KL(q ‖ m), m the mean of both, at most ln 2; error ½·q·(log q − log m − KL(q ‖ m))."""
     mean = torch.logaddexp(teacher, student) - torch.log(torch.tensor(2.0, device=student.device))
-    own = _divergence(student, mean)
-    return (_divergence(teacher, mean) + own) / 2, student.exp() * (student - mean - own[:, None]) / 2
+    own = divergence_of(student, mean)
+    return (divergence_of(teacher, mean) + own) / 2, student.exp() * (student - mean - own[:, None]) / 2
 
 
 DIVERGENCES: dict[Divergence, Callable[[Tensor, Tensor], Compared]] = {
@@ -158,7 +158,7 @@ class TopK:
         else:
             error = torch.zeros_like(probabilities)
         kept = probabilities.gather(-1, ids) - log_probs.exp()
-        return _divergence(teacher, known), error.scatter(-1, ids, kept)
+        return divergence_of(teacher, known), error.scatter(-1, ids, kept)
 
 
 @dataclass(frozen=True)

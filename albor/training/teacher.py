@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -95,6 +96,23 @@ def load_teacher(directory: Path, *, dtype: torch.dtype, device: torch.device, c
             f"{directory} cannot be loaded by transformers: {cause}", help="give another teacher"
         ) from None
     return TransformersTeacher(model.to(device))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a model wants its texts."""
+
+    context: int
+    """The most tokens that it reads."""
+    start_id: int | None
+    """The token that they begin with."""
+
+
+def reading(directory: Path) -> Reading:
+    """What config.json says of it. Raises ModelError."""
+    config = read_json(directory / CONFIG_FILE)
+    config = config.get("text_config", {}) | config  # a model of images and text has one of its own for text
+    return Reading(int(config["max_position_embeddings"]), config.get("bos_token_id"))
 
 
 def is_ours(directory: Path) -> bool:

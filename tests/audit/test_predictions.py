@@ -265,10 +265,10 @@ def test_divergences_are_drawn_and_looked_up(store: Path, monkeypatch: pytest.Mo
     assert alone.verdict == "CORROBORATED" and "rests on the random pairs alone" in alone.evidence
     assert -1e-7 <= alone.numbers["smallest"] < 1e-9 and alone.numbers["pairs"] == 10_000, "some pairs are near"
     run = made(store, "distill", "d", {})
-    logged(run, {"step": 1, "kl": 0.5}, {"step": 2, "kl": 0.0}, {"step": 3, "loss": 1.0})
+    logged(run, {"step": 1, "divergence": 0.5}, {"step": 2, "kl": 0.0}, {"step": 3, "loss": 1.0})
     judgment = verdict(store, 4)
     assert judgment.verdict == "CORROBORATED" and "(step 2) over 2 steps" in judgment.evidence
-    logged(run, {"step": 1, "kl": 0.5}, {"step": 2, "kl": -1e-6})
+    logged(run, {"step": 1, "divergence": 0.5}, {"step": 2, "kl": -1e-6})
     assert verdict(store, 4).verdict == "FALSIFIED"
     for broken in (
         lambda student, teacher, *, temperature: student[:, 0],
@@ -371,7 +371,7 @@ def test_predictions_on_a_releases_own_stages_are_items_of_its_audit(
     measured(store, "eq", "q", {**ROWS, "val_ppl": 40.0})
     lineage = (*gather(base).lineage, *runs)
     facts = Facts(runs[-1], lineage, tuple(Store(store).runs()))
-    logged(runs[0], {"step": 1, "kl": -1.0})
+    logged(runs[0], {"step": 1, "divergence": -1.0})
     for id_ in ("A-HYP-004", "A-HYP-005", "A-HYP-006", "A-HYP-008", "A-HYP-009"):
         assert ITEMS[id_](facts).verdict == "FAIL", ITEMS[id_](facts)
     assert ITEMS["A-HYP-001"](facts).verdict == "PASS" and ITEMS["A-HYP-007"](facts).verdict == "NOT APPLICABLE"

@@ -8,6 +8,7 @@ import re
 import pytest
 
 from albor.contracts import CONTRACTS, causes, check_all
+from albor.contracts.distillation import LEARNING
 from albor.contracts.memory import largest_micro_batch, state_bytes, training_bytes
 
 
@@ -25,7 +26,7 @@ def alert(keys: str) -> tuple[str, ...]:
 
 
 GPU = ("model=350m", "data.num_sequences=100M")
-QWEN = ("model=350m", "teacher=qwen2_5_coder_3b")
+QWEN = ("model=350m", "teacher=qwen2_5_coder_3b", "distill=forward_kl")
 BREAKS = [
     # contract, stage, severity, path, overrides that break it, overrides that just do not
     ("C-TRAINCFG-001", "error", "trainer.max_steps",
@@ -152,6 +153,8 @@ BREAKS = [
      (mix("a: {source: {kind: files, paths: [x.jsonl], licence: MIT}}"),)),
     ("C-DISTILL-001", "error", "teacher",
      (*QWEN,), (*QWEN, "teacher.vocab_size=32768")),
+    ("C-DISTILL-001", "error", "teacher",
+     (*QWEN,), (*QWEN, "distill=alignment")),
     ("C-DISTILL-002", "warning", "teacher.licence",
      (*QWEN,), (*QWEN, "teacher=qwen3_5_35b_a3b")),
     ("C-DISTILL-003", "warning", "teacher", ("model=small",), ("model=tiny",)),
@@ -161,8 +164,12 @@ BREAKS = [
      ("distill=offline", "distill.divergence=reverse_kl"), ("distill.divergence=reverse_kl",)),
     ("C-DISTILL-006", "error", "distill.divergence",
      ("distill=offline", "distill.divergence=reverse_kl"), ("distill=offline",)),
+    ("C-DISTILL-006", "error", "distill.divergence",
+     ("distill=alignment", "distill.divergence=reverse_kl"), ("distill=alignment",)),
     ("C-DISTILL-007", "error", "distill.keep",
      ("distill=offline", "data.num_sequences=200k"), ("distill=sampled", "data.num_sequences=200k")),
+    ("C-DISTILL-008", "error", "teacher.backend",
+     (*QWEN, "distill=text", "teacher.backend=vllm"), (*QWEN, "distill=text")),
     ("C-MERGE-001", "error", "stage.of",
      ("stage.of=[pretrain,distill]", "up.pretrain.model.qk_norm=true"), ("stage.of=[pretrain,distill]",)),
     ("C-MERGE-002", "error", "stage.of", ("stage.of=[pretrain]",), ("stage.of=[pretrain,distill]",)),
@@ -177,7 +184,12 @@ BREAKS = [
      ("prune=wanda_2_4", "prune.sparsity=0.4"), ("prune=wanda_2_4", "prune.sparsity=0.5")),
     ("C-PRUNE-002", "warning", "prune", ("prune=wanda",), ("prune=depth",)),
 ]  # fmt: skip
-STAGE = {"C-DATA-002": "pack", "C-DATA-003": "tokenizer", "C-DISTILL-007": "teacher_logits"} | {
+STAGE = {
+    "C-DATA-002": "pack",
+    "C-DATA-003": "tokenizer",
+    "C-DISTILL-007": "teacher_logits",
+    "C-DISTILL-008": "teacher_text",
+} | {
     contract: stage
     for stage, contracts in {
         "prepare": ("C-DATA-005", "C-DATA-007", "C-DATA-008", "C-DATA-009", "C-DATA-010", "C-DATA-012"),
@@ -339,6 +351,30 @@ def test_inputs_made_with_different_tokenizers(stage: str, case) -> None:
 def test_a_teacher_of_other_tokens(theirs, fires: bool, case) -> None:
     made = case(stage="distill", inputs={"tokenizer": {"tokenizer_sha256": "a"}, "teacher": theirs})
     assert [f.severity for f in CONTRACTS["C-DISTILL-001"].findings(made)] == ["error"] * fires
+
+
+@pytest.mark.contract("C-DISTILL-001", "C-DISTILL-002", "C-DISTILL-004", level=2)
+@pytest.mark.parametrize(
+    ("route", "stage"),
+    [("online", "distill"), ("offline", "teacher_logits"), ("alignment", "teacher_logits"), ("text", "teacher_text")],
+)
+def test_the_stage_that_asks_the_teacher_is_the_one_that_is_warned(route: str, stage: str, case) -> None:
+    words = (*QWEN, f"distill.route={route}", "data.seq_len=2048", "teacher.context=2047", "data.row_len=2048")
+    warned = {s: {f.id for f in check_all(case(*words, stage=s)) if "DISTILL" in f.id} for s in LEARNING}
+    own = {"C-DISTILL-001", "C-DISTILL-004"} if route in ("online", "offline") else set()
+    assert warned == {s: own | {"C-DISTILL-002"} if s == stage else set() for s in LEARNING}
+
+
+@pytest.mark.contract("C-DISTILL-005", level=2)
+def test_chunks_are_stored_as_they_are(case) -> None:
+    for changes, path in (
+        ({}, None),
+        ({"keep": "top_k"}, "distill.keep"),
+        ({"temperature": 4.0}, "distill.temperature"),
+    ):
+        facts = {"rows": "a", "seq_len": 512, "temperature": 1.0, "keep": "chunks", **changes}
+        made = case("distill=alignment", stage="distill", inputs={"rows": {"artifact": "a"}, "logits": facts})
+        assert [f.path for f in CONTRACTS["C-DISTILL-005"].findings(made)] == ([path] if path else [])
 
 
 @pytest.mark.contract("C-DISTILL-005", level=2)

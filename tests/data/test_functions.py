@@ -8,7 +8,7 @@ import textwrap
 import pytest
 
 from albor.data.documents import Document
-from albor.data.functions import PHRASINGS, Candidate, candidates
+from albor.data.functions import PHRASINGS, Candidate, candidates, completed
 
 
 def document(text: str) -> Document:
@@ -61,6 +61,47 @@ def test_a_function_and_what_it_imports() -> None:
     assert (made.doctests, made.package, made.licence, made.path) == (1, "pkg", "MIT", "pkg/mod.py")
     assert [message.role for message in made.conversation] == ["user", "assistant"]
     assert runs(made.program) and not runs(made.program.replace("a * a", "a"))
+
+
+def test_a_function_begins_with_what_it_is_asked_by() -> None:
+    (made,) = found(HYPOT)
+    assert made.opening == textwrap.dedent(
+        '''
+        from functools import lru_cache as remember
+        import math
+
+
+        @remember(maxsize=None)
+        def hypot(a: float, b: float = 1.0) -> float:
+            """The longest side of a right-angled triangle.
+
+            >>> hypot(3, 4)
+            5.0
+            """'''
+    ).lstrip("\n")
+
+
+@pytest.mark.parametrize(
+    ("written", "body"),
+    [
+        ("    return 1\n", "    return 1\n"),
+        ("    x = 1\n\n    return x\n\n\ndef g():\n    return 2\n", "    x = 1\n\n    return x\n"),
+        ("    return 1\n# and so on", "    return 1\n"),
+        ("return 1\n", ""),
+        ("", ""),
+        ("\n\n", ""),
+        ("    return 1", "    return 1\n"),
+    ],
+)
+def test_what_is_written_ends_with_its_indentation(written: str, body: str) -> None:
+    assert completed("def f():", written) == f"def f():\n{body}"
+
+
+def test_a_function_written_anew_is_found_again() -> None:
+    (made,) = found(HYPOT)
+    again = found(completed(made.opening, "    return abs(a + b * 1j)\n\nprint(1)\n"))
+    assert [(one.name, one.doctests) for one in again] == [("hypot", 1)] and runs(again[0].program)
+    assert found(completed(made.opening, "    pass\n")) == found(completed(made.opening, "    return other(a)\n")) == []
 
 
 GOOD = '"""Says what it does well enough."""'

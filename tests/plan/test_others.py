@@ -87,11 +87,42 @@ def test_a_teacher_that_is_there_is_not_built(planner: Planner, tmp_path: Path) 
     assert [f.id for _, f in plan.errors] == ["C-DISTILL-001"]
 
 
+BY_350M = ("stage=distill", "model=350m", "data=pypi")
+
+
 def test_a_larger_teacher_of_another_family(planner: Planner) -> None:
-    plan = planner.plan(("stage=distill", "model=350m", "data=pypi", "teacher=qwen2_5_coder_3b"))
+    plan = planner.plan(BY_350M)
+    scored = plan.target.inputs["logits"]
+    assert isinstance(scored, Node) and scored.inputs["teacher"].id == "hf:Qwen/Qwen2.5-Coder-3B@main"
+    assert not plan.errors and [f.id for n, f in plan.warnings if n is scored] == ["C-DISTILL-002"]
+
+
+def test_other_tokens_are_refused_with_the_ways_out(planner: Planner) -> None:
+    plan = planner.plan((*BY_350M, "distill=forward_kl"))
     assert plan.target.inputs["teacher"].id == "hf:Qwen/Qwen2.5-Coder-3B@main"
     assert {f.id for _, f in plan.errors} == {"C-DISTILL-001"}
+    [(_, refused)] = plan.errors
+    for way in ("distill=alignment", "distill=text", "teacher=albor"):
+        before = ("distill=forward_kl",) if way == "teacher=albor" else ()
+        assert way in refused.help and not planner.plan((*BY_350M, *before, way)).errors
     assert "C-DISTILL-002" in {f.id for _, f in plan.warnings}
+
+
+def test_vllm_computes_what_it_can(planner: Planner) -> None:
+    assert not planner.plan((*BY_350M, "teacher.backend=vllm")).errors
+    for way, refused in (("distill=text", {"C-DISTILL-008"}), ("distill=offline", {"C-DISTILL-001", "C-DISTILL-008"})):
+        assert {f.id for _, f in planner.plan((*BY_350M, way, "teacher.backend=vllm")).errors} == refused
+
+
+@pytest.mark.parametrize(
+    ("changed", "again"),
+    [("distill.tau=9", False), ("distill.temperature=9", False), ("distill.alpha=0.1", False),
+     ("teacher.revision=x", True)],
+)  # fmt: skip
+def test_what_a_teacher_found_likely_serves_any_student(changed: str, again: bool, planner: Planner) -> None:
+    before, after = (planner.plan((*BY_350M, *texts)).target for texts in ((), (changed,)))
+    assert before.id != after.id
+    assert (before.inputs["logits"].id != after.inputs["logits"].id) == again
 
 
 def test_rungs_share_what_they_are_made_from(planner: Planner) -> None:

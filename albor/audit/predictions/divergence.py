@@ -16,7 +16,7 @@ SCALES = (-3.0, 1.5)
 DISTANCES = (-6.0, 0.0)
 """Powers of ten between which it is drawn how far the student is from the teacher: rounding shows where it is near."""
 SEED = 0
-LOGGED = "kl"
+LOGGED = "divergence"
 
 
 @prediction(
