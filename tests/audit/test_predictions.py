@@ -21,6 +21,7 @@ from albor.audit.falsify import chosen, judge, material
 from albor.audit.items import ITEMS
 from albor.audit.predictions import PREDICTIONS, Judgment
 from albor.audit.predictions.distillation import bits_per_byte, fim_exact
+from albor.audit.predictions.divergence import LOGGED
 from albor.errors import AlborError
 from albor.evals import journal
 from albor.plan.nodes import Planner
@@ -28,6 +29,7 @@ from albor.runs import manifest
 from albor.runs.manifest import InputRef
 from albor.runs.store import Run, Store
 from albor.training import distillation
+from albor.training.distill import Distilled
 from albor.transforms import merge
 from tests.audit import spoil
 from tests.audit.spoil import find
@@ -264,11 +266,12 @@ def test_divergences_are_drawn_and_looked_up(store: Path, monkeypatch: pytest.Mo
     alone = verdict(store, 4)
     assert alone.verdict == "CORROBORATED" and "rests on the random pairs alone" in alone.evidence
     assert -1e-7 <= alone.numbers["smallest"] < 1e-9 and alone.numbers["pairs"] == 10_000, "some pairs are near"
+    assert LOGGED in Distilled.measures
     run = made(store, "distill", "d", {})
-    logged(run, {"step": 1, "divergence": 0.5}, {"step": 2, "kl": 0.0}, {"step": 3, "loss": 1.0})
+    logged(run, {"step": 1, "divergence": 0.5}, {"step": 2, "divergence": 0.0}, {"step": 3, "loss": 1.0})
     judgment = verdict(store, 4)
     assert judgment.verdict == "CORROBORATED" and "(step 2) over 2 steps" in judgment.evidence
-    logged(run, {"step": 1, "divergence": 0.5}, {"step": 2, "kl": -1e-6})
+    logged(run, {"step": 1, "divergence": 0.5}, {"step": 2, "divergence": -1e-6})
     assert verdict(store, 4).verdict == "FALSIFIED"
     for broken in (
         lambda student, teacher, *, temperature: student[:, 0],
