@@ -20,12 +20,19 @@ from albor.runs.lineage import chain
 from albor.runs.store import Store
 from tests.command import COMMAND, albor
 
-SMALL = ("debug=default", "tracking=none", "data.max_documents=60", "tokenizer.vocab_size=512", "model.vocab_size=512")
+SMALL = (
+    "stage=report",
+    "debug=default",
+    "tracking=none",
+    "data.max_documents=60",
+    "tokenizer.vocab_size=512",
+    "model.vocab_size=512",
+)
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory in which the default target was built once."""
+    """A directory in which a report was built once."""
     place = tmp_path_factory.mktemp("built")
     done = albor(*SMALL, cwd=place)
     assert done.returncode == 0, done.stderr

@@ -10,6 +10,7 @@ import pytest
 from albor.config.schema.config import Config
 from albor.errors import AlborError
 from albor.plan.nodes import External, Plan, Planner
+from tests.plan.reports import reported
 
 CHAIN = ["prepare", "tokenizer", "pack", "pretrain", "generate", "eval", "report"]
 
@@ -32,7 +33,7 @@ def value(config: Config, key: str) -> Any:
 def reached(planner: Planner, text: str, *others: str) -> list[str]:
     """Stages whose value of the key is another than without the override."""
     key = text.split("=")[0].lstrip("+")
-    before, after = configs(planner.plan(others)), configs(planner.plan((*others, text)))
+    before, after = configs(reported(planner, others)), configs(reported(planner, (*others, text)))
     return [s for s in CHAIN if s in after and value(before[s], key) != value(after[s], key)]
 
 
@@ -74,11 +75,11 @@ def test_nearer_stages_come_first(planner: Planner) -> None:
 
 
 def test_mappings_and_lists_travel_like_values(planner: Planner) -> None:
-    after = configs(planner.plan(("data={max_documents: 9}", "+eval.prompts=[x]", "optim={lr: 0.5, eps: 1e-6}")))
+    after = configs(reported(planner, ("data={max_documents: 9}", "+eval.prompts=[x]", "optim={lr: 0.5, eps: 1e-6}")))
     assert after["prepare"].data.max_documents == 9 and after["pack"].data.max_documents is None
     assert after["generate"].eval.prompts == ("x",)
     assert (after["pretrain"].optim.lr, after["pretrain"].optim.eps) == (0.5, 1e-6)
-    assert configs(planner.plan(("eval.prompts.0=first",)))["generate"].eval.prompts[0] == "first"
+    assert configs(reported(planner, ("eval.prompts.0=first",)))["generate"].eval.prompts[0] == "first"
 
 
 def test_group_choices_of_the_chain_reach_everything(planner: Planner) -> None:
@@ -89,45 +90,49 @@ def test_group_choices_of_the_chain_reach_everything(planner: Planner) -> None:
         ("tracking=none", "tracking.mode", "disabled"),
         ("debug=default", "data.max_documents", 300),
     ):
-        after = configs(planner.plan((text,)))
+        after = configs(reported(planner, (text,)))
         assert {value(c, key) for c in after.values()} == {expected}, text
-    assert {c.model.vocab_size for c in configs(planner.plan(("model=50m",))).values()} == {32_768}
-    assert {c.tokenizer.vocab_size for c in configs(planner.plan(("model=50m",))).values()} == {32_768}
+    assert {c.model.vocab_size for c in configs(reported(planner, ("model=50m",))).values()} == {32_768}
+    assert {c.tokenizer.vocab_size for c in configs(reported(planner, ("model=50m",))).values()} == {32_768}
 
 
 def test_the_last_of_two_values_wins(planner: Planner) -> None:
-    assert configs(planner.plan(("optim.lr=1", "optim.lr=2")))["pretrain"].optim.lr == 2
-    assert configs(planner.plan(("optim.lr=1", "up.pretrain.optim.lr=2")))["pretrain"].optim.lr == 2
-    assert configs(planner.plan(("up.pretrain.optim.lr=2", "optim.lr=1")))["pretrain"].optim.lr == 2
+    assert configs(reported(planner, ("optim.lr=1", "optim.lr=2")))["pretrain"].optim.lr == 2
+    assert configs(reported(planner, ("optim.lr=1", "up.pretrain.optim.lr=2")))["pretrain"].optim.lr == 2
+    assert configs(reported(planner, ("up.pretrain.optim.lr=2", "optim.lr=1")))["pretrain"].optim.lr == 2
 
 
 def test_up_addresses_one_stage(planner: Planner) -> None:
-    before, after = planner.plan(()), planner.plan(("up.pack.data.fim_rate=0",))
+    before, after = reported(planner, ()), reported(planner, ("up.pack.data.fim_rate=0",))
     assert [s for s in CHAIN if configs(after)[s].data.fim_rate == 0] == ["pack"]
     changed = [s for s in CHAIN if ids(before)[s] != ids(after)[s]]
     assert changed == ["pack", "pretrain", "generate", "eval", "report"]
 
 
 def test_up_may_set_choose_delete_and_add(planner: Planner) -> None:
-    plan = planner.plan(("up.prepare.seed=3", "up.pack.data.row_len=128", "up.pretrain.optim=adamw", "+up.eval.name=x"))
+    plan = reported(
+        planner, ("up.prepare.seed=3", "up.pack.data.row_len=128", "up.pretrain.optim=adamw", "+up.eval.name=x")
+    )
     assert configs(plan)["prepare"].seed == 3 and configs(plan)["pack"].seed == 42
     assert configs(plan)["pack"].data.row_len == 128
     assert configs(plan)["eval"].name == "x" and configs(plan)["report"].name is None
     declared = ("stage=pack", "data=original_v1")
-    assert configs(planner.plan((*declared, "~up.prepare.data.num_sequences")))["prepare"].data.num_sequences is None
+    assert (
+        configs(reported(planner, (*declared, "~up.prepare.data.num_sequences")))["prepare"].data.num_sequences is None
+    )
 
 
 def test_an_experiment_belongs_to_the_stage_that_it_names(planner: Planner) -> None:
     for texts in (("experiment=original/v4",), ("stage=report", "experiment=original/v4")):
-        made = configs(planner.plan(texts))
+        made = configs(reported(planner, texts))
         assert (made["pretrain"].trainer.grad_accum, made["pretrain"].data.seq_len) == (32, 1_024)
         assert made["pack"].trainer.grad_accum != 32
         assert {c.model.name for c in made.values()} == {"350m"}
         assert {c.data.name for c in made.values()} == {"original_v3"}
-    assert planner.plan(("experiment=original/v4",)).target.stage.name == "pretrain"
-    assert planner.plan(("stage=report", "experiment=original/v4")).target.stage.name == "report"
-    same = ids(planner.plan(("experiment=original/v4",)))
-    assert same.items() <= ids(planner.plan(("stage=report", "experiment=original/v4"))).items()
+    assert reported(planner, ("experiment=original/v4",)).target.stage.name == "pretrain"
+    assert reported(planner, ("stage=report", "experiment=original/v4")).target.stage.name == "report"
+    same = ids(reported(planner, ("experiment=original/v4",)))
+    assert same.items() <= ids(reported(planner, ("stage=report", "experiment=original/v4"))).items()
 
 
 def test_an_experiment_that_names_no_stage_reaches_every_stage(albor, tmp_path: Path) -> None:
@@ -138,8 +143,8 @@ def test_an_experiment_that_names_no_stage_reaches_every_stage(albor, tmp_path: 
         "# @package _global_\ndefaults: [override /model: small]\n"
         "name: mine\noptim: {lr: 0.25}\ndata: {fim_rate: 0.125, seq_len: 256}\n"
     )
-    plain = json.loads(albor("plan", "--json", "model=small").out)
-    done = albor("plan", "--config-dir", "own", "experiment=mine", "--json")
+    plain = json.loads(albor("plan", "--json", "stage=report", "model=small").out)
+    done = albor("plan", "--config-dir", "own", "stage=report", "experiment=mine", "--json")
     made = {n["stage"]: n for n in json.loads(done.out)["nodes"]}
     assert done.code == 0
     differ = [n["stage"] for n in plain["nodes"] if made[n["stage"]]["id"] != n["id"]]
@@ -151,10 +156,11 @@ def test_values_that_a_file_leaves_open_reach_every_stage(planner: Planner, tmp_
     (tmp_path / "src" / "package").mkdir(parents=True)
     (tmp_path / "src" / "package" / "a.py").write_text("x = 1\n")
     for stage in ("prepare", "pack", "pretrain", "report"):
-        plan = planner.plan(
+        plan = reported(
+            planner,
             (f"stage={stage}", "data=local", "data.source.roots=[src]", "data.source.licence=MIT", "optim.lr=0.5")
             if stage in ("pretrain", "report")
-            else (f"stage={stage}", "data=local", "data.source={roots: [src], licence: MIT}")
+            else (f"stage={stage}", "data=local", "data.source={roots: [src], licence: MIT}"),
         )
         made = configs(plan)
         assert {c.data.source.kind for c in made.values()} == {"local"}
@@ -166,31 +172,31 @@ def test_values_that_a_file_leaves_open_reach_every_stage(planner: Planner, tmp_
 def test_a_tokenizer_of_hugging_face_reaches_every_stage(planner: Planner) -> None:
     given = ("tokenizer=hf", "tokenizer.path=somewhere/x", "tokenizer.vocab_size=50000")
     for stage in ("tokenizer", "pack", "pretrain", "report"):
-        plan = planner.plan((f"stage={stage}", *given))
+        plan = reported(planner, (f"stage={stage}", *given))
         assert {c.tokenizer.vocab_size for c in configs(plan).values()} == {50_000}
         assert {c.model.vocab_size for c in configs(plan).values()} == {50_000}
-    assert "prepare" not in configs(planner.plan(("stage=tokenizer", *given)))
-    plan = planner.plan((*given, "tokenizer.fim_prefix='<P>'", "up.pack.data.fim_rate=0"))
+    assert "prepare" not in configs(reported(planner, ("stage=tokenizer", *given)))
+    plan = reported(planner, (*given, "tokenizer.fim_prefix='<P>'", "up.pack.data.fim_rate=0"))
     assert configs(plan)["tokenizer"].tokenizer.fim_prefix == "<P>"  # type: ignore[union-attr]
     assert configs(plan)["pack"].data.fim_rate == 0
 
 
 @pytest.mark.parametrize("model", ["tiny", "50m"])
 def test_a_budget_in_tokens_displaces_the_default(model: str, planner: Planner) -> None:
-    trainer = configs(planner.plan((f"model={model}", "trainer.tokens=1B")))["pretrain"].trainer
+    trainer = configs(reported(planner, (f"model={model}", "trainer.tokens=1B")))["pretrain"].trainer
     assert (trainer.tokens, trainer.max_steps, trainer.tokens_per_param) == (10**9, None, None)
-    trainer = configs(planner.plan((f"model={model}", "trainer.max_steps=9")))["pretrain"].trainer
+    trainer = configs(reported(planner, (f"model={model}", "trainer.max_steps=9")))["pretrain"].trainer
     assert (trainer.tokens, trainer.max_steps, trainer.tokens_per_param) == (None, 9, None)
 
 
 def test_inputs_given_by_hand_replace_what_would_be_built(planner: Planner, tmp_path: Path) -> None:
     (tmp_path / "rows").mkdir()
-    plan = planner.plan(("stage=pretrain", "inputs.rows=rows"))
+    plan = reported(planner, ("stage=pretrain", "inputs.rows=rows"))
     assert [n.stage.name for n in plan.nodes] == ["prepare", "tokenizer", "pretrain"]
     assert set(plan.target.inputs) == {"rows", "tokenizer"}
-    plan = planner.plan(("stage=pretrain", "inputs={rows: rows, tokenizer: rows}"))
+    plan = reported(planner, ("stage=pretrain", "inputs={rows: rows, tokenizer: rows}"))
     assert [n.stage.name for n in plan.nodes] == ["pretrain"]
-    assert planner.plan(("stage=pretrain",)).target.id != plan.target.id
+    assert reported(planner, ("stage=pretrain",)).target.id != plan.target.id
 
 
 def test_what_is_replaced_takes_no_values(albor, tmp_path: Path) -> None:
@@ -201,13 +207,13 @@ def test_what_is_replaced_takes_no_values(albor, tmp_path: Path) -> None:
 
 
 def test_another_stage_to_report_on(planner: Planner) -> None:
-    assert configs(planner.plan(("stage=eval", "eval.of=pretrain"))).keys() == {*CHAIN} - {"report"}
-    assert planner.plan(("up.generate.eval.of=pretrain",)).target.id == planner.plan(()).target.id
+    assert configs(reported(planner, ("stage=eval", "eval.of=pretrain"))).keys() == {*CHAIN} - {"report"}
+    assert reported(planner, ("up.generate.eval.of=pretrain",)).target.id == reported(planner, ()).target.id
 
 
 def test_weights_from_the_hub_are_named_without_their_prefix(planner: Planner) -> None:
-    given = planner.plan(("stage=pretrain", "init_from=hf:org/name")).target.inputs["init_from"]
+    given = reported(planner, ("stage=pretrain", "init_from=hf:org/name")).target.inputs["init_from"]
     assert isinstance(given, External)
     assert (given.id, str(given.path), given.stage) == ("hf:org/name", "org/name", "hub")
     with pytest.raises(AlborError, match="only weights"):
-        planner.plan(("stage=pretrain", "inputs.rows=hf:org/name"))
+        reported(planner, ("stage=pretrain", "inputs.rows=hf:org/name"))

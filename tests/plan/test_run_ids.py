@@ -15,6 +15,7 @@ from albor.plan.keys import keys
 from albor.plan.nodes import Planner
 from albor.plan.resolver import Resolver
 from albor.stages import base as stages
+from tests.plan.reports import reported
 
 CHAIN = ["prepare", "tokenizer", "pack", "pretrain", "generate", "eval", "report"]
 FREE = (
@@ -248,7 +249,7 @@ ELSEWHERE = {"init_from", "inputs", "stage.name",
 
 
 def ids(planner: Planner, *texts: str) -> dict[str, str]:
-    return {n.stage.name: n.id for n in planner.plan(texts).nodes}
+    return {n.stage.name: n.id for n in reported(planner, texts).nodes}
 
 
 @pytest.mark.parametrize("text", FREE)
