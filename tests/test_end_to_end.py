@@ -160,7 +160,7 @@ def test_one_model_is_reported_whatever_stage_it_is_given_to(built: Path) -> Non
     newest = Store(built / "outputs").runs()[-1].manifest.id
     rows = run_of(built, "pack").id
     given = (f"inputs.rows={rows}", f"inputs.tokenizer={newest}")
-    mixed = albor("plan", *SMALL[:2], "model.vocab_size=512", "stage=pretrain", *given, cwd=built)
+    mixed = albor("plan", *SMALL[:3], "model.vocab_size=512", "stage=pretrain", *given, cwd=built)
     assert mixed.returncode == 2
     assert "C-DATA-004" in mixed.stdout
 

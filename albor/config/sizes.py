@@ -31,7 +31,9 @@ def pruned_shape(model: Model, method: Prune) -> Model:
         channels = _left("intermediate_size", "channels", wide, method.intermediate_size, share)
         return replace(model, intermediate_size=channels)
     if isinstance(method, Target):
-        return fit_size(model, method.bytes, method, method.multiple)
+        whole = quantized_bytes(model, method)
+        size = method.bytes if method.share is None else int(method.share * whole)
+        return fit_size(model, size, method, method.multiple)
     if method.pattern != "unstructured":
         _refuse_pattern(model, method)
     return model
@@ -62,7 +64,7 @@ def fit_size(model: Model, size: int, storage: Storage, multiple: int = 1) -> Mo
         raise AlborError(
             f"no depth and width fit into {size:,} bytes: one block of {least.intermediate_size} channels takes "
             f"{quantized_bytes(least, storage):,}",
-            help="raise prune.bytes, or store the embedding in a smaller format (prune.embedding=q5_0)",
+            help="raise prune.bytes or prune.share, or store the embedding in a smaller format (prune.embedding=q5_0)",
         )
 
     def imbalance(fit: Model) -> tuple[float, int]:

@@ -73,7 +73,7 @@ def mergeable(case: Case) -> Iterator[Found]:
     "C-PRUNE-001",
     "Something is left, and of the size that was asked for",
     formula="1 ≤ kept blocks and channels ≤ those there are; n:m fits the sparsity and the matrices; a file of "
-    "prune.bytes exists",
+    "prune.bytes, or of prune.share of the unpruned one, exists",
     stages=("prune",),
     history="'Q4 under 100 MB' cannot hold for 398.5M parameters, which are 224 MB at 4.5 bits.",
 )

@@ -18,6 +18,8 @@ from albor.plan.others import CHAIN
 from albor.plan.target import Target
 
 PRIMARY = ("config.yaml", "_run.yaml")
+PLAIN = "stage=report"
+"""What choices are tried with that name no stage: one model, and everything on the way to what is said of it."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +69,13 @@ class Gate:
 
 
 def check_everything(planner: Planner) -> Gate:
-    """Every choice of every group alone, every model with every stage, and every ladder."""
+    """Every choice of every group, every model with every stage, and every ladder."""
     gate = Gate()
     groups = planner.resolver.composer.groups
     singles = [
-        (f"{group}={choice}", *heard_by(planner, group))
+        (f"{group}={choice}", *heard_by(planner, group, choice))
         for group, choices in groups.items()
-        if group != "ladder"
+        if group not in ("ladder", "model")
         for choice in choices
     ]
     # A ladder names the model that its numbers are for.
@@ -88,12 +90,22 @@ def check_everything(planner: Planner) -> Gate:
     return gate
 
 
-def heard_by(planner: Planner, group: str) -> list[str]:
-    """The stage to try a group's choices with, where the default target does not depend on them."""
-    readers = planner.resolver.readers(group)
-    if group in ("stage", "experiment", *CHAIN) or not readers or Target(planner.resolver, ()).hears(group):
+def heard_by(planner: Planner, group: str, choice: str) -> list[str]:
+    """The stage to try a choice with, unless it names one."""
+    if group == "stage" or (group == "experiment" and names_a_stage(planner, choice)):
         return []
+    readers = planner.resolver.readers(group)
+    if group in ("experiment", *CHAIN) or not readers or Target(planner.resolver, (PLAIN,)).hears(group):
+        return [PLAIN]
     return [f"stage={readers[0]}"]
+
+
+def names_a_stage(planner: Planner, experiment: str) -> bool:
+    """Whether its file chooses one; one that cannot be composed is left to be tried as it is."""
+    try:
+        return "stage" in planner.resolver.composer.compose({"experiment": experiment}).overridden
+    except (AlborError, ConfigRefused):
+        return True
 
 
 def every_yaml(directory: Path) -> Iterator[Path]:
@@ -123,7 +135,7 @@ def left_open(planner: Planner, texts: tuple[str, ...], path: str) -> bool:
 def check(planner: Planner, texts: tuple[str, ...], gate: Gate) -> None:
     """Plans one target; an experiment that says by what it is refused must be refused by exactly that."""
     gate.checked += 1
-    title = " ".join(texts) or "the defaults"
+    title = " ".join(text for text in texts if text != PLAIN or texts[0] == PLAIN) or "the defaults"
     try:
         plan = planner.plan(texts)
     except ConfigRefused as refused:

@@ -110,7 +110,7 @@ def test_cfg_job_is_yaml_and_comes_back(texts, albor, tmp_path: Path) -> None:
 
 
 def test_plan_json(albor) -> None:
-    done = albor("plan", "--json", "model=50m", "data.num_sequences=100M")
+    done = albor("plan", "--json", "stage=report", "model=50m", "data.num_sequences=100M")
     plan = json.loads(done.out)
     assert done.code == 0 and plan["refused"] is False and plan["target"].startswith("report/")
     nodes = {n["stage"]: n for n in plan["nodes"]}

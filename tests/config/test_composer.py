@@ -142,7 +142,7 @@ def names(files: set[Path]) -> set[str]:
 def test_the_files_that_choices_use_are_those_merged(write: Write) -> None:
     composer = write({"experiment/mine": HEAD + "defaults: [override /model: small]\n", "experiment/deep/er": HEAD})
     plain = names(composer.used([]))
-    assert plain >= {"model/tiny", "data/stdlib", "stage/report", "task/samples"} and "conf/config" not in plain
+    assert plain >= {"model/tiny", "data/stdlib", "stage/ladder", "task/samples"} and "conf/config" not in plain
     assert names(composer.used(["model=50m"])) >= {"model/50m", "tokenizer/bpe_32k", "hardware/h200"}
     mine = names(composer.used(["experiment=mine"]))
     assert mine >= {"experiment/mine", "model/small"} and "model/tiny" not in mine
@@ -166,7 +166,7 @@ def test_what_a_file_chose_is_told_from_what_was_given(write: Write) -> None:
     assert "model" in composed.overridden and not {"optim", "data"} & composed.overridden
     assert "sweep" in composed.hydra and "hydra" not in composed.tree
     assert composer.compose({"data": None, "optim": "adamw", "experiment": "mine"}) is composed
-    assert composer.compose({"experiment": "mine", "optim": "adamw", "stage": "report"}) is composed
+    assert composer.compose({"experiment": "mine", "optim": "adamw", "stage": "ladder"}) is composed
 
 
 def test_siblings_share_a_tree_only_where_stages_are_their_own_section_alone(write: Write) -> None:

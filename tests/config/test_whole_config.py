@@ -28,7 +28,7 @@ class Renamed:
 
 @pytest.fixture(scope="module")
 def shipped(resolver: Resolver) -> dict[str, Any]:
-    return resolve(resolver.composer.compose({}).tree)[0]
+    return resolve(resolver.composer.compose({"stage": "report"}).tree)[0]
 
 
 @pytest.fixture

@@ -437,7 +437,7 @@ def test_planned_inputs_count_before_they_are_built(planner) -> None:
     """What a value makes of a stage upstream is held against the stage that uses it, before anything is built."""
 
     def found(*texts: str) -> set[tuple[str, str]]:
-        return {(n.stage.name, f.id) for n in planner.plan(texts).nodes for f in n.findings}
+        return {(n.stage.name, f.id) for n in planner.plan(("stage=report", *texts)).nodes for f in n.findings}
 
     assert ("pretrain", "C-MODEL-002") in found("tokenizer.vocab_size=4096")
     assert ("pretrain", "C-MODEL-002") not in found("tokenizer.vocab_size=4096", "model.vocab_size=4096")

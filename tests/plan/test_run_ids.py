@@ -158,6 +158,7 @@ BY_STUDENTS = {
     "prune.bytes=2.9MB": RUNGS[3:],
     "prune.calibration_rows=9": RUNGS[3:],
     "prune.multiple=64": RUNGS[3:],
+    "prune.share=0.7": RUNGS[3:],
     "prune.matrices=q5_0": RUNGS[3:],
     "prune.embedding=q5_0": RUNGS[3:],
     "prune.overhead=3000": RUNGS[3:],

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from albor.config.schema.quantize import Kind, Type
-from albor.config.types import Bytes, Fraction, NonNegative, Positive, PositiveFloat
+from albor.config.types import Bytes, Fraction, NonNegative, Positive, PositiveFloat, PositiveFraction
 
 Pattern = Literal["unstructured", "2:4", "4:8"]
 """Which weights may be zero: any, or so many of each group of so many inputs."""
@@ -104,6 +104,8 @@ class Target(Calibrated, Storage):
     """The method's kind."""
     bytes: Bytes = 100_000_000
     """Largest size of the GGUF file."""
+    share: PositiveFraction | None = None
+    """Largest share of the unpruned model's file; null takes bytes."""
     multiple: Positive = 32
     """The channels that stay are a multiple of this, and of a block of the format."""
 
