@@ -89,8 +89,9 @@ def random_overrides(rng: random.Random, composer: Composer) -> list[str]:
     choices = [f"{g}={rng.choice(composer.groups[g])}" for g in rng.sample(sorted(composer.groups), rng.randint(0, 4))]
     tree = by_us(composer, choices)
     texts, seen = list(choices), set[str]()
-    # `alerts` and `task` are groups and, as mappings with names of the user's own, one key.
-    pool = [k for k in keys() if k not in BUDGETS and k.split(".")[0] not in ("inputs", "stage", "alerts", "task")]
+    # `alerts` and `task` are groups and, as mappings with names of the user's own, one key; Hydra adds no such name.
+    own = ("inputs", "stage", "alerts", "task")
+    pool = [k for k in keys() if k not in (*BUDGETS, "ladder.rungs") and k.split(".")[0] not in own]
     for key in rng.sample(pool, rng.randint(0, 5)):
         if any(key.startswith(s) or s.startswith(key) for s in seen):
             continue
