@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
@@ -55,6 +55,7 @@ def spelt(codec: Codec, ids: Sequence[int]) -> bytes:
     return b"".join(known[token] or names[token].encode() for token in ids)
 
 
+@settings(max_examples=30)
 @given(texts=st.lists(TEXT, min_size=1, max_size=3))
 @example(texts=["\ufeffimport os  # 🎉\n", "🎉"])
 def test_chunks_tile_the_bytes_of_both_sides(texts: list[str], codec: Codec, teacher: Codec) -> None:

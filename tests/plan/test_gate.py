@@ -82,6 +82,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, An
     return root, gate.as_json()
 
 
+@pytest.mark.xdist_group("gate")
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_file_of_the_user_fails_the_gate(name: str, broken) -> None:
     root, result = broken
@@ -95,6 +96,7 @@ def test_a_broken_file_of_the_user_fails_the_gate(name: str, broken) -> None:
         assert words in json.dumps(case, ensure_ascii=False) or group == "experiment"
 
 
+@pytest.mark.xdist_group("gate")
 def test_what_is_fine_passes_beside_it(broken) -> None:
     _, result = broken
     bad = {c["config"] for c in result["bad"]}
