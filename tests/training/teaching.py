@@ -3,19 +3,18 @@
 python teaching.py DIRECTORY {sft,dpo}-{lora,dora,full}
 """
 
-import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from albor.config.schema.finetune import Dpo, FullFinetune, Lora
-from albor.config.schema.optim import AdamW
 from albor.models.decoder import Decoder
 from albor.training import dpo, finetune
-from tests.training.toy import MODEL, ToyBatches, toy_job
+from albor.training.job import Job
+from albor.training.run import Trained
+from tests.training.ranks import run_rank
+from tests.training.toy import MODEL
 
 ADAPTERS: dict[str, Lora | FullFinetune] = {
     "lora": Lora(r=4, dropout=0.0),
@@ -24,27 +23,14 @@ ADAPTERS: dict[str, Lora | FullFinetune] = {
 }
 
 
-def main(directory: Path, kind: str) -> None:
-    torch.set_num_threads(1)
-    ranks = int(os.environ.get("WORLD_SIZE", "1"))
-    job = toy_job(directory / "checkpoints", optim=AdamW(lr=1e-2, eps=1e-3))
-    job = replace(
-        job,
-        trainer=replace(job.trainer, micro_batch_size=4 // ranks, devices=ranks),
-        train=lambda rank, world: ToyBatches(22, 4 // world, seed=42, rank=rank, world_size=world),
-    )
+def fit(job: Job, kind: str) -> Trained:
     torch.manual_seed(5)
     init = Decoder(MODEL).state_dict()
     objective, _, adapter = kind.partition("-")
     if objective == "dpo":  # halves of rows are taken for answers
-        trained = dpo.fit(MODEL, job, init, ADAPTERS[adapter], Dpo())
-    else:
-        trained = finetune.fit(MODEL, job, init, ADAPTERS[adapter])
-    if trained.rank == 0:
-        save_file(
-            {name: tensor.contiguous() for name, tensor in trained.weights.items()}, directory / "model.safetensors"
-        )
+        return dpo.fit(MODEL, job, init, ADAPTERS[adapter], Dpo())
+    return finetune.fit(MODEL, job, init, ADAPTERS[adapter])
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    run_rank(Path(sys.argv[1]), lambda job: fit(job, sys.argv[2]))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
-import subprocess
 import sys
 import textwrap
 from dataclasses import replace
@@ -17,7 +15,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor
 
 from albor.config.schema.distill import Distill
@@ -32,6 +29,7 @@ from albor.training.likelihood import TeacherScorer
 from albor.training.teacher import DecoderTeacher, load_teacher
 from tests import foreign
 from tests.training.aligning import Marked
+from tests.training.ranks import check_that_two_do_what_one_does
 from tests.training.toy import MODEL, toy_job
 
 B, T, V, H = 3, 13, 50, 16
@@ -161,18 +159,7 @@ def test_a_student_comes_as_near_as_its_teacher_is_sure(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_two_processes_learn_what_one_does(strategy: str, tmp_path: Path) -> None:
-    program = Path(__file__).with_name("aligning.py")
-    environment = {**os.environ, "PYTHONPATH": str(program.parents[2])}
-    found = []
-    for ranks in (1, 2):
-        directory = tmp_path / str(ranks)
-        directory.mkdir()
-        launcher = ["-m", "torch.distributed.run", f"--nproc-per-node={ranks}"] if ranks > 1 else []
-        command = [sys.executable, *launcher, str(program), str(directory), strategy]
-        subprocess.run(command, check=True, env=environment, timeout=120)
-        found.append(load_file(directory / "model.safetensors"))
-    for name, tensor in found[0].items():
-        torch.testing.assert_close(found[1][name], tensor, rtol=1e-3, atol=1e-4)
+    check_that_two_do_what_one_does(Path(__file__).with_name("aligning.py"), strategy, tmp_path)
 
 
 # --- the teacher ---

@@ -2,8 +2,6 @@ import dataclasses
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +21,7 @@ from albor.training.errors import TrainingError
 from albor.training.finetune import fit
 from albor.training.lora import is_adapter
 
+from .ranks import check_that_two_do_what_one_does
 from .toy import MODEL, SEQ_LEN, equal, weights
 
 TEACHING = Path(__file__).parent / "teaching.py"
@@ -159,14 +158,4 @@ def test_a_compiled_run_with_adapters_is_nearly_the_same(teach, init, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sft-lora", "sft-dora", "dpo-lora", "dpo-full"])
 def test_two_processes_teach_what_one_does(tmp_path, kind):
-    environment = {**os.environ, "PYTHONPATH": str(TEACHING.parents[2])}
-    found = []
-    for ranks in (1, 2):
-        directory = tmp_path / str(ranks)
-        directory.mkdir()
-        launcher = ["-m", "torch.distributed.run", f"--nproc-per-node={ranks}"] if ranks > 1 else []
-        command = [sys.executable, *launcher, str(TEACHING), str(directory), kind]
-        subprocess.run(command, check=True, env=environment, timeout=120)
-        found.append(load_file(directory / "model.safetensors"))
-    for name, tensor in found[0].items():
-        torch.testing.assert_close(found[1][name], tensor, rtol=1e-3, atol=1e-4)
+    check_that_two_do_what_one_does(TEACHING, kind, tmp_path)
