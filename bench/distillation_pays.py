@@ -1,13 +1,17 @@
 """Whether a student learns more from a teacher than from the text alone, at equal tokens and steps.
 
     python -m bench.distillation_pays [--store DIR] [--seeds 5] [--parallel 5] [--student tiny] [--teacher small]
-        [--teacher-steps 360] [--steps 360] [--also NAME=OVERRIDE,…] … [--rows OVERRIDE] … [OVERRIDE …]
+        [--teacher-steps 360] [--steps 360] [--also NAME=OVERRIDE,…] … [--rows OVERRIDE] …
+        [--taught OVERRIDE] … [--stored] [--teacher-rows OVERRIDE] … [OVERRIDE …]
 
 For each seed, a student from random weights by ``stage=pretrain`` and one by ``stage=distill stage.of=null``: the same
 rows in the same order, the same rate. Each is evaluated on the same held-out rows, and the two are compared row by row
 by the sign-flip test of FALSIFY-ALBOR-005, first within each seed, then on the means over the seeds. ``--also``
 measures the first seed with other choices of ``distill``; ``--rows`` and ``--evaluation`` say what only the rows and
-the evaluations are made of. A store that is given is kept: a second call goes on where it ended.
+the evaluations are made of. ``--taught`` chooses how the students are taught, ``--stored`` by what
+``stage=teacher_logits`` has stored once for all of them, and ``--teacher-rows`` gives the teacher rows of its own, say
+of another tokenizer (``--teacher-rows tokenizer=bpe_32k --taught distill=alignment --stored``). A store that
+is given is kept: a second call goes on where it ended.
 """
 
 from __future__ import annotations
@@ -24,6 +28,8 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from albor.evals.paired import Paired, paired
+from albor.runs.lineage import input_path
+from albor.runs.manifest import load
 from albor.runs.store import Store
 from bench.timing import machine
 
@@ -54,22 +60,28 @@ class Trial:
         if done.returncode:
             raise RuntimeError(f"{' '.join(overrides)}\n{done.stderr[-3000:]}")
 
-    def made(self, stage: str, name: str = "") -> Path:
-        [directory] = (self.store / "outputs" / stage).glob(f"{name}-*" if name else "*")
+    def made(self, stage: str, name: str) -> Path:
+        [directory] = (self.store / "outputs" / stage).glob(f"{name}-*")
         return directory
 
     def prepare(self) -> None:
         """The rows and the teacher, which all students share."""
-        self.albor("stage=pack", f"model={self.given.student}", *self.given.rows)
-        self.given_rows = [f"inputs.rows={self.made('pack')}", f"inputs.tokenizer={self.made('tokenizer')}"]
+        self.albor("stage=pack", "name=rows", f"model={self.given.student}", *self.given.rows)
+        rows = self.made("pack", "rows")
+        self.given_rows = [f"inputs.rows={rows}", f"inputs.tokenizer={made_from(rows, 'tokenizer')}"]
+        own = self.given.teacher_rows
         self.albor(
             "stage=pretrain",
             f"model={self.given.teacher}",
             "name=teacher",
             f"trainer.max_steps={self.given.teacher_steps}",
-            *self.given_rows,
             *self.given.overrides,
+            *([*self.given.rows, *own] if own else self.given_rows),
         )
+        self.teacher = [f"inputs.teacher={self.made('pretrain', 'teacher')}"]
+        if self.given.stored:  # by the first student
+            name = self.learn(1)
+            self.teacher = [f"inputs.logits={made_from(self.made('distill', name), 'logits')}"]
 
     def student(self, name: str, seed: int, *own: str) -> None:
         self.albor(
@@ -87,12 +99,15 @@ class Trial:
         self.student(name, seed, "stage=pretrain")
         return self.bits("pretrain", name)
 
-    def taught(self, seed: int, label: str = TAUGHT, *own: str) -> Bits:
+    def learn(self, seed: int, label: str = TAUGHT, *own: str) -> str:
         name = f"{label}-{seed}"
         rate = f"optim.lr={self.rate}"
-        teacher = f"inputs.teacher={self.made('pretrain', 'teacher')}"
-        self.student(name, seed, "stage=distill", "stage.of=null", teacher, rate, *own)
-        return self.bits("distill", name)
+        self.student(name, seed, "stage=distill", "stage.of=null", *self.teacher, rate, *self.given.taught, *own)
+        return name
+
+    def taught(self, seed: int, label: str = TAUGHT, *own: str) -> Bits:
+        first = self.given.stored and (seed, label) == (1, TAUGHT)
+        return self.bits("distill", f"{label}-{seed}" if first else self.learn(seed, label, *own))
 
     @property
     def rate(self) -> float:
@@ -110,13 +125,18 @@ class Trial:
             "task=[perplexity]",
             *self.given.evaluation,
             f"inputs.model={model}",
-            f"inputs.rows={self.made('pack')}",
+            f"inputs.rows={made_from(model, 'rows')}",
         )
         run = Store(self.store / "outputs").find(self.made("generate", name).name.rsplit("-", 1)[-1])
         facts = run.manifest.facts
         per = facts["val_bits_per_byte"] / facts["val_loss"]
         lines = [json.loads(line) for line in (run.artifact / "rows.jsonl").read_text().splitlines()]
         return {(line["row"], line["tokens"]): line["nll"] / line["tokens"] * per for line in lines if line["tokens"]}
+
+
+def made_from(run: Path, name: str) -> Path:
+    """The run that is an input of another."""
+    return input_path(run, load(run).inputs[name]).parent
 
 
 def compare(alone: Sequence[Bits], taught: Sequence[Bits]) -> Paired:
@@ -153,6 +173,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--also", action="append", default=[])
     parser.add_argument("--rows", action="append", default=[])
     parser.add_argument("--evaluation", action="append", default=[])
+    parser.add_argument("--taught", action="append", default=[])
+    parser.add_argument("--stored", action="store_true")
+    parser.add_argument("--teacher-rows", action="append", default=[])
     parser.add_argument("overrides", nargs="*")
     given = parser.parse_intermixed_args(arguments)
     with nullcontext(given.store) if given.store else tempfile.TemporaryDirectory() as store:

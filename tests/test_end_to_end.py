@@ -97,6 +97,7 @@ def test_the_built_rows_are_counted_in_the_step_budget(built: Path) -> None:
     assert f"{rows // 2:,} of {steps:,} steps" in refused.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("built")
 def test_a_run_made_again_from_other_inputs_does_not_go_on_from_its_old_checkpoints(
     built: Path, tmp_path: Path
@@ -217,18 +218,21 @@ def test_a_failed_run_keeps_its_cause(built: Path) -> None:
 
 
 @pytest.mark.xdist_group("built")
-def test_a_run_killed_or_interrupted_goes_on_and_ends_with_the_same_bytes(built: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGKILL, 1), pytest.param(signal.SIGTERM, 75, marks=pytest.mark.slow)]
+)
+def test_a_run_killed_or_interrupted_goes_on_and_ends_with_the_same_bytes(
+    number: int, code: int, built: Path, tmp_path: Path
+) -> None:
     target = (*SMALL, "stage=pretrain", "trainer.max_steps=40", "trainer.save_every=10", "trainer.deterministic=true")
     whole = albor(*target, cwd=built)
     assert whole.returncode == 0, whole.stderr
     expected = Store(built / "outputs").runs()[-1].manifest
-    for number, code in ((signal.SIGTERM, 75), (signal.SIGKILL, 1)):
-        place = tmp_path / number.name
-        shutil.copytree(built / "outputs", place / "outputs", ignore=shutil.ignore_patterns("pretrain", "report"))
-        cut_off(place, target, number, code)
-        finished = albor(*target, cwd=place)
-        assert finished.returncode == 0, finished.stderr
-        assert run_of(place, "pretrain").files["model.safetensors"] == expected.files["model.safetensors"]
+    shutil.copytree(built / "outputs", tmp_path / "outputs", ignore=shutil.ignore_patterns("pretrain", "report"))
+    cut_off(tmp_path, target, number, code)
+    finished = albor(*target, cwd=tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    assert run_of(tmp_path, "pretrain").files["model.safetensors"] == expected.files["model.safetensors"]
 
 
 def cut_off(place: Path, target: tuple[str, ...], number: int, code: int) -> None:

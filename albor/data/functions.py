@@ -197,8 +197,8 @@ def _begin(node: ast.FunctionDef) -> int:
 
 
 def _bare(node: ast.FunctionDef) -> ast.FunctionDef:
-    bare = copy.deepcopy(node)
-    del bare.body[0]
+    bare = copy.copy(node)
+    bare.body = node.body[1:]
     return bare
 
 

@@ -122,8 +122,11 @@ def documents(context: Context, split: str) -> Iterator[Document]:
     from albor.data import documents
     from albor.data.parquet import shards
 
-    for path in shards(context.inputs["documents"].path, split):
-        yield from documents.read(path)
+    every = (document for path in shards(context.inputs["documents"].path, split) for document in documents.read(path))
+    for count, document in enumerate(every, 1):
+        if count % 1_000 == 0:
+            context.progress(count, 0, f"documents of {split}")
+        yield document
 
 
 STAGE = Stage(

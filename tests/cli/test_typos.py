@@ -1,16 +1,19 @@
-"""A thousand typing mistakes: all refused, the right word proposed (the measurement is bench/typos.py)."""
+"""Typing mistakes: all refused, the right word proposed (the measurement is bench/typos.py)."""
 
 from __future__ import annotations
+
+import pytest
 
 from bench.typos import measure, mistakes, total
 
 
-def test_typing_mistakes() -> None:
-    tallies = measure(1000)
+@pytest.mark.parametrize("made", [150, pytest.param(1000, marks=pytest.mark.slow)])
+def test_typing_mistakes(made: int) -> None:
+    tallies = measure(made)
     whole = total(tallies)
-    assert whole.made == 1000 and tallies.keys() == {"key", "choice", "value"}
-    assert whole.refused == 1000, [m for t in tallies.values() for m in t.misses if m[2] == "ACCEPTED"]
-    assert whole.first >= 950, [m for t in tallies.values() for m in t.misses]
+    assert whole.made == made and tallies.keys() == {"key", "choice", "value"}
+    assert whole.refused == made, [m for t in tallies.values() for m in t.misses if m[2] == "ACCEPTED"]
+    assert whole.first >= 0.95 * made, [m for t in tallies.values() for m in t.misses]
     assert all(t.first >= 0.9 * t.made for t in tallies.values())
 
 

@@ -130,7 +130,7 @@ def test_plan_json(albor) -> None:
 def test_plan_writes_nothing(albor, tmp_path: Path) -> None:
     for words in (
         ["plan"],
-        ["validate"],
+        ["validate", "model=tiny"],
         ["fit"],
         ["runs"],
         ["ls"],

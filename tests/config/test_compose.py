@@ -19,7 +19,7 @@ from albor.config.overrides import split
 from albor.plan.keys import keys
 from albor.plan.resolver import Resolver, apply_values
 
-ROUNDS = 60
+ROUNDS = 30
 VALUES = (
     "3",
     "-1",

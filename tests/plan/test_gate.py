@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from albor.cli.verbs.validate import show
 from albor.config.compose import Composer
 from albor.config.location import conf_directory
 from albor.plan.gate import Gate, check, check_everything
@@ -17,26 +17,21 @@ from albor.plan.resolver import Resolver
 G = "# @package _global_\n"
 
 
-def test_everything_that_is_shipped(planner: Planner) -> None:
-    gate = check_everything(planner)
-    assert gate.ok, gate.as_json()
-    shipped = {p for p in conf_directory().rglob("*.yaml") if p.parent != conf_directory()}
-    assert gate.files == shipped
-    assert gate.refused_as_expected == ["experiment=original/v1", "experiment=original/v3"]
+def test_everything_that_is_shipped(albor, planner: Planner, tmp_path: Path) -> None:
+    done = albor("validate", "--json")
+    gate = json.loads(done.out)
+    assert done.code == 0 and done.err == "" and gate["ok"], gate
+    assert gate["bad"] == [] and gate["never_composed"] == []
+    assert gate["files"] == sorted(str(p) for p in conf_directory().rglob("*.yaml") if p.parent != conf_directory())
+    assert gate["refused_as_expected"] == ["experiment=original/v1", "experiment=original/v3"]
     nowhere = [f"model={model} stage=publish" for model in planner.resolver.composer.groups["model"]]
-    assert gate.incomplete == ["data=jsonl", "data=local", "data=parquet", "data=tiers",
+    assert gate["incomplete"] == ["data=jsonl", "data=local", "data=parquet", "data=tiers",
                                "instructions=jsonl stage=instructions", "stage=publish", "teacher=hf",
                                "tokenizer=hf", *nowhere]  # fmt: skip
     groups = planner.resolver.composer.groups
     models = len(groups["model"]) * (len(groups["stage"]) - 1)  # no model alone, none with a ladder
-    assert gate.checked == 1 + sum(len(groups[group]) for group in groups if group != "model") + models
-
-
-def test_the_command(albor) -> None:
-    done = albor("validate")
-    assert done.code == 0 and done.out.startswith("ok: ") and done.err == ""
-    result = json.loads(albor("validate", "--json").out)
-    assert result["ok"] is True and result["bad"] == [] and result["never_composed"] == []
+    assert gate["checked"] == 1 + sum(len(groups[group]) for group in groups if group != "model") + models
+    assert list(tmp_path.iterdir()) == []
 
 
 def write(root: Path, name: str, text: str) -> None:
@@ -71,21 +66,21 @@ BROKEN = {
 
 
 @pytest.fixture(scope="module")
-def broken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+def broken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Gate]:
     """One user directory with all of them, judged once."""
     root = tmp_path_factory.mktemp("own")
     for name, (text, _) in BROKEN.items():
         write(root, name, text)
     write(root, "model/fine.yaml", f"{G}defaults: [tiny]\nmodel: {{name: fine, hidden_size: 96}}\n")
     write(root, "experiment/fine.yaml", f"{G}model: {{num_key_value_heads: 5}}\nrefused_by: [C-MODEL-001]\n")
-    gate = check_everything(Planner(Resolver(Composer([str(root)]))))
-    return root, gate.as_json()
+    return root, check_everything(Planner(Resolver(Composer([str(root)]))))
 
 
 @pytest.mark.xdist_group("gate")
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_file_of_the_user_fails_the_gate(name: str, broken) -> None:
-    root, result = broken
+    root, gate = broken
+    result = gate.as_json()
     assert not result["ok"]
     group, _, choice = name.removesuffix(".yaml").partition("/")
     words = BROKEN[name][1]
@@ -98,19 +93,27 @@ def test_a_broken_file_of_the_user_fails_the_gate(name: str, broken) -> None:
 
 @pytest.mark.xdist_group("gate")
 def test_what_is_fine_passes_beside_it(broken) -> None:
-    _, result = broken
+    result = broken[1].as_json()
     bad = {c["config"] for c in result["bad"]}
     assert not {"model=fine", "experiment=fine", "the defaults", "model=tiny"} & bad
     assert "experiment=fine" in result["refused_as_expected"]
     assert len(result["never_composed"]) == 3
 
 
-def test_the_gate_speaks_of_a_broken_file(albor, tmp_path: Path) -> None:
-    write(tmp_path / "own", "experiment/x.yaml", f"{G}optim:\n  lrr: 1\n")
-    done = albor("validate", "--config-dir", "own")
-    assert done.code == 2
-    assert "x.yaml:3" in done.err and "`optim.lr`" in done.err and "experiment=x" in done.err
-    assert "never composed: " not in done.err
+@pytest.mark.xdist_group("gate")
+def test_the_gate_speaks_of_a_broken_file(broken, capsys: pytest.CaptureFixture[str]) -> None:
+    root, gate = broken
+    assert show(gate, json_wanted=False) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and "refused: " in said.err
+    for words in ("typo.yaml:2", "`optim.lr`", "experiment=typo", f"never composed: {root / 'stray.yaml'}\n"):
+        assert words in said.err, words
+
+
+def test_the_gate_speaks_of_what_is_well(capsys: pytest.CaptureFixture[str]) -> None:
+    assert show(Gate(checked=2, incomplete=["data=jsonl"]), json_wanted=False) == 0
+    said = capsys.readouterr()
+    assert said.out == "ok: 2 configs checked, 0 files composed, 1 need values of yours\n" and said.err == ""
 
 
 def test_refused_by_is_exact(planner: Planner) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import TYPE_CHECKING
 
 from albor.cli.arguments import Arguments
 from albor.cli.render import plural, show_findings_of, show_problems
 from albor.cli.session import planner
 from albor.cli.show import as_json, verdict
+
+if TYPE_CHECKING:
+    from albor.plan.gate import Gate
 
 
 def run(arguments: Arguments) -> int:
@@ -31,15 +35,14 @@ def run(arguments: Arguments) -> int:
         show_findings_of([*plan.errors, *plan.warnings])
         print(line, file=sys.stderr if code else sys.stdout)
         return code
-    return gate(arguments)
-
-
-def gate(arguments: Arguments) -> int:
-    """Every YAML alone, every model with every stage; 2 when one is refused or was never composed."""
     from albor.plan.gate import check_everything
 
-    result = check_everything(planner(arguments))
-    if arguments.json:
+    return show(check_everything(made), json_wanted=arguments.json)
+
+
+def show(result: Gate, *, json_wanted: bool) -> int:
+    """What the gate saw; 2 when a config is refused or was never composed."""
+    if json_wanted:
         print(json.dumps(result.as_json(), indent=1))
         return 0 if result.ok else 2
     for case in result.bad:
