@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from albor.config.schema.config import Config
-from albor.config.sections import Structurer
-from albor.contracts import Case, check_all
 from albor.errors import INTERRUPTED, AlborError
 from albor.runs import environment, manifest, tracking
 from albor.runs.files import fsync_directory, write_text
@@ -32,6 +30,7 @@ from albor.runs.store import ARTIFACT, disk_error, exclusive
 from albor.runs.world import World, die_with_starter, join, rank_log, start_by_hand
 from albor.stages import base as stages
 from albor.stages.base import view
+from albor.stages.planned import refuse, structured
 
 WORK = "work"
 """Finished parts of an artifact that is not whole yet."""
@@ -104,7 +103,7 @@ def work(directory: Path, world: World) -> int:
     """Rank 0 leads: it holds the run directory, writes it, and is the last to end."""
     run = manifest.load(directory)  # what is no run directory is not made one
     stage = stages.find(run.stage)
-    config = structured(run, stage)
+    config = structured(run)
     refuse_other_world(directory, stage, config, world)
     if world.rank:
         return follow(directory, run, stage, config)
@@ -122,36 +121,12 @@ def refuse_other_world(directory: Path, stage: stages.Stage, config: Config, wor
         raise AlborError(f"there are more processes on this machine than trainer.devices={devices}", fix)
 
 
-def structured(run: Manifest, stage: stages.Stage) -> Config:
-    config, problems = Structurer()(run.config, stage.config)
-    if config is None:
-        cause = "; ".join(f"{p.path}: {p.cause}" for p in problems)
-        raise AlborError(f"the manifest's config is not valid: {cause}", "plan the run again")
-    return config
-
-
-def refuse(run: Manifest, config: Config, stage: stages.Stage, inputs: Mapping[str, stages.Input]) -> None:
-    """Contracts once more, now that every input is there to say what it is. Raises AlborError."""
-    made = {
-        name: Structurer()(inputs[name].config, stages.find(ref.stage).config)[0]
-        for name, ref in run.inputs.items()
-        if ref.stage not in manifest.EXTERNAL
-    }
-    facts = {name: {**i.facts, "artifact": i.digest} for name, i in inputs.items()}
-    case = Case(config, stage.name, facts, {name: c for name, c in made.items() if c is not None})
-    for finding in check_all(case):
-        if finding.severity == "error":
-            error = AlborError(finding.message, finding.help, place=finding.path)
-            error.code = finding.id
-            raise error
-
-
 def lead(directory: Path, stage: stages.Stage, config: Config) -> int:
     run = manifest.load(directory)
     if run.status == "done":
         return 0  # another process finished it while this one waited for its turn
     inputs = {name: load_input(directory, name, ref) for name, ref in run.inputs.items()}
-    refuse(run, config, stage, inputs)
+    refuse(directory, run)
     clear(directory, stage, {name: i.digest or i.id for name, i in inputs.items()})
     # What an attempt that was killed had published would be taken for a part of this one's artifact.
     shutil.rmtree(directory / f"{ARTIFACT}.partial", ignore_errors=True)

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from albor.cli.arguments import Arguments
-from albor.cli.render import paint, plural, show_findings_of, show_problems, table
+from albor.cli.render import paint, plural, show_error, show_findings_of, show_problems, table
 from albor.cli.verbs.runs import notable, status
 from albor.config.location import conf_directory
 from albor.config.overrides import is_hydra
 from albor.config.problems import ConfigRefused, Problem
-from albor.errors import INTERRUPTED
+from albor.errors import INTERRUPTED, AlborError
 from albor.plan import sweep
 from albor.plan.apply import build, check_machine, prepare
 from albor.plan.nodes import Node, Plan, Planner
@@ -162,7 +162,11 @@ def announce(directory: Path, run: Manifest) -> None:
 
 def job(cfg: Any) -> int:
     """One point of the sweep, on whatever machine: the chain of its run directory."""
-    code = build(Path(cfg.run_dir), announce, lambda directory, run: None)
+    try:
+        code = build(Path(cfg.run_dir), announce, lambda directory, run: None)
+    except AlborError as error:  # the other points go on
+        show_error(error)
+        return error.exit_code
     if code == INTERRUPTED:
         raise KeyboardInterrupt
     return code

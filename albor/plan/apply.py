@@ -21,11 +21,12 @@ from albor.plan.missing import missing
 from albor.plan.nodes import External, Node, Plan
 from albor.plan.processes import FORWARDED, End, Processes
 from albor.runs import manifest
-from albor.runs.lineage import chain
+from albor.runs.lineage import chain, input_path
 from albor.runs.manifest import InputRef, Manifest
 from albor.runs.store import ARTIFACT, Store, disk_error, exclusive, writable
 from albor.runs.world import HEARTBEAT, hang, hang_text, start_by_hand
 from albor.stages.base import check_addresses, find
+from albor.stages.planned import refuse
 
 Announce = Callable[[Path, Manifest], None]
 
@@ -108,15 +109,20 @@ def command(texts: Sequence[str]) -> str:
 
 
 def build(directory: Path, announce: Announce, finished: Announce) -> int:
-    """Runs what is not done of a run's chain; returns the first exit code that is not 0, else 0."""
-    for place, run in chain(directory, unfinished=True):
-        if run.status == "done":
-            continue
+    """Runs what is not done of a run's chain; returns the first exit code that is not 0, else 0.
+
+    Raises AlborError as soon as what has been made shows that a later run is refused, before what lies between is made.
+    """
+    todo = [(place, run) for place, run in chain(directory, unfinished=True) if run.status != "done"]
+    for number, (place, run) in enumerate(todo, 1):
         announce(place, run)
         code = execute(place, run)
         if code:
             return code
         finished(place, manifest.load(place))
+        for later, planned in todo[number:]:
+            if any(input_path(later, ref).parent == place for ref in planned.inputs.values()):
+                refuse(later, planned)
     return 0
 
 

@@ -179,10 +179,14 @@ class Stage:
         return any(key == k or key.startswith(f"{k}.") or k.startswith(f"{key}.") for k in keys)
 
 
+OTHERS = ("base", "planned")
+"""Modules of the room that are no stages."""
+
+
 @cache
 def names() -> tuple[str, ...]:
     """Every stage there is."""
-    return tuple(sorted(m.name for m in pkgutil.iter_modules(albor.stages.__path__) if m.name != "base"))
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(albor.stages.__path__) if m.name not in OTHERS))
 
 
 @cache

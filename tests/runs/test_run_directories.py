@@ -326,3 +326,16 @@ def test_an_interrupt_that_was_answered_is_answered_once(here: Path, albor) -> N
     (made / "manifest.yaml").write_text(manifest.replace("status: done", "status: planned"))
     end = Processes([sys.executable, "-c", INTERRUPTED, str(made)], os.environ, count=1, logs=made).run("prepare")
     assert end == End(75)
+
+
+def test_what_is_built_may_refuse_a_run_further_on_before_anything_between_is_made(here: Path, albor) -> None:
+    model = ("debug=default", "tokenizer.vocab_size=280", "model.vocab_size=280", "teacher.model=tiny")
+    steps = ("up.pretrain.trainer.max_steps=2", "up.teacher.trainer.max_steps=2", "up.distill.trainer.max_steps=5000")
+    refused = albor("stage=distill", *PREPARE[1:], *model, "up.teacher.model.vocab_size=280", *steps)
+    assert refused.code == 2
+    assert "C-TRAINCFG-001" in refused.err and "of 5,000 steps" in refused.err
+    assert "trainer.max_steps, in distill/" in refused.err
+    found = {stage: manifest(directory)["status"] for stage, directory in runs().items()}
+    assert found == dict.fromkeys(("prepare", "tokenizer", "pack"), "done") | dict.fromkeys(
+        ("pretrain", "distill"), "planned"
+    )
