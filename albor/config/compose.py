@@ -6,22 +6,25 @@ alone, once per distinct set of group choices; a test holds the result against `
 
 from __future__ import annotations
 
+import copy
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from hydra._internal import defaults_list
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra._internal.core_plugins.structured_config_source import StructuredConfigSource
-from hydra._internal.defaults_list import create_defaults_list
+from hydra._internal.defaults_list import Overrides
 from hydra._internal.sources_registry import SourcesRegistry
-from hydra.core.default_element import ResultDefault
+from hydra.core.default_element import InputDefault, ResultDefault
 from hydra.errors import HydraException, MissingConfigException
-from omegaconf import OmegaConf
+from hydra.plugins.config_source import ConfigResult
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from albor.config.location import options, search_directories, short
@@ -46,6 +49,33 @@ class Composed:
     """Groups whose default a file overrides, and no choice given here does."""
 
 
+def lazily(make: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
+    """Of every file Hydra makes a config of all choices there are, for interpolations in its defaults list to read,
+    which took half of a composition. Now it makes one where there is an interpolation."""
+    nothing = OmegaConf.create()
+
+    def made(overrides: Overrides, listed: list[InputDefault], self_added: bool) -> DictConfig:
+        needed = any(not one.is_self() and one.is_interpolation() for one in listed)
+        return make(overrides, listed, self_added) if needed else nothing
+
+    return made
+
+
+defaults_list._create_interpolation_map = lazily(defaults_list._create_interpolation_map)
+
+
+class Copies(CachingConfigRepository):
+    """Files that were read before, for Hydra to merge. What belongs below a section it copies to there; into what does
+    not (``top``: such files' names) it would merge the files that follow."""
+
+    def __init__(self, files: CachingConfigRepository, top: Set[str | None]) -> None:
+        self.delegate, self.top = files, top
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        found = self.delegate.load_config(config_path)
+        return replace(found, config=copy.deepcopy(found.config)) if found and config_path in self.top else found
+
+
 class Composer:
     """Composes configs from ``conf/`` and, before it, the user's own directories: a file of theirs with the name of
     one of ours takes its place."""
@@ -61,6 +91,7 @@ class Composer:
             path.append("conf", f"file://{directory}")
         path.append("schema", "structured://")
         self.loader = ConfigLoaderImpl(config_search_path=path)
+        self._files = CachingConfigRepository(self.loader.repository)
         self._composed: dict[tuple[tuple[str, str], ...], Composed] = {}
 
     @cached_property
@@ -120,16 +151,16 @@ class Composer:
         return "@package" not in text[:512] and "defaults" not in data
 
     def _compose(self, overrides: list[str]) -> Composed:
-        repository = CachingConfigRepository(self.loader.repository)
         try:
-            defaults = create_defaults_list(
-                repo=repository,
+            defaults = defaults_list.create_defaults_list(
+                repo=self._files,
                 config_name="config",
                 overrides_list=[parse(o) for o in overrides],
                 prepend_hydra=False,
                 skip_missing=False,
             )
-            config = self.loader._compose_config_from_defaults_list(defaults=defaults.defaults, repo=repository)
+            files = Copies(self._files, top={d.config_path for d in defaults.defaults if not d.package})
+            config = self.loader._compose_config_from_defaults_list(defaults=defaults.defaults, repo=files)
         except MissingConfigException as error:
             raise ConfigRefused([self._missing_choice(error, overrides)]) from None
         except ConfigRefused:

@@ -171,3 +171,24 @@ def test_one_budget_displaces_another_but_null_displaces_none(resolver: Resolver
     assert trainer["max_steps"] == by_us(resolver.composer, [])["trainer"]["max_steps"] is not None
     trainer = by_us(resolver.composer, ["trainer.tokens=5", "trainer.max_steps=6"])["trainer"]
     assert (trainer["tokens"], trainer["max_steps"]) == (5, 6)
+
+
+def test_a_choice_may_follow_another(tmp_path: Path) -> None:
+    own = {
+        "experiment/mine.yaml": "# @package _global_\ndefaults:\n  - /hardware@spare: ${experiment}\n",
+        "hardware/mine.yaml": "name: my own\n",
+    }
+    for name, text in own.items():
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text)
+    assert Composer([str(tmp_path)]).compose({"experiment": "mine"}).tree["spare"] == {"name": "my own"}
+
+
+def test_a_composition_leaves_the_next_one_as_it_would_be(resolver: Resolver) -> None:
+    """Files are read once, and Hydra merges into what it is given."""
+    composer, chosen = Composer(), [{"experiment": name} for name in resolver.composer.groups["experiment"]]
+    for choices in chosen + chosen[::-1]:
+        composer.compose(choices)
+        composer._composed.clear()
+    for choices in chosen:
+        assert composer.compose(choices).tree == Composer().compose(choices).tree
