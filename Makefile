@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 SHELL  := bash
+# The tests start hundreds of processes, each of which would compile all of albor again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo test test-all test-gpu quality quality-gpu lint lock clean
 

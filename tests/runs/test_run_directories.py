@@ -170,7 +170,7 @@ def test_a_failed_run_is_run_again(here: Path, albor) -> None:
 
 
 def test_killed_in_the_middle_and_run_again_gives_the_same_bytes(here: Path, albor) -> None:
-    texts = ("stage=prepare", "tracking=none", "data.max_documents=600")
+    texts = ("stage=prepare", "tracking=none", "data.max_documents=200")
     assert albor(*texts, "outputs=clean").code == 0
     process = subprocess.Popen(
         [sys.executable, "-m", "albor", *texts], stderr=subprocess.DEVNULL, start_new_session=True
