@@ -85,10 +85,10 @@ def block(model: Model, kind: Kind, layer: int, *, more_bits: bool) -> Iterator[
     """The tensors of one block; ``more_bits`` where ``q4_k_m`` gives some of them more."""
     width = model.hidden_size
     shapes = {
-        "attn_q": (width, width),
+        "attn_q": (model.q_dim, width),
         "attn_k": (model.kv_dim, width),
         "attn_v": (model.kv_dim, width),
-        "attn_output": (width, width),
+        "attn_output": (width, model.q_dim),
         "ffn_gate": (model.intermediate_size, width),
         "ffn_up": (model.intermediate_size, width),
         "ffn_down": (width, model.intermediate_size),
@@ -101,7 +101,7 @@ def block(model: Model, kind: Kind, layer: int, *, more_bits: bool) -> Iterator[
             larger = name in LARGER and kind == "q4_k_m" and more_bits
             yield _matrix(*places, shape, "q6_k" if larger else _type(kind), heads.get(name))
         else:
-            yield Entry(*places, (model.head_dim if source in QK_NORM else width,), "f32")
+            yield Entry(*places, (model.head_width if source in QK_NORM else width,), "f32")
 
 
 def gguf_bytes(

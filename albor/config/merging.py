@@ -47,6 +47,14 @@ def model_weights(method: Merge, inputs: int, *, has_base: bool) -> list[float]:
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
     """Every field for which two models cannot be merged, with both values; what one does not say is not compared."""
+    a, b = ({**shape, "head_dim": head_width(shape)} for shape in (a, b))
     names = [field.name for field in dataclasses.fields(Model) if field.name not in UNCOMPARED]
     pairs = [(name, a[name], b[name]) for name in names if name in a and name in b]
     return [f"{name} {mine} and {other}" for name, mine, other in pairs if mine != other]
+
+
+def head_width(shape: Mapping[str, Any]) -> int | None:
+    """The width of a head of a described shape, said or not; None when too little is said."""
+    if shape.get("head_dim") or not (shape.get("hidden_size") and shape.get("num_attention_heads")):
+        return shape.get("head_dim")
+    return int(shape["hidden_size"]) // int(shape["num_attention_heads"])

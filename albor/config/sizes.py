@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from albor.config.gguf_layout import block_size, gguf_bytes
 from albor.config.schema.model import Model
-from albor.config.schema.prune import Depth, Prune, Sparse, Storage, Target, Width
+from albor.config.schema.prune import Depth, Heads, Prune, Sparse, Storage, Target, Width
 from albor.errors import AlborError
 
 
@@ -29,14 +29,37 @@ def pruned_shape(model: Model, method: Prune) -> Model:
             min(wide, round(wide * (1 - method.ratio) / method.multiple) * method.multiple) if method.ratio else wide
         )
         channels = _left("intermediate_size", "channels", wide, method.intermediate_size, share)
-        return replace(model, intermediate_size=channels)
+        return replace(fewer_heads(model, method), intermediate_size=channels)
     if isinstance(method, Target):
         whole = quantized_bytes(model, method)
         size = method.bytes if method.share is None else int(method.share * whole)
-        return fit_size(model, size, method, method.multiple)
+        return fit_size(fewer_heads(model, method), size, method, method.multiple)
     if method.pattern != "unstructured":
         _refuse_pattern(model, method)
     return model
+
+
+def fewer_heads(model: Model, method: Heads) -> Model:
+    """The shape with the heads that are left, each as wide as before. Raises AlborError."""
+    groups = model.num_key_value_heads
+    each = model.num_attention_heads // groups
+    asked = method.num_attention_heads
+    if asked is not None and asked % each:
+        raise AlborError(
+            f"{asked} heads are not made of groups of {each}, which share a key and value head",
+            help=f"give prune.num_attention_heads a multiple of {each}",
+        )
+    share = round(groups * (1 - method.head_ratio)) * each
+    heads = _left("num_attention_heads", "heads", model.num_attention_heads, asked, share)
+    if heads == model.num_attention_heads:
+        return model
+    if model.hidden_size % heads and not model.qk_norm:
+        some = [n for n in range(each, model.num_attention_heads, each) if model.hidden_size % n == 0]
+        raise AlborError(
+            f"{heads} heads do not divide a width of {model.hidden_size:,}, which transformers asks of every Llama",
+            help=f"keep {' or '.join(map(str, some)) or 'all of them'}; models with model.qk_norm=true may have any",
+        )
+    return replace(model, num_attention_heads=heads, num_key_value_heads=heads // each, head_dim=model.head_width)
 
 
 def quantized_bytes(model: Model, storage: Storage) -> int:

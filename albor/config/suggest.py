@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import SequenceMatcher
+from functools import lru_cache
 
 
 def distance(a: str, b: str) -> int:
@@ -28,8 +29,10 @@ def likeness(a: str, b: str) -> float:
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
     """The candidate with the fewest edits, if it is near enough to be meant."""
     folded = word.casefold()
-    ranked = sorted((distance(folded, c.casefold()), -likeness(folded, c.casefold()), c) for c in candidates)
-    return ranked[0][2] if ranked and ranked[0][0] <= max(2, len(word) // 3) else None
+    edits = {c: distance(folded, c.casefold()) for c in candidates}
+    if not edits or (fewest := min(edits.values())) > max(2, len(word) // 3):
+        return None
+    return min((c for c in edits if edits[c] == fewest), key=lambda c: (-likeness(folded, c.casefold()), c))
 
 
 def _leaf(path: str) -> str:
@@ -38,7 +41,12 @@ def _leaf(path: str) -> str:
 
 def nearest_key(path: str, keys: Iterable[str]) -> str | None:
     """The valid dotted key that was most likely meant: right leaf in the wrong group, or a few edits away."""
-    keys = list(keys)
+    return _nearest_key(path, tuple(keys))
+
+
+@lru_cache
+def _nearest_key(path: str, keys: tuple[str, ...]) -> str | None:
+    # One wrong override is a problem of every stage of a target.
     if not keys:
         return None
     leaf = _leaf(path)

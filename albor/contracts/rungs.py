@@ -36,7 +36,7 @@ def computed_plainly(case: Case) -> Iterator[Found]:
 @contract(
     "C-MERGE-001",
     "Models that are merged have one architecture",
-    formula="hidden, layers, heads, kv_heads, ffn, vocab, RoPE's base, eps and QK-norm are the same in all",
+    formula="hidden, layers, heads, kv_heads, head_dim, ffn, vocab, RoPE's base, eps and QK-norm are the same in all",
     stages=("merge",),
     history="Weights of unlike shapes have nothing between them; of like shapes and another vocabulary, nonsense.",
 )
@@ -72,8 +72,8 @@ def mergeable(case: Case) -> Iterator[Found]:
 @contract(
     "C-PRUNE-001",
     "Something is left, and of the size that was asked for",
-    formula="1 ≤ kept blocks and channels ≤ those there are; n:m fits the sparsity and the matrices; a file of "
-    "prune.bytes, or of prune.share of the unpruned one, exists",
+    formula="1 ≤ kept blocks, channels and heads ≤ those there are, heads in whole groups; n:m fits the sparsity and "
+    "the matrices; a file of prune.bytes, or of prune.share of the unpruned one, exists",
     stages=("prune",),
     history="'Q4 under 100 MB' cannot hold for 398.5M parameters, which are 224 MB at 4.5 bits.",
 )

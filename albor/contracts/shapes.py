@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from albor.config.merging import head_width
 from albor.config.schema.finetune import Dpo
 from albor.config.schema.tokenizer import MIN_BPE_VOCAB, BpeTokenizer, HfTokenizer
 from albor.contracts.base import TRAINING, Case, Found, contract
@@ -13,18 +14,20 @@ from albor.contracts.base import TRAINING, Case, Found, contract
 @contract(
     "C-MODEL-001",
     "Heads divide the width",
-    formula="heads | hidden, kv_heads | heads, head_dim even (RoPE rotates pairs)",
+    formula="heads | hidden, unless head_dim is given beside qk_norm (transformers asks it of every Llama); "
+    "kv_heads | heads; head_dim even (RoPE rotates pairs)",
     stages=TRAINING,
 )
 def heads(case: Case) -> Iterator[Found]:
     m = case.cfg.model
-    if m.hidden_size % m.num_attention_heads:
+    if m.hidden_size % m.num_attention_heads and not m.any_heads:
         message = f"{m.num_attention_heads} heads do not divide a width of {m.hidden_size}"
         fix = f"model.num_attention_heads={_divisor(m.hidden_size, m.num_attention_heads)}"
         yield "error", "model.num_attention_heads", message, fix
-    elif m.head_dim % 2:
-        message = f"a head of {m.head_dim} cannot be rotated in pairs"
-        yield "error", "model.num_attention_heads", message, "choose heads so that hidden_size / heads is even"
+    elif m.head_width % 2:
+        message = f"a head of {m.head_width} cannot be rotated in pairs"
+        fix = "choose heads so that hidden_size / heads is even, or give model.head_dim"
+        yield "error", "model.head_dim" if m.head_dim else "model.num_attention_heads", message, fix
     if m.num_attention_heads % m.num_key_value_heads:
         message = f"{m.num_key_value_heads} key-value heads do not divide {m.num_attention_heads} heads"
         fix = f"model.num_key_value_heads={_divisor(m.num_attention_heads, m.num_key_value_heads)}"
@@ -73,6 +76,7 @@ SHAPE = (
     "num_hidden_layers",
     "num_attention_heads",
     "num_key_value_heads",
+    "head_dim",
     "intermediate_size",
     "vocab_size",
     "rope_theta",
@@ -84,15 +88,17 @@ SHAPE = (
 @contract(
     "C-MODEL-004",
     "The weights to start from have the model's shape",
-    formula="each of hidden, layers, heads, kv_heads, ffn, vocab, RoPE's base, eps and QK-norm is the checkpoint's",
+    formula="each of hidden, layers, heads, kv_heads, head_dim, ffn, vocab, RoPE's base, eps and QK-norm is the "
+    "checkpoint's",
     stages=TRAINING,
 )
 def initial_weights(case: Case) -> Iterator[Found]:
     given = case.inputs.get("init_from", {}).get("model_config", {})
     if not given and "init_from" in case.planned:
         given = vars(case.planned["init_from"].model)
+    given, own = ({**shape, "head_dim": head_width(shape)} for shape in (given, vars(case.cfg.model)))
     for key in SHAPE:
-        ours, theirs = getattr(case.cfg.model, key), given.get(key)
+        ours, theirs = own[key], given.get(key)
         if isinstance(theirs, (int, float)) and not math.isclose(theirs, ours):
             a, b = (str(value).lower() if isinstance(value, bool) else f"{value:,}" for value in (ours, theirs))
             message = f"the model has {key} {a}, the weights of init_from have {b}"

@@ -64,14 +64,14 @@ class Network:
 
     def empty_cache(self, rows: int, capacity: int) -> Cache:
         config = self.config
-        shape = (config.num_hidden_layers, rows, config.num_key_value_heads, capacity, config.head_dim)
+        shape = (config.num_hidden_layers, rows, config.num_key_value_heads, capacity, config.head_width)
         # Zeros, because a masked place is still multiplied by 0.
         keys, values = (torch.zeros(shape, dtype=self.dtype, device=self.device) for _ in range(2))
         return Cache(keys, values)
 
     def rotation(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines [..., 1, D/2] of positions [...]."""
-        return rotary(positions, self.config.head_dim, self.config.rope_theta, self.dtype)
+        return rotary(positions, self.config.head_width, self.config.rope_theta, self.dtype)
 
     def read(self, tokens: Tensor, cache: Cache | None = None, rows: Tensor | None = None) -> Tensor:
         """Final hidden states [B, T, H] of ``tokens`` [B, T].
@@ -141,7 +141,7 @@ class Network:
         """Queries, keys and values [B, T, heads, D] of projections [B, T, (heads + 2K)·D]."""
         config = self.config
         counts = (config.num_attention_heads, config.num_key_value_heads, config.num_key_value_heads)
-        q, k, v = projected.unflatten(-1, (-1, config.head_dim)).split(counts, dim=2)
+        q, k, v = projected.unflatten(-1, (-1, config.head_width)).split(counts, dim=2)
         if layer.head_norms is not None:
             q, k = (
                 _norm(part, scale, config.rms_norm_eps) for part, scale in zip((q, k), layer.head_norms, strict=True)

@@ -87,7 +87,7 @@ class Decoder(nn.Module):
         """
         config, x = self.config, F.embedding(tokens, self.model.embed_tokens.weight).to(self.dtype)
         positions = torch.arange(tokens.shape[1], device=tokens.device)
-        rotation = rotary(positions, config.head_dim, config.rope_theta, self.dtype)
+        rotation = rotary(positions, config.head_width, config.rope_theta, self.dtype)
         scales = self.fp8 if self.training else None
         # It has a gradient as later ones do, so that one compiled block fits all.
         owed = torch.zeros_like(x, requires_grad=x.requires_grad)
@@ -170,13 +170,13 @@ class Block(nn.Module):
 class Attention(nn.Module):
     def __init__(self, config: Model) -> None:
         super().__init__()
-        self.head_dim = config.head_dim
-        self.q_proj = Linear(config.hidden_size, config.hidden_size)
+        self.head_dim = config.head_width
+        self.q_proj = Linear(config.hidden_size, config.q_dim)
         self.k_proj = Linear(config.hidden_size, config.kv_dim)
         self.v_proj = Linear(config.hidden_size, config.kv_dim)
-        self.o_proj = Linear(config.hidden_size, config.hidden_size)
-        self.q_norm = RMSNorm(config.head_dim, config.rms_norm_eps) if config.qk_norm else nn.Identity()
-        self.k_norm = RMSNorm(config.head_dim, config.rms_norm_eps) if config.qk_norm else nn.Identity()
+        self.o_proj = Linear(config.q_dim, config.hidden_size)
+        self.q_norm = RMSNorm(config.head_width, config.rms_norm_eps) if config.qk_norm else nn.Identity()
+        self.k_norm = RMSNorm(config.head_width, config.rms_norm_eps) if config.qk_norm else nn.Identity()
 
     def forward(self, x: Tensor, rotation: Rotation, mask: Mask) -> Tensor:
         q, k, v = self._heads(x, rotation)

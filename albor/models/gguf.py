@@ -18,7 +18,7 @@ from albor.config.schema.quantize import Kind, Type
 from albor.models.checkpoint import stored_weights
 from albor.models.errors import ModelError
 from albor.models.gguf_vocabulary import Vocabulary, read_vocabulary
-from albor.models.llama_config import read_config
+from albor.models.llama_config import read_config, with_head_dim
 from albor.models.llama_library import installing, library
 from albor.runs.files import atomic_path
 
@@ -115,9 +115,9 @@ def _describe(writer: Any, gguf: ModuleType, model: Model, kind: Kind, name: str
     writer.add_feed_forward_length(model.intermediate_size)
     writer.add_head_count(model.num_attention_heads)
     writer.add_head_count_kv(model.num_key_value_heads)
-    writer.add_key_length(model.head_dim)
-    writer.add_value_length(model.head_dim)
-    writer.add_rope_dimension_count(model.head_dim)
+    writer.add_key_length(model.head_width)
+    writer.add_value_length(model.head_width)
+    writer.add_rope_dimension_count(model.head_width)
     writer.add_rope_freq_base(model.rope_theta)
     writer.add_layer_norm_rms_eps(model.rms_norm_eps)
 
@@ -145,7 +145,7 @@ def _shape(reader: Any) -> Model:
         return float(f"{found:.7g}") if isinstance(found, float) else found  # it was stored as float32
 
     layout = value("general.architecture")
-    return Model(
+    model = Model(
         name=value("general.name"),
         hidden_size=value(f"{layout}.embedding_length"),
         num_hidden_layers=value(f"{layout}.block_count"),
@@ -158,6 +158,7 @@ def _shape(reader: Any) -> Model:
         rms_norm_eps=value(f"{layout}.attention.layer_norm_rms_epsilon"),
         qk_norm=layout == "qwen3",
     )
+    return with_head_dim(model, value(f"{layout}.attention.key_length"))
 
 
 # --- tensors ---

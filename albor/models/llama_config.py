@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def config_text(model: Model, *, dtype: torch.dtype, eos_token_id: int | None, p
         "num_hidden_layers": model.num_hidden_layers,
         "num_attention_heads": model.num_attention_heads,
         "num_key_value_heads": model.num_key_value_heads,
-        "head_dim": model.head_dim,
+        "head_dim": model.head_width,
         "intermediate_size": model.intermediate_size,
         "vocab_size": model.vocab_size,
         "max_position_embeddings": model.max_position_embeddings,
@@ -85,10 +86,13 @@ def read_config(directory: Path) -> Model:
         )
     except KeyError as error:
         raise ModelError(f"{directory / CONFIG_FILE} has no {error}", help="export the model again") from None
-    head_dim = raw.get("head_dim") or model.head_dim
-    if head_dim * model.num_attention_heads != model.hidden_size:
-        raise _refusal(directory, "head_dim", head_dim, "hidden_size / num_attention_heads")
-    return model
+    return with_head_dim(model, raw.get("head_dim"))
+
+
+def with_head_dim(model: Model, head_dim: int | None) -> Model:
+    """The model with this width of a head, said only where it does not follow from the others."""
+    follows = not head_dim or head_dim * model.num_attention_heads == model.hidden_size
+    return model if follows else replace(model, head_dim=head_dim)
 
 
 def with_dtype(directory: Path, dtype: torch.dtype) -> str:

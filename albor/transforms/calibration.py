@@ -104,7 +104,7 @@ class Stream:
     def _through(self, block: Block, state: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
         config = self.model.config
         positions = torch.arange(state.shape[1], device=state.device)
-        rotation = rotary(positions, config.head_dim, config.rope_theta, state.dtype)
+        rotation = rotary(positions, config.head_width, config.rope_theta, state.dtype)
         parts: tuple[Tensor, Tensor] = functional_call(
             block, dict(weights), (state, torch.zeros_like(state), rotation, None, None)
         )

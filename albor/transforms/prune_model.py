@@ -17,10 +17,12 @@ from albor.transforms.sparse import sparsified
 from albor.transforms.structured import (
     channels_to_keep,
     decoder_of,
+    groups_to_keep,
     influences,
     most_influential,
     with_blocks,
     with_channels,
+    with_groups,
 )
 
 Progress = Callable[[int, int], None]
@@ -103,21 +105,25 @@ def _shrunk(
 ) -> tuple[dict[str, Tensor], list[int], tuple[float, ...]]:
     """The weights of the shape ``target``, the blocks that are left, and each block's influence if some go.
 
-    Blocks go first, so that channels are weighed where the others have gone.
+    Blocks go first, then heads, then channels: each is weighed where the others have gone.
     """
     config, weights = model.config, model.state_dict()
     kept = list(range(config.num_hidden_layers))
     influence: tuple[float, ...] = ()
     shallower = target.num_hidden_layers < config.num_hidden_layers
     narrower = target.intermediate_size < config.intermediate_size
-    done = _counted(progress, shallower * config.num_hidden_layers + narrower * target.num_hidden_layers)
+    fewer = target.num_attention_heads < config.num_attention_heads
+    total = shallower * config.num_hidden_layers + (fewer + narrower) * target.num_hidden_layers
+    done = _counted(progress, total)
     if shallower:
         influence = tuple(influences(model, rows, done))
         kept = most_influential(influence, target.num_hidden_layers)
         config, weights = with_blocks(config, weights, kept)
+    if fewer:
+        groups = groups_to_keep(decoder_of(config, weights, model.dtype), rows, target.num_key_value_heads, done)
+        config, weights = with_groups(config, weights, groups)
     if narrower:
-        shallow = decoder_of(config, weights, model.dtype)
-        channels = channels_to_keep(shallow, rows, target.intermediate_size, done)
+        channels = channels_to_keep(decoder_of(config, weights, model.dtype), rows, target.intermediate_size, done)
         config, weights = with_channels(config, weights, channels)
     return weights, kept, influence
 

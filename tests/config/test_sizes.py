@@ -111,7 +111,45 @@ def test_the_shape_that_a_method_leaves(method, layers: int, channels: int) -> N
     assert pruned_shape(WHOLE, method) == shaped(layers, channels)
 
 
-@pytest.mark.parametrize("method", [Depth(ratio=1), Depth(layers=25), Width(ratio=1), Width(intermediate_size=4097)])
+@pytest.mark.parametrize(
+    ("method", "heads", "groups"),
+    [
+        (Width(head_ratio=0.05), 16, 4),
+        (Width(num_attention_heads=4), 4, 1),
+        (Target(head_ratio=0.5), 8, 2),
+    ],
+)
+def test_heads_go_in_groups_and_keep_their_width(method, heads: int, groups: int) -> None:
+    left = pruned_shape(WHOLE, method)
+    assert (left.num_attention_heads, left.num_key_value_heads) == (heads, groups)
+    assert left.head_width == WHOLE.head_width and left.hidden_size == WHOLE.hidden_size
+
+
+def test_heads_that_transformers_would_not_read_are_refused() -> None:
+    with pytest.raises(AlborError, match="12 heads do not divide a width of 1,024") as refused:
+        pruned_shape(WHOLE, Width(head_ratio=0.25))
+    assert "keep 4 or 8;" in str(refused.value.help)
+    left = pruned_shape(replace(WHOLE, qk_norm=True), Width(head_ratio=0.25))
+    assert (left.num_attention_heads, left.num_key_value_heads, left.head_width) == (12, 3, 64)
+
+
+def test_a_part_of_a_group_is_refused() -> None:
+    with pytest.raises(AlborError, match="are not made of groups of") as refused:
+        pruned_shape(WHOLE, Width(num_attention_heads=5))
+    assert refused.value.help
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        Depth(ratio=1),
+        Depth(layers=25),
+        Width(ratio=1),
+        Width(intermediate_size=4097),
+        Width(head_ratio=1),
+        Width(num_attention_heads=32),
+    ],
+)
 def test_nothing_left_or_more_than_there_is_is_refused(method) -> None:
     with pytest.raises(AlborError, match="cannot be kept") as refused:
         pruned_shape(WHOLE, method)

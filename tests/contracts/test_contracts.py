@@ -486,7 +486,7 @@ def test_the_largest_micro_batch_is_the_largest(case) -> None:
 def test_muon_has_one_moment_for_the_matrices_of_the_blocks(words, case) -> None:
     adamw, muon = (case(*words, f"optim={name}").cfg for name in ("adamw", "muon"))
     shape = adamw.model
-    norms = 2 * shape.hidden_size + (2 * shape.head_dim if shape.qk_norm else 0)
+    norms = 2 * shape.hidden_size + (2 * shape.head_width if shape.qk_norm else 0)
     elsewhere = shape.vocab_size * shape.hidden_size + shape.num_hidden_layers * norms + shape.hidden_size
     by_adamw = (16 if adamw.trainer.precision == "float32" else 18) * shape.num_parameters
     assert state_bytes(shape, adamw.trainer, adamw.optim) == by_adamw

@@ -25,6 +25,7 @@ from albor.models.gguf import write_gguf
 from tests.inference.asking import GREEDY, PROMPTS, SAMPLED, greedily, outputs, requests, some_requests
 from tests.models.gguf_example import example
 
+FEWER_HEADS = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16}
 SHAPE: dict[str, Any] = {"max_position_embeddings": 40, "initializer_range": 0.3}
 
 
@@ -52,7 +53,7 @@ def engine(directory: Path) -> Iterator[GgufEngine]:
 @torch.no_grad()
 @pytest.mark.parametrize(("kind", "bound"), [("f32", 2e-5), ("f16", 0.005), ("bf16", 0.05), ("q8_0", 0.3)])
 @pytest.mark.parametrize(
-    "changes", [{}, {"qk_norm": True}, {"num_key_value_heads": 1}, {"num_attention_heads": 2}], ids=str
+    "changes", [{}, {"qk_norm": True}, {"num_key_value_heads": 1}, {"num_attention_heads": 2}, FEWER_HEADS], ids=str
 )
 def test_log_probabilities_are_those_of_the_weights(tmp_path, kind, bound, changes):
     model = load_model(exported(tmp_path, kind, **changes))

@@ -47,7 +47,9 @@ def answers(engine: TorchEngine, requests: list[Request], sampling: Sampling) ->
 
 @pytest.mark.parametrize("sampling", SAMPLINGS, ids=str)
 @pytest.mark.parametrize(
-    "changes", [{}, {"qk_norm": True}, {"num_attention_heads": 8, "num_key_value_heads": 1}], ids=str
+    "changes",
+    [{}, {"qk_norm": True}, {"num_attention_heads": 8, "num_key_value_heads": 1}, {"head_dim": 32}],
+    ids=str,
 )
 def test_a_gpu_generates_what_a_cpu_does(sampling, changes) -> None:
     """But for rounding, after which a continuation goes its own way."""

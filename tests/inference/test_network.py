@@ -9,7 +9,13 @@ from albor.config.schema.model import Model
 from albor.inference.network import Network
 from albor.models.decoder import Decoder
 
-SHAPES = [{}, {"qk_norm": True}, {"num_key_value_heads": 4}, {"num_attention_heads": 8, "num_key_value_heads": 1}]
+SHAPES = [
+    {},
+    {"qk_norm": True},
+    {"num_key_value_heads": 4},
+    {"num_attention_heads": 8, "num_key_value_heads": 1},
+    {"num_attention_heads": 3, "num_key_value_heads": 3, "head_dim": 16, "qk_norm": True},
+]
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 3e-2}
 
 

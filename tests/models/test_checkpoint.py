@@ -63,7 +63,7 @@ def test_weights_may_be_stored_in_another_dtype(tmp_path, decoder):
         ({"attention_bias": True}, "attention_bias=True"),
         ({"tie_word_embeddings": False}, "tie_word_embeddings=False"),
         ({"rope_parameters": {"rope_type": "llama3", "rope_theta": 1e4}}, "rope_type='llama3'"),
-        ({"head_dim": 32}, "head_dim=32"),
+        ({"head_dim": 32}, r"k_proj.weight is \[32, 64\], its config.json makes it \[64, 64\]"),
         ({"intermediate_size": 128}, r"down_proj.weight is \[64, 96\], its config.json makes it \[64, 128\]"),
         ({"num_hidden_layers": 3}, "lacks 9 of 29 tensors, the first is model.layers.2"),
         ({"num_hidden_layers": 1}, "unknown tensor model.layers.1"),

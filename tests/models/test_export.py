@@ -58,7 +58,9 @@ def theirs(chat: Path) -> Any:
 @torch.no_grad()
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
 @pytest.mark.parametrize(
-    "changes", [{}, {"qk_norm": True}, {"num_hidden_layers": 24}, {"rope_theta": 500_000.0}], ids=str
+    "changes",
+    [{}, {"qk_norm": True}, {"num_hidden_layers": 24}, {"rope_theta": 500_000.0}, {"head_dim": 24}],
+    ids=str,
 )
 def test_it_is_the_same_function(tmp_path: Path, changes: dict[str, Any], dtype: torch.dtype) -> None:
     example(tmp_path / "model", **changes)

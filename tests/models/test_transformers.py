@@ -21,7 +21,9 @@ SHAPES = [
     ({"num_key_value_heads": 4, "rope_theta": 500_000.0}, 20),
     ({"hidden_size": 256, "num_attention_heads": 2, "num_key_value_heads": 1, "rms_norm_eps": 1e-6}, 20),
     ({"hidden_size": 72, "num_attention_heads": 6, "num_key_value_heads": 3, "intermediate_size": 51}, 20),
+    ({"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16}, 20),
     ({"qk_norm": True, "num_hidden_layers": 12}, 134),
+    ({"qk_norm": True, "num_attention_heads": 3, "num_key_value_heads": 1, "head_dim": 16}, 24),
     ({"qk_norm": True, "num_attention_heads": 8, "num_key_value_heads": 1}, 24),
 ]
 

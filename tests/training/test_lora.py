@@ -171,7 +171,7 @@ def test_adapted_layers_are_not_passed_over_on_a_gpu(monkeypatch):
         monkeypatch.setattr(kernels, name, fused)
     monkeypatch.setattr(kernels, "Rotate", Rotate)
     x = torch.randn(2, 12, MODEL.hidden_size)
-    rotation = decoders.rotary(torch.arange(12), MODEL.head_dim, MODEL.rope_theta, x.dtype)
+    rotation = decoders.rotary(torch.arange(12), MODEL.head_width, MODEL.rope_theta, x.dtype)
     calls = (
         lambda block, x: torch.cat([part.flatten(2) for part in block.self_attn._heads(x, rotation)], dim=2),
         lambda block, x: block.mlp(x),

@@ -1,4 +1,4 @@
-"""Decoders pruned: zeros where they cost least, blocks and channels that go as if they had been masked."""
+"""Decoders pruned: zeros where they cost least, blocks, heads and channels that go as if they had been masked."""
 
 from __future__ import annotations
 
@@ -80,7 +80,9 @@ def test_nothing_to_prune_is_the_identity(model: Decoder, kind) -> None:
 
 
 @pytest.mark.parametrize(
-    "method", [Depth(ratio=0), Width(ratio=0), Depth(layers=4), Width(intermediate_size=128), Target()], ids=repr
+    "method",
+    [Depth(ratio=0), Width(ratio=0), Depth(layers=4), Width(intermediate_size=128, num_attention_heads=4), Target()],
+    ids=repr,
 )
 def test_nothing_to_remove_is_the_identity(model: Decoder, method: Prune) -> None:
     pruned = prune_model(method, model, BATCHES)
@@ -90,7 +92,11 @@ def test_nothing_to_remove_is_the_identity(model: Decoder, method: Prune) -> Non
 
 @pytest.mark.parametrize(
     "method",
-    [*(kind(pattern=pattern) for kind in SPARSE for pattern in ("unstructured", "2:4")), Depth(), Width()],
+    [
+        *(kind(pattern=pattern) for kind in SPARSE for pattern in ("unstructured", "2:4")),
+        Depth(),
+        Width(head_ratio=0.5),
+    ],
     ids=repr,
 )
 def test_the_same_rows_give_the_same_model(model: Decoder, method: Prune) -> None:
@@ -216,6 +222,53 @@ def test_the_channels_that_add_least_go(model: Decoder) -> None:
     pruned = prune_model(Width(ratio=0.5), model, BATCHES)
     up = pruned.weights["model.layers.0.mlp.up_proj.weight"]
     assert torch.equal(up, first.mlp.up_proj.weight.detach()[best])
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"qk_norm": True}, {"num_attention_heads": 8, "num_key_value_heads": 4}], ids=str
+)
+def test_removed_heads_are_heads_that_say_nothing(changes: dict[str, Any]) -> None:
+    config = shaped(**changes)
+    model, width = decoder_of(config, weights_of(config, 0), torch.float32), config.head_width
+    pruned = prune_model(Width(ratio=0, head_ratio=0.5), model, BATCHES)
+    small = decoder_of(pruned.config, pruned.weights, torch.float32)
+    assert pruned.config.num_attention_heads == config.num_attention_heads // 2
+    assert pruned.config.num_key_value_heads == config.num_key_value_heads // 2 and pruned.config.head_width == width
+    assert (
+        pruned.savings.parameters == sum(t.numel() for t in pruned.weights.values()) < pruned.savings.parameters_before
+    )
+    masked = dict(model.state_dict())
+    for index in range(4):
+        name = f"model.layers.{index}.self_attn.o_proj.weight"
+        whole, kept = masked[name], pruned.weights[name]
+        stays = (whole[:, :, None] == kept[:, None, :]).all(0).any(1)
+        by_group = stays.view(config.num_key_value_heads, -1)
+        assert (by_group.all(1) | ~by_group.any(1)).all() and by_group.any(1).sum() == pruned.config.num_key_value_heads
+        masked[name] = whole * stays
+    torch.testing.assert_close(logits(small), logits(decoder_of(config, masked, torch.float32)), rtol=1e-5, atol=1e-4)
+
+
+def test_the_heads_that_add_least_go(model: Decoder) -> None:
+    first = blocks(model)[0]
+    seen: list[Tensor] = []
+    first.self_attn.o_proj.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach()))
+    for batch in BATCHES:
+        model(batch)
+    heads = torch.cat([out.flatten(0, 1) for out in seen]).unflatten(-1, (2, -1))
+    weight = first.self_attn.o_proj.weight.detach().unflatten(-1, (2, -1))
+    by_column = heads.norm(dim=0) * weight.norm(dim=0)  # of each group, what each of its columns adds
+    best = int(by_column.norm(dim=-1).argmax())
+    pruned = prune_model(Width(ratio=0, num_attention_heads=2), model, BATCHES)
+    kept = pruned.weights["model.layers.0.self_attn.k_proj.weight"]
+    assert torch.equal(kept, first.self_attn.k_proj.weight.detach().unflatten(0, (2, -1))[best])
+
+
+def test_a_size_is_met_with_fewer_heads_too(model: Decoder) -> None:
+    target = Target(share=0.5, overhead=0, head_ratio=0.5)
+    pruned = prune_model(target, model, BATCHES)
+    assert pruned.config.num_attention_heads == 2 and pruned.config.num_key_value_heads == 1
+    assert pruned.savings.bytes <= 0.5 * pruned.savings.bytes_before
+    assert logits(decoder_of(pruned.config, pruned.weights, torch.float32)).isfinite().all()
 
 
 def test_a_size_is_met_by_depth_and_width(model: Decoder) -> None:

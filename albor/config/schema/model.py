@@ -22,9 +22,11 @@ class Model:
     num_hidden_layers: Positive
     """Number of decoder blocks."""
     num_attention_heads: Positive
-    """Query heads; must divide hidden_size."""
+    """Query heads; must divide hidden_size, or have a head_dim and qk_norm."""
     num_key_value_heads: Positive
     """Key and value heads; must divide num_attention_heads."""
+    head_dim: Positive | None = None
+    """Width of a head; null takes hidden_size / num_attention_heads. Pruning heads leaves it as it is."""
     intermediate_size: Positive
     """Width of the SwiGLU feed-forward layer."""
     vocab_size: Positive
@@ -43,19 +45,29 @@ class Model:
     """Share of what each block adds to the residual stream that is zeroed while training."""
 
     @property
-    def head_dim(self) -> int:
-        return self.hidden_size // self.num_attention_heads
+    def head_width(self) -> int:
+        return self.head_dim or self.hidden_size // self.num_attention_heads
+
+    @property
+    def any_heads(self) -> bool:
+        """Whether heads need not divide the width: transformers reads no such Llama, whatever its head_dim."""
+        return self.head_dim is not None and self.qk_norm
+
+    @property
+    def q_dim(self) -> int:
+        return self.head_width * self.num_attention_heads
 
     @property
     def kv_dim(self) -> int:
-        return self.head_dim * self.num_key_value_heads
+        return self.head_width * self.num_key_value_heads
 
     @property
     def num_parameters(self) -> int:
-        """``V·H + L·(2H + 2H² + 2H·D_kv + 3·H·I) + H`` (tied embeddings, no biases)."""
+        """``V·H + L·(2H + 2H·D_q + 2H·D_kv + 3·H·I) + H`` (tied embeddings, no biases; D_q is H unless head_dim is
+        given)."""
         h, i = self.hidden_size, self.intermediate_size
-        norms = 2 * h + (2 * self.head_dim if self.qk_norm else 0)
-        block = norms + 2 * h * h + 2 * h * self.kv_dim + 3 * h * i
+        norms = 2 * h + (2 * self.head_width if self.qk_norm else 0)
+        block = norms + 2 * h * self.q_dim + 2 * h * self.kv_dim + 3 * h * i
         return self.vocab_size * h + self.num_hidden_layers * block + h
 
     @property
@@ -64,5 +76,5 @@ class Model:
         return (11 if self.qk_norm else 9) * self.num_hidden_layers + 2
 
     def flops_per_token(self, seq_len: int) -> int:
-        """Training FLOPs per token, forward and backward: ``6·P + 12·L·H·T`` (PaLM, appendix B)."""
-        return 6 * self.num_parameters + 12 * self.num_hidden_layers * self.hidden_size * seq_len
+        """Training FLOPs per token, forward and backward: ``6·P + 12·L·D_q·T`` (PaLM, appendix B)."""
+        return 6 * self.num_parameters + 12 * self.num_hidden_layers * self.q_dim * seq_len

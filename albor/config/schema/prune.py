@@ -71,8 +71,19 @@ class Depth(Calibrated):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Width(Calibrated):
-    """Feed-forward channels go, as many of each block, those that add least to the residual stream."""
+class Heads(Calibrated):
+    """What every method has that makes blocks narrower: heads may go, too, as many of each block, those that add least
+    to the residual stream. They go in groups: a key and value head with the query heads that share it."""
+
+    head_ratio: Fraction = 0.0
+    """Share of the heads that goes, rounded to whole groups."""
+    num_attention_heads: Positive | None = None
+    """Query heads to keep, instead of a ratio."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Width(Heads):
+    """Feed-forward channels and heads go, as many of each block, those that add least to the residual stream."""
 
     kind: Literal["width"] = "width"
     """The method's kind."""
@@ -97,8 +108,8 @@ class Storage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Target(Calibrated, Storage):
-    """Blocks and feed-forward channels go until the model's file has a size, in like shares."""
+class Target(Heads, Storage):
+    """Blocks and feed-forward channels go until the model's file has a size, in like shares; heads, as many as said."""
 
     kind: Literal["size"] = "size"
     """The method's kind."""
