@@ -133,6 +133,7 @@ def reverse_rows(path: Path) -> None:
     write(path, list(zip(tokens, ends, strict=True)), row_len=rows.row_len, token_bytes=rows.token_bytes)
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("built")
 def test_a_lost_artifact_is_exported_again_from_the_last_checkpoint(built: Path, tmp_path: Path) -> None:
     shutil.copytree(built / "outputs", tmp_path / "outputs")

@@ -41,7 +41,9 @@ def build(tree: Path, out: Path, codec: Codec, executor: LocalExecutor | RayExec
     }
 
 
-@pytest.mark.parametrize("executor", [LocalExecutor(workers=4), pytest.param(RayExecutor(workers=2), marks=RAY)])
+@pytest.mark.parametrize(
+    "executor", [LocalExecutor(workers=4), pytest.param(RayExecutor(workers=2), marks=[RAY, pytest.mark.slow])]
+)
 def test_equal_to_the_byte(
     tree: Path, tmp_path: Path, codec: Codec, monkeypatch: pytest.MonkeyPatch, executor: LocalExecutor | RayExecutor
 ) -> None:

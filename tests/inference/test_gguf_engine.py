@@ -145,7 +145,7 @@ def test_torch_draws_the_same_by_the_same_seeds(directory, engine, sampling):
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, SAMPLED, Sampling(temperature=1.5)])
-@pytest.mark.parametrize("batch_size", [2, 5, 64])
+@pytest.mark.parametrize("batch_size", [pytest.param(2, marks=pytest.mark.slow), 5, 64])
 def test_a_continuation_does_not_depend_on_the_others_their_order_or_the_batch(directory, engine, sampling, batch_size):
     generator = random.Random(batch_size)
     many = some_requests(generator)

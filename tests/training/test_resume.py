@@ -46,7 +46,11 @@ def uninterrupted(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize(
     ("number", "code"),
-    [(signal.SIGTERM, 75), pytest.param(signal.SIGINT, 75, marks=pytest.mark.slow), (signal.SIGKILL, -9)],
+    [
+        (signal.SIGTERM, 75),
+        pytest.param(signal.SIGINT, 75, marks=pytest.mark.slow),
+        pytest.param(signal.SIGKILL, -9, marks=pytest.mark.slow),
+    ],
 )
 def test_a_killed_run_ends_with_the_bytes_of_an_uninterrupted_one(uninterrupted, tmp_path, number, code):
     process = start(tmp_path, pause=0.3)
