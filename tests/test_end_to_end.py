@@ -197,6 +197,7 @@ def test_a_tokenizer_that_exists_can_take_the_place_of_a_trained_one(built: Path
     assert "512 tokens" in wrong.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("built")
 def test_init_from_a_finished_run_starts_where_it_ended_and_another_shape_is_refused(built: Path) -> None:
     run = run_of(built, "pretrain")

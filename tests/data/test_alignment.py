@@ -55,7 +55,7 @@ def spelt(codec: Codec, ids: Sequence[int]) -> bytes:
     return b"".join(known[token] or names[token].encode() for token in ids)
 
 
-@settings(max_examples=30)
+@settings(max_examples=12)
 @given(texts=st.lists(TEXT, min_size=1, max_size=3))
 @example(texts=["\ufeffimport os  # 🎉\n", "🎉"])
 def test_chunks_tile_the_bytes_of_both_sides(texts: list[str], codec: Codec, teacher: Codec) -> None:
