@@ -80,6 +80,7 @@ def test_a_budget_of_tokens_is_rounded_down_to_whole_steps() -> None:
     premises = [tokens >= 1, micro >= 1, accumulate >= 1, devices >= 1, seq_len >= 1]
     ((facts, (steps, per_step)),) = paths(lambda: (trainer.steps(number(seq_len), 1), trainer.sequences_per_step),
                                           *premises, micro * accumulate * devices * seq_len >= 1)  # fmt: skip
+    assert check(*facts) == z3.sat, "of what cannot be, everything is proven"
     prove(facts, term(per_step) == micro * accumulate * devices)
     prove(facts, term(steps) * (micro * accumulate * devices * seq_len) <= tokens)
     prove(facts, (term(steps) + 1) * (micro * accumulate * devices * seq_len) > tokens)

@@ -97,6 +97,22 @@ def test_trimming_keeps_the_share_and_the_largest(seed: int, density: float, lev
     assert delta[stays].abs().min() >= delta[~stays].abs().amax() if not stays.all() else True
 
 
+@pytest.mark.parametrize(("density", "stay"), [(0.25, 2), (0.5, 4), (0.75, 6)])
+def test_of_equal_magnitudes_the_first_stay(density: float, stay: int) -> None:
+    delta = torch.tensor([[1.0, -1.0, 1.0, -1.0], [-1.0, 1.0, -1.0, 1.0]])
+    expected = torch.where(torch.arange(8).view(2, 4) < stay, delta, 0.0)
+    assert torch.equal(trim(delta, density), expected)
+    larger = torch.cat([delta, torch.tensor([[0.5, 3.0, 0.5, -3.0]])])  # the larger ones first, wherever they are
+    kept = trim(larger, 0.5)
+    assert torch.equal(kept[2], torch.tensor([0.0, 3.0, 0.0, -3.0]))
+    assert torch.equal(kept[:2], torch.where(torch.arange(8).view(2, 4) < 4, delta, 0.0))
+
+
+def test_a_difference_of_nothing_stays_nothing() -> None:
+    delta = torch.tensor([0.0, 0.0, 2.0, 0.0])
+    assert torch.equal(trim(delta, 0.75), delta)
+
+
 def test_dropping_keeps_the_expectation_and_depends_on_the_key_alone() -> None:
     delta = torch.ones(1000, 1000)
     thinned = drop(delta, 0.3, "0/1/w", rescale=True)
