@@ -56,7 +56,14 @@ def starts(case: Case) -> dict[str, Start]:
         "mfu": Start(0.0, None, slow),
         "mfu_6p": Start(0.0, None, slow),
     }
-    return found | ({} if cfg.init_from else untrained(cfg, case))
+    return found | (untrained(cfg, case) if from_scratch(case) else {})
+
+
+def from_scratch(case: Case) -> bool:
+    """Whether training starts from random weights."""
+    if case.cfg.init_from:
+        return False
+    return case.stage == "pretrain" or (case.stage == "distill" and case.cfg.stage.of is None)
 
 
 def untrained(cfg: Config, case: Case) -> dict[str, Start]:

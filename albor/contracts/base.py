@@ -8,7 +8,10 @@ from typing import Any, Literal
 
 from albor.config.budget import Budget, budget
 from albor.config.schema.config import Config
+from albor.config.schema.prune import Sparse
 from albor.config.schema.tokenizer import BpeTokenizer, HfTokenizer
+from albor.config.sizes import pruned_shape
+from albor.errors import AlborError
 
 Severity = Literal["error", "warning"]
 Level = Literal[1, 2, 3, 4]
@@ -19,7 +22,9 @@ LEVELS: dict[Level, str] = {
     4: "proof: by a solver or by exhaustion, within the bounds that the test states",
 }
 """How surely a contract is known to hold, or to refuse what it should."""
-TRAINING = ("pretrain", "distill", "finetune")
+RECOVERY = "recovery"
+"""What stage=prune does once the model is smaller: a training run of its own, from the unpruned model."""
+TRAINING = ("pretrain", "distill", "finetune", RECOVERY)
 """Stages that train."""
 ANSWERS = ("instructions", "preferences")
 """Stages that make rows of answers, which are as long as what is read of them."""
@@ -73,6 +78,24 @@ class Case:
             num_parameters=cfg.model.num_parameters,
             num_sequences=self.num_sequences,
         )
+
+    @property
+    def recovery(self) -> Case | None:
+        """The training that a pruning ends with; None for other stages, for zeros, and for what cannot be pruned."""
+        cfg = self.cfg
+        if self.stage != "prune" or not recovers(cfg):
+            return None
+        try:
+            smaller = replace(cfg, model=pruned_shape(cfg.model, cfg.prune))
+        except AlborError:
+            return None  # C-PRUNE-001 says why
+        facts = {**self.inputs, "teacher": self.inputs.get("model", {})}
+        return Case(smaller, RECOVERY, facts, {**self.planned, "teacher": cfg})
+
+
+def recovers(cfg: Config) -> bool:
+    """Whether what is left of a pruned model is trained: zeros would not stay."""
+    return cfg.stage.recover and not isinstance(cfg.prune, Sparse)
 
 
 Found = tuple[Severity, str, str, str]
@@ -132,6 +155,7 @@ def contract(
 
 def check_all(case: Case) -> list[Finding]:
     """Every finding for one stage run, errors first; errors of allowed contracts become warnings."""
-    found = [f for c in CONTRACTS.values() if case.stage in c.stages for f in c.findings(case)]
+    cases = [case, case.recovery] if case.recovery else [case]
+    found = [f for c in CONTRACTS.values() for one in cases if one.stage in c.stages for f in c.findings(one)]
     found = [replace(f, severity="warning") if f.id in case.cfg.allow else f for f in found]
     return sorted(found, key=lambda f: f.severity != "error")

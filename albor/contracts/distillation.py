@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from albor.config.schema.distill import AlborTeacher, HfTeacher, Route
 from albor.config.units import human_bytes
-from albor.contracts.base import Case, Found, contract
+from albor.contracts.base import RECOVERY, Case, Found, contract
 
 OTHER_TOKENS = (
     "learn from the likelihoods of what both can read: distill=alignment; from text that the teacher writes: "
@@ -27,6 +27,24 @@ ASKED_BY: dict[Route, str] = {
 
 def asks(case: Case) -> bool:
     return ASKED_BY[case.cfg.distill.route] == case.stage
+
+
+def teacher_size(case: Case, *, active: bool = False) -> int | None:
+    """Parameters of the teacher, or those of them that one token passes through; None where nobody knows them yet."""
+    facts, planned, teacher = case.inputs.get("teacher", {}), case.planned.get("teacher"), case.cfg.teacher
+    if "parameters" in facts:
+        return int(facts["parameters"])
+    if planned is not None:
+        return planned.model.num_parameters
+    if isinstance(teacher, HfTeacher) and "teacher" not in case.cfg.inputs:
+        return teacher.active if active else teacher.parameters
+    return None
+
+
+def beside(case: Case, *, active: bool = False) -> int:
+    """Parameters of a teacher that computes while another model is trained."""
+    online = case.stage == "distill" and case.cfg.distill.route == "online"
+    return (teacher_size(case, active=active) or 0) if online or case.stage == RECOVERY else 0
 
 
 def by_tokens(case: Case) -> bool:
@@ -88,10 +106,7 @@ def licence(case: Case) -> Iterator[Found]:
     stages=("distill",),
 )
 def larger(case: Case) -> Iterator[Found]:
-    planned = case.planned.get("teacher")
-    size = case.inputs.get("teacher", {}).get("parameters")
-    if size is None and planned is not None:
-        size = planned.model.num_parameters
+    size = teacher_size(case)
     if size is not None and size <= case.cfg.model.num_parameters:
         message = f"the teacher has {size:,} parameters, its student {case.cfg.model.num_parameters:,}"
         named = "teacher.model=350m" if isinstance(case.cfg.teacher, AlborTeacher) else "teacher=…"

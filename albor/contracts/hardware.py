@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from albor.config.units import human_bytes
 from albor.contracts.base import TRAINING, Case, Found, contract
-from albor.contracts.memory import checkpoint_bytes, largest_micro_batch, training_bytes
+from albor.contracts.distillation import beside
+from albor.contracts.memory import checkpoint_bytes, largest_micro_batch, teacher_bytes, training_bytes
 
 FP8_CAPABILITY = 8.9
 FP8_MULTIPLE = 16
@@ -16,17 +17,21 @@ FP8_MULTIPLE = 16
     "C-FIT-001",
     "Training fits into the device's memory",
     formula="16·P (18·P in bf16; Muon: 4 bytes less for each element of the blocks' matrices) + "
-    "micro_batch · seq_len · activation bytes ≤ 0.92 · hardware.memory",
+    "micro_batch · seq_len · activation bytes + the weights of a teacher that computes beside it "
+    "≤ 0.92 · hardware.memory",
     stages=TRAINING,
     needs=("C-MODEL-001", "C-HW-002"),
 )
 def memory(case: Case) -> Iterator[Found]:
     cfg = case.cfg
-    need = training_bytes(cfg.model, cfg.trainer, cfg.data.seq_len, cfg.optim)
+    teacher = teacher_bytes(beside(case), cfg.trainer)
+    need = training_bytes(cfg.model, cfg.trainer, cfg.data.seq_len, cfg.optim) + teacher
     if need > 0.92 * cfg.hardware.memory:
-        most = largest_micro_batch(cfg.model, cfg.trainer, cfg.data.seq_len, cfg.hardware.memory, cfg.optim)
+        memory = cfg.hardware.memory
+        most = largest_micro_batch(cfg.model, cfg.trainer, cfg.data.seq_len, memory, cfg.optim, teacher=teacher)
         have = f"{human_bytes(cfg.hardware.memory)} of {cfg.hardware.name}"
-        message = f"about {human_bytes(need)} are needed, which the {have} cannot hold"
+        of_it = f", {human_bytes(teacher)} of it by the teacher," if teacher else ","
+        message = f"about {human_bytes(need)} are needed{of_it} which the {have} cannot hold"
         fix = f"trainer.micro_batch_size={most}" if most else "a smaller model, or hardware with more memory"
         yield "error", "trainer.micro_batch_size", message, f"{fix}; `albor fit` proposes a batch"
 
@@ -128,13 +133,13 @@ def compiled_mask(case: Case) -> Iterator[Found]:
 
 @contract(
     "C-HW-002",
-    "The plan is made for the kind of device that trains",
+    "The plan is made for the kind of device that computes",
     formula="trainer.accelerator = hardware.accelerator",
-    stages=TRAINING,
+    stages=(*TRAINING, "teacher_logits"),
 )
 def accelerator(case: Case) -> Iterator[Found]:
     wanted, hardware = case.cfg.trainer.accelerator, case.cfg.hardware
     if wanted != hardware.accelerator:
-        message = f"training runs on {wanted}, but the plan's times and memory are those of {hardware.name}"
+        message = f"{case.stage} runs on {wanted}, but the plan's times and memory are those of {hardware.name}"
         named = {"cpu": "cpu", "cuda": "h200", "mps": "mps"}[wanted]
         yield "warning", "hardware", message, f"hardware={named}, or trainer.accelerator={hardware.accelerator}"

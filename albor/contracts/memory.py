@@ -63,7 +63,15 @@ def checkpoint_bytes(model: Model, trainer: Trainer) -> int:
     return model.num_parameters * (12 * kept + 4)
 
 
-def largest_micro_batch(model: Model, trainer: Trainer, seq_len: int, memory: int, optim: AdamW | Muon) -> int:
-    """The most sequences whose activations fit beside the state in 92% of ``memory`` (the allocator needs the rest)."""
-    room = 0.92 * memory - state_bytes(model, trainer, optim)
+def teacher_bytes(parameters: int, trainer: Trainer) -> int:
+    """Weights of a model that computes beside the one that is trained."""
+    return (4 if trainer.precision == "float32" else 2) * parameters
+
+
+def largest_micro_batch(
+    model: Model, trainer: Trainer, seq_len: int, memory: int, optim: AdamW | Muon, *, teacher: int = 0
+) -> int:
+    """The most sequences whose activations fit beside the state, and a ``teacher`` of so many bytes, in 92% of
+    ``memory`` (the allocator needs the rest)."""
+    room = 0.92 * memory - state_bytes(model, trainer, optim) - teacher
     return max(0, int(room // (seq_len * activation_bytes_per_token(model, trainer))))

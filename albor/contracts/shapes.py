@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from albor.config.merging import head_width
 from albor.config.schema.finetune import Dpo
 from albor.config.schema.tokenizer import MIN_BPE_VOCAB, BpeTokenizer, HfTokenizer
-from albor.contracts.base import TRAINING, Case, Found, contract
+from albor.contracts.base import RECOVERY, TRAINING, Case, Found, contract
 
 
 @contract(
@@ -109,6 +109,7 @@ ROWS_BY = {
     "pretrain": "up.pack.data.row_len",
     "distill": "up.pack.data.row_len",
     "finetune": "up.instructions.data.seq_len",
+    RECOVERY: "up.pack.data.row_len",
 }
 """What says how long the rows are that a stage trains on."""
 

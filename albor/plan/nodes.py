@@ -107,15 +107,25 @@ class Node:
     def name(self) -> str:
         return f"{self.stage.name}/{self.directory.name}"
 
+    @property
+    def case(self) -> Case:
+        """What contracts look at."""
+        planned = {name: i.config for name, i in self.inputs.items() if isinstance(i, Node)}
+        return Case(self.config, self.stage.name, self.input_facts, planned)
+
     @cached_property
     def findings(self) -> list[Finding]:
-        planned = {name: i.config for name, i in self.inputs.items() if isinstance(i, Node)}
-        found = check_all(Case(self.config, self.stage.name, self.input_facts, planned))
-        return found + list(missing(self.config, self.identity))
+        return check_all(self.case) + list(missing(self.config, self.identity))
 
     @cached_property
     def cost(self) -> Cost:
-        return self.stage.cost(self.config, self.input_facts)
+        """What it will take; a model that is not made yet is as large as its config says."""
+        planned = {
+            name: {"parameters": i.config.model.num_parameters}
+            for name, i in self.inputs.items()
+            if isinstance(i, Node) and i.stage.makes == "model"
+        }
+        return self.stage.cost(self.config, {**planned, **{n: f for n, f in self.input_facts.items() if f}})
 
 
 def digest(source: Node | External) -> str | None:

@@ -20,6 +20,7 @@ CHAIN = (
     "data",
     "tokenizer",
     "hardware",
+    "trainer",
     "executor",
     "tracking",
     "alerts",

@@ -1,9 +1,9 @@
 """One command line turned into a typed config for every stage of its target.
 
 Value overrides reach the target, or the nearest stage upstream that reads the key. The choices of model, data,
-tokenizer, hardware, executor, tracking, alerts, eval, task and debug, and the seed, reach every stage, and so does a
-value that a file leaves open (``???``). ``up.STAGE.KEY=…`` addresses one. An experiment that names a stage belongs to
-it, and only those choices of it go further; one that names none reaches every stage.
+tokenizer, hardware, trainer, executor, tracking, alerts, eval, task and debug, and the seed, reach every stage, and so
+does a value that a file leaves open (``???``). ``up.STAGE.KEY=…`` addresses one. An experiment that names a stage
+belongs to it, and only those choices of it go further; one that names none reaches every stage.
 """
 
 from __future__ import annotations

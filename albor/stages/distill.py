@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Literal
 from albor.config.schema.config import Config as Whole
 from albor.config.schema.distill import AlborTeacher
 from albor.config.types import Text
+from albor.contracts.base import Case
+from albor.contracts.distillation import beside
+from albor.contracts.memory import teacher_bytes
 from albor.errors import AlborError
 from albor.runs import manifest
 from albor.stages import pretrain
@@ -59,27 +62,17 @@ def inputs(cfg: Whole) -> dict[str, str | Upstream]:
 
 
 def cost(cfg: Whole, given: Mapping[str, Facts]) -> Cost:
-    """Pretraining's, and the teacher's forward passes when it computes beside the student."""
-    found = pretrain.cost(cfg, given)
-    size = teacher_parameters(cfg, given)
-    if found.tokens is None or found.flops is None or not size:
-        return found
-    more = 2.0 * size * found.tokens
+    return with_teacher(pretrain.cost(cfg, given), Case(cfg, "distill", given))
+
+
+def with_teacher(found: Cost, case: Case) -> Cost:
+    """Training's cost, and the teacher's forward passes and weights when it computes beside the student."""
+    memory = None if found.memory is None else found.memory + teacher_bytes(beside(case), case.cfg.trainer)
+    if not found.tokens or not found.flops:
+        return replace(found, memory=memory)
+    more = 2.0 * beside(case, active=True) * found.tokens
     seconds = None if found.seconds is None else found.seconds * (1 + more / found.flops)
-    memory = None if found.memory is None else found.memory + TEACHER_BYTES[cfg.trainer.precision] * size
     return replace(found, flops=found.flops + more, seconds=seconds, memory=memory)
-
-
-TEACHER_BYTES = {"float32": 4, "bf16": 2, "fp8": 2}
-
-
-def teacher_parameters(cfg: Whole, given: Mapping[str, Facts]) -> int | None:
-    """Parameters that one token passes through; None where the teacher does not compute beside the student."""
-    if cfg.distill.route != "online":
-        return None
-    if "parameters" in given.get("teacher", {}):
-        return int(given["teacher"]["parameters"])
-    return None if isinstance(cfg.teacher, AlborTeacher) else cfg.teacher.active
 
 
 def requires(cfg: Whole, given: Mapping[str, Facts]) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from albor.config.schema.config import Config as Whole
-from albor.config.schema.prune import Magnitude, Sparse
+from albor.config.schema.prune import Magnitude
 from albor.config.sizes import pruned_shape
 from albor.config.types import Text
+from albor.contracts.base import Case, recovers
 from albor.errors import AlborError
 from albor.stages import distill, pretrain
 from albor.stages.base import Context, Cost, Facts, Stage, Upstream
@@ -42,10 +43,6 @@ def inputs(cfg: Whole) -> dict[str, str | Upstream]:
     }
 
 
-def recovers(cfg: Whole) -> bool:
-    return cfg.stage.recover and not isinstance(cfg.prune, Sparse)
-
-
 def cost(cfg: Whole, given: Mapping[str, Facts]) -> Cost:
     """What is left, and what its recovery takes."""
     try:
@@ -53,9 +50,11 @@ def cost(cfg: Whole, given: Mapping[str, Facts]) -> Cost:
     except AlborError:
         return Cost()  # C-PRUNE-001 says why
     notes = (f"{left.num_parameters:,} of {cfg.model.num_parameters:,} parameters stay",)
-    if not recovers(cfg):
+    recovery = Case(cfg, "prune", given).recovery
+    if recovery is None:
         return Cost(disk=4 * left.num_parameters, notes=notes)
-    return replace(pretrain.cost(cfg, given), parameters=None, notes=notes)
+    trained = distill.with_teacher(pretrain.cost(recovery.cfg, given), recovery)
+    return replace(trained, parameters=None, notes=notes)
 
 
 def run(cfg: Whole, context: Context) -> Facts:

@@ -20,6 +20,7 @@ from albor.config.problems import CODES
 from albor.config.schema.config import Config
 from albor.config.sections import Structurer
 from albor.contracts import CONTRACTS, RULES
+from albor.contracts.base import RECOVERY, Case
 from albor.errors import AlborError
 from albor.plan.apply import prepare
 from albor.plan.keys import Key, field_docs, keys, walk
@@ -42,7 +43,7 @@ def test_every_contract_and_code_is_explained(albor) -> None:
         assert done.code == 0 and done.out.startswith(word)
         assert len(done.out) > 50
     for contract in CONTRACTS.values():
-        assert contract.title and contract.formula and set(contract.stages) <= set(stages.names())
+        assert contract.title and contract.formula and set(contract.stages) <= {*stages.names(), RECOVERY}
 
 
 def test_the_overview_names_everything(albor) -> None:
@@ -210,7 +211,7 @@ def test_fit_proposes_what_the_contracts_accept(model: str, hardware: str, plann
             words = (*base, f"trainer.devices={devices}")
             config = planner.plan(words).target.config
             try:
-                found = propose(config, tokens)
+                found = propose(Case(config, "pretrain", {}), tokens)
             except AlborError as error:
                 assert error.help
                 continue

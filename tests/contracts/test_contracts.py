@@ -264,7 +264,12 @@ def test_the_originals_alert_is_refused_with_a_threshold_that_works(albor) -> No
 
 @pytest.mark.contract("C-ALERT-001", level=2)
 def test_trained_weights_start_with_a_loss_of_their_own(case) -> None:
-    assert found(case, "C-ALERT-001", (*alert("metric: loss, above: 5, action: stop"), "init_from=x")) == []
+    stop = alert("metric: loss, above: 5, action: stop")
+    assert found(case, "C-ALERT-001", (*stop, "init_from=x")) == []
+    for stage in ("distill", "finetune", "prune"):
+        assert not [f for f in check_all(case(*stop, stage=stage)) if f.id == "C-ALERT-001"]
+    alone = check_all(case(*stop, "stage.of=null", stage="distill"))
+    assert [f.severity for f in alone if f.id == "C-ALERT-001"] == ["error"]
 
 
 @pytest.mark.contract("C-ALERT-001", level=2)
@@ -491,3 +496,37 @@ def test_muon_has_one_moment_for_the_matrices_of_the_blocks(words, case) -> None
     by_adamw = (16 if adamw.trainer.precision == "float32" else 18) * shape.num_parameters
     assert state_bytes(shape, adamw.trainer, adamw.optim) == by_adamw
     assert state_bytes(shape, muon.trainer, muon.optim) == by_adamw - 4 * (shape.num_parameters - elsewhere)
+
+
+RECOVERIES = [
+    ("C-FIT-001", "trainer.micro_batch_size",
+     ("model=350m", "hardware=rtx4090", "prune=depth"), ("model=350m", "hardware=h200", "prune=depth")),
+    ("C-TRAINCFG-001", "trainer.max_steps",
+     ("trainer.max_steps=999", "data.num_sequences=400"), ("trainer.max_steps=99", "data.num_sequences=400")),
+    ("C-TRAINCFG-005", "trainer", ("trainer.tokens=1M", "trainer.max_steps=9"), ("trainer.tokens=1M",)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("contract", "path", "breaks", "holds"), RECOVERIES)
+def test_what_a_pruned_model_learns_again_is_training(contract, path, breaks, holds, case) -> None:
+    def errors(*texts: str) -> set[tuple[str, str]]:
+        return {(f.id, f.path) for f in check_all(case(*texts, stage="prune")) if f.severity == "error"}
+
+    assert (contract, path) in errors(*breaks)
+    assert (contract, path) not in errors(*holds)
+    assert (contract, path) not in errors(*breaks, "stage.recover=false")
+    assert (contract, path) not in errors(*breaks, "prune=wanda")
+
+
+def test_a_teacher_beside_the_student_needs_memory(case) -> None:
+    sizes = {1.5e9: False, 1.8e9: True}  # bf16, beside the 20.7 GiB that the student needs of 0.92 · 26 GiB
+    for parameters, refused in sizes.items():
+        made = case(
+            "model=50m", "hardware.memory=26GiB", stage="distill", inputs={"teacher": {"parameters": parameters}}
+        )
+        found = [f for f in check_all(made) if f.id == "C-FIT-001"]
+        assert bool(found) == refused, (parameters, found)
+        assert not found or "GiB of it by the teacher" in found[0].message
+    stored = case("model=50m", "hardware.memory=26GiB", "distill=offline", stage="distill",
+                  inputs={"teacher": {"parameters": 10**10}})  # fmt: skip
+    assert not [f for f in check_all(stored) if f.id == "C-FIT-001"]

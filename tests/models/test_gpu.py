@@ -74,7 +74,9 @@ def test_the_block_mask_is_the_boolean_mask(length) -> None:
 
 
 @pytest.mark.parametrize("length", [128, 200])
-@pytest.mark.parametrize("options", [{}, {"qk_norm": True}, {"head_dim": 64}, {"activation_checkpointing": True}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"qk_norm": True}, {"head_dim": 64}, {"activation_checkpointing": True}], ids=str
+)
 def test_documents_are_kept_apart_as_on_a_cpu(decoder, options, length) -> None:
     assert_computes_the_same(decoder, torch.bfloat16, {**options, "masked": True, "length": length}, compiled=True)
 

@@ -87,6 +87,7 @@ def test_group_choices_of_the_chain_reach_everything(planner: Planner) -> None:
         ("model=small", "model.name", "small"),
         ("tokenizer=bpe_32k", "tokenizer.vocab_size", 32_768),
         ("hardware=h200", "hardware.name", "h200"),
+        ("trainer=gpu", "trainer.accelerator", "cuda"),
         ("tracking=none", "tracking.mode", "disabled"),
         ("debug=default", "data.max_documents", 300),
     ):

@@ -10,7 +10,9 @@ from albor.cli.arguments import Arguments, bad
 from albor.cli.session import planner
 from albor.config.schema.config import Config
 from albor.config.units import human_bytes, parse_quantity
-from albor.contracts.memory import largest_micro_batch, training_bytes
+from albor.contracts.base import Case
+from albor.contracts.distillation import beside
+from albor.contracts.memory import largest_micro_batch, teacher_bytes, training_bytes
 from albor.errors import AlborError
 from albor.plan.nodes import Node
 
@@ -20,7 +22,7 @@ def run(arguments: Arguments) -> int:
     node: Node | None = next((n for n in reversed(plan.nodes) if n.stage.distributed), None)
     if node is None:
         raise AlborError(f"nothing is trained on the way to {plan.target.stage.name}", "stage=pretrain")
-    found = propose(node.config, tokens_per_step(arguments, node.config))
+    found = propose(node.case, tokens_per_step(arguments, node.config))
     if arguments.json:
         print(json.dumps(found, indent=1))
         return 0
@@ -43,10 +45,12 @@ def tokens_per_step(arguments: Arguments, cfg: Config) -> int:
         raise bad(f"--tokens-per-step: {error}", None) from None
 
 
-def propose(cfg: Config, tokens: int) -> dict[str, Any]:
+def propose(case: Case, tokens: int) -> dict[str, Any]:
     """The largest micro-batch that fits and divides the step exactly. Raises AlborError when there is none."""
+    cfg = case.cfg
+    teacher = teacher_bytes(beside(case), cfg.trainer)
     world, seq_len = cfg.trainer.world_size, cfg.data.seq_len
-    most = largest_micro_batch(cfg.model, cfg.trainer, seq_len, cfg.hardware.memory, cfg.optim)
+    most = largest_micro_batch(cfg.model, cfg.trainer, seq_len, cfg.hardware.memory, cfg.optim, teacher=teacher)
     if most < 1:
         cause = f"{cfg.model.name} does not fit {cfg.hardware.name} with one sequence of {seq_len:,} tokens"
         raise AlborError(cause, "a smaller model, a shorter data.seq_len, or hardware with more memory")
@@ -62,6 +66,6 @@ def propose(cfg: Config, tokens: int) -> dict[str, Any]:
         "micro_batch_size": micro,
         "grad_accum": per_device // micro,
         "tokens_per_step": tokens,
-        "memory": training_bytes(cfg.model, trainer, seq_len, cfg.optim),
+        "memory": training_bytes(cfg.model, trainer, seq_len, cfg.optim) + teacher,
         "overrides": f"trainer.micro_batch_size={micro} trainer.grad_accum={per_device // micro}",
     }
