@@ -28,8 +28,17 @@ def pass_at_k(n: int, c: int, k: int) -> float:
 
 
 def interval(values: Sequence[float], *, seed: int = 0) -> tuple[float, float]:
-    """The 95% bootstrap interval of the mean over problems (percentile method)."""
+    """The 95% bootstrap interval of the mean over problems (percentile method).
+
+    Where none or all pass, every resample is alike and says nothing: then it is the exact one of Clopper and Pearson
+    (1934), 0 to 1 − 0.025^(1/n) or its mirror image.
+    """
     found: NDArray[np.float64] = np.asarray(values, dtype=np.float64)
+    tail = ((1 - LEVEL) / 2) ** (1 / len(found))
+    if not found.any():
+        return 0.0, 1 - tail
+    if (found == 1).all():
+        return tail, 1.0
     draw = np.random.default_rng(seed)
     drawn = means(lambda rows: found[draw.integers(0, len(found), (rows, len(found)))], len(found))
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])

@@ -87,6 +87,11 @@ class Measure:
         return [reading.value for reading in self.readings if known(reading.value)]
 
     @property
+    def details(self) -> list[str]:
+        """What the values depend on beside the rungs, each once."""
+        return list(dict.fromkeys(reading.detail for reading in self.readings if known(reading.value)))
+
+    @property
     def floors(self) -> list[float]:
         return sorted({reading.floor for reading in self.readings if known(reading.floor)})
 
@@ -114,9 +119,9 @@ class Measure:
         )
 
     def _best(self) -> str | None:
-        """The text of the best value, where there are several to choose from and they are not all alike."""
+        """The text of the best value, where there are several to choose from that can be compared."""
         texts = {self.write(value) for value in self.values}
-        if not self.better or len(texts) < 2:
+        if not self.better or len(texts) < 2 or len(self.details) > 1:
             return None
         return self.write(max(self.values) if self.better > 0 else min(self.values))
 

@@ -51,6 +51,8 @@ class Panel:
     base: bool
     """Whether the base line is zero."""
     floor: str
+    unlike: str
+    """What the values depend on beside the rungs, where that differs."""
     height: int
     summary: str
     span: int = 1
@@ -106,6 +108,7 @@ def _panel(measure: Measure, names: Sequence[str], span: int) -> Panel:
         bar=round(min(0.6 * slot, 14), 3),
         base=low == 0,
         floor=floors,
+        unlike=" and ".join(measure.details) if len(measure.details) > 1 else "",
         height=BOTTOM + FOOT * (2 if details else 1) - (6 if details else 0),
         summary="; ".join(mark.told for mark in marks),
         span=span,
@@ -122,7 +125,7 @@ def _domain(measure: Measure) -> tuple[float, float]:
     ends = [end for reading in measure.readings if reading.interval for end in reading.interval]
     all_of_them = [*measure.values, *ends, *measure.floors]
     low, high = min(all_of_them), max(all_of_them)
-    if measure.drawn == "bars" or low < FROM_ZERO * high:
+    if measure.drawn == "bars" or low <= FROM_ZERO * high:  # equal where all are zero
         return min(0.0, low), high if high > 0 else 1.0
     room = (high - low) * 0.25 or abs(high) * 0.1 or 1.0
     return low - room, high

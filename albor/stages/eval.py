@@ -137,7 +137,7 @@ def refuse_above(threshold: float | None, facts: Facts) -> None:
 
 STAGE = Stage(
     name="eval",
-    version=4,
+    version=5,
     makes="evaluation",
     config=Config,
     reads=tuple(f"eval.{key}" for key in ("threshold", "python", "sandbox", "workers", "seconds", "memory")),

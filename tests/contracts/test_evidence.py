@@ -102,7 +102,7 @@ def test_marks_are_read_without_running_anything(project: Path) -> None:
         read.stated(project)
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
 def test_outcomes_are_remembered_by_contract(workers: str, project: Path) -> None:
     assert statuses(project) == ", ".join(["not run"] * 6)
     run(project, "-n", workers)

@@ -60,12 +60,21 @@ def test_counts_that_cannot_be_are_refused(n: int, c: int, k: int) -> None:
 def test_an_interval_holds_the_mean_and_is_the_same_each_time(values: list[float]) -> None:
     low, high = interval(values)
     assert low - 1e-9 <= np.mean(values) <= high + 1e-9
-    assert min(values) - 1e-9 <= low and high <= max(values) + 1e-9
+    if 0 < np.mean(values) < 1:
+        assert min(values) - 1e-9 <= low and high <= max(values) + 1e-9
     assert interval(values) == (low, high)
 
 
 def test_an_interval_of_equal_values_is_a_point() -> None:
-    assert interval([1.0] * 20) == (1.0, 1.0)
+    assert interval([0.5] * 20) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize("n", [1, 20, 164])
+def test_none_and_all_leave_room_for_chance(n: int) -> None:
+    """At its end, the outcome has a chance of 2.5%."""
+    (low, high), (least, most) = interval([0.0] * n), interval([1.0] * n)
+    assert (low, most) == (0.0, 1.0)
+    assert (1 - high) ** n == pytest.approx(0.025) == pytest.approx(least**n)
 
 
 def test_an_interval_covers_the_truth_as_often_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,27 @@ def test_panels_are_in_even_rows_and_bars_begin_at_zero() -> None:
     size = drawn[0].marks
     assert (150 - size[5].y) / (150 - size[0].y) == pytest.approx(1_834_560 / 15_739_712, abs=0.01)  # type: ignore[operator]
     assert drawn[2].floor == "2.6" and all(m.low is not None and m.low > m.y > m.high for m in drawn[2].marks)  # type: ignore[operator]
+
+
+def test_a_panel_of_zeros_stands_on_its_base_line() -> None:
+    zeros = [Score("humaneval", "pass@1", 0.0, 0.0, 2.2, 164)]
+    made = trajectory(rungs=[rung("base", scores=zeros), rung("distill", scores=zeros)])
+    [panel] = [p for p in panels(measures(made), ["base", "distill"]) if p.title == "humaneval"]
+    assert panel.base and {mark.y for mark in panel.marks} == {panel.bottom}
+
+
+def test_times_of_different_engines_are_not_compared() -> None:
+    rungs = [
+        rung("pruned", ms_per_token=0.23, engine="torch, cuda"),
+        rung("q4", ms_per_token=0.83, engine="llama.cpp, cpu"),
+    ]
+    unlike = trajectory(rungs=rungs)
+    [panel] = [p for p in panels(measures(unlike), ["pruned", "q4"]) if p.title == "Time per token"]
+    assert panel.unlike == "torch, cuda and llama.cpp, cpu" and not any(mark.best for mark in panel.marks)
+    assert "torch, cuda and llama.cpp, cpu: not to be compared" in render(unlike)
+    alike = trajectory(rungs=[replace(one, engine="torch, cuda") for one in rungs])
+    [panel] = [p for p in panels(measures(alike), ["pruned", "q4"]) if p.title == "Time per token"]
+    assert panel.unlike == "" and [mark.best for mark in panel.marks] == [True, False]
 
 
 def test_markdown_is_the_table() -> None:

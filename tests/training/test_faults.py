@@ -237,6 +237,7 @@ def trained_alone(directory: Path, *options: str) -> Path:
     return directory
 
 
+@pytest.mark.slow
 def test_two_ranks_that_accumulate_train_what_one_process_with_the_full_batch_does(tmp_path: Path) -> None:
     shared = ("--rows=96", "--steps=12")
     one = trained_alone(tmp_path / "one", *shared, "--micro=8", "--accum=1")
