@@ -219,10 +219,9 @@ def test_a_failed_run_keeps_its_cause(built: Path) -> None:
     assert newest.status == "failed" and "the alert 'x' stopped the run at step 2" in str(newest.error)
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("built")
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGKILL, 1), pytest.param(signal.SIGTERM, 75, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, 1), (signal.SIGTERM, 75)])
 def test_a_run_killed_or_interrupted_goes_on_and_ends_with_the_same_bytes(
     number: int, code: int, built: Path, tmp_path: Path
 ) -> None:

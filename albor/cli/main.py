@@ -29,6 +29,13 @@ def run(argv: list[str]) -> int:
     except AlborError as error:
         render.show_error(error)
         return error.exit_code
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] == __package__.partition(".")[0]:
+            raise
+        cause = f"albor needs the module '{error.name}', which this Python does not have"
+        fix = "`make setup` installs what is locked into .venv: then .venv/bin/albor; or pip install -e . into this one"
+        render.show_error(AlborError(cause, fix, place=sys.executable))
+        return REFUSED
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -356,3 +358,14 @@ def test_a_secret_of_the_environment_stays_out(albor, monkeypatch: pytest.Monkey
     assert "hunter2" not in albor("--cfg", "job", "name=${oc.env:ALBOR_SECRET}").text
     monkeypatch.setenv("USER", "grace")
     assert "name: grace" in albor("--cfg", "job", "name=${oc.env:USER}").out
+
+
+def test_a_python_without_the_packages() -> None:
+    """-S leaves out site-packages: what is left has neither Hydra nor any other."""
+    root = Path(__file__).parents[2]
+    for words in (["plan"], ["stage=pretrain"]):
+        done = subprocess.run(
+            [sys.executable, "-S", "-m", "albor", *words], cwd=root, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 2 and "Traceback" not in done.stderr
+        assert "albor needs the module 'hydra'" in done.stderr and "make setup" in done.stderr

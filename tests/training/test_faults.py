@@ -125,7 +125,8 @@ def assert_same(ours: Path, theirs: Path) -> None:
 # --- killed and told to stop ---
 
 
-@pytest.mark.parametrize(("ranks", "signals"), [pytest.param(1, 4, marks=pytest.mark.slow), (2, 1)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("ranks", "signals"), [(1, 4), (2, 1)])
 def test_a_run_disturbed_again_and_again_ends_as_one_in_peace(tmp_path: Path, ranks: int, signals: int) -> None:
     """With dropout, shuffling and accumulation."""
     places, options = (tmp_path / "in-peace", tmp_path / "run"), ("--steps=60", "--dropout=0.1")
