@@ -15,7 +15,7 @@ setup: $(VENV)/.ready  ## .venv, locked dependencies, editable install
 
 # torch is locked by version only and installed by plain pip: a machine that offers a CPU build gets it, any
 # other gets the CUDA build with the libraries that build itself asks for. All the rest is locked by hash.
-# Without --no-compile, pip compiles 60,000 modules for a minute or two; Python compiles those that it imports.
+# Without --no-compile, pip compiles 22,000 modules for a minute or two; Python compiles those that it imports.
 $(VENV)/.ready: requirements.lock requirements-torch.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("albor needs Python 3.11 or 3.12; this is %d.%d. Try: make setup PYTHON=python3.11" % sys.version_info[:2] if not (3, 11) <= sys.version_info[:2] < (3, 13) else 0)'
 	$(PYTHON) -m venv $(VENV)
