@@ -20,7 +20,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,7 @@ def from_file(path: Path, tokenizer: Path, problems: int) -> list[Prompt]:
 
 def requests(prompts: Sequence[Prompt], samples: int, total: int) -> list[Request]:
     return [
-        Request(prompt=prompt, max_new_tokens=total - len(prompt), seed=number * samples + sample)
+        Request(prompt=prompt, max_new_tokens=total - len(prompt), sampling=SAMPLING, seed=number * samples + sample)
         for number, prompt in enumerate(prompts)
         for sample in range(samples)
     ]
@@ -98,9 +98,9 @@ def own(model: Decoder, wanted: Sequence[Request], slots: int, *, profile: bool)
     engine = TorchEngine(model, batch_size=slots)
 
     def work(asked: Sequence[Request]) -> int:
-        return sum(len(new) for _, new in engine.generate(asked, SAMPLING))
+        return sum(len(new) for _, new in engine.generate(asked))
 
-    few = [Request(prompt=request.prompt, max_new_tokens=16, seed=request.seed) for request in wanted[:slots]]
+    few = [replace(request, max_new_tokens=16) for request in wanted[:slots]]
     work(few)
     measured = measure(engine.device, lambda: work(wanted))
     if profile:
@@ -108,7 +108,7 @@ def own(model: Decoder, wanted: Sequence[Request], slots: int, *, profile: bool)
         from torch.profiler import profile as profiling
 
         with profiling(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as taken:
-            work([Request(prompt=r.prompt, max_new_tokens=128, seed=r.seed) for r in wanted[:slots]])
+            work([replace(request, max_new_tokens=128) for request in wanted[:slots]])
         key = "self_cuda_time_total" if engine.device.type == "cuda" else "self_cpu_time_total"
         print(taken.key_averages().table(sort_by=key, row_limit=16, max_name_column_width=60), file=sys.stderr)
     return measured

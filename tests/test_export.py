@@ -12,7 +12,7 @@ import torch
 from huggingface_hub import ModelCard
 
 from albor.data.tokenizer import Codec
-from albor.inference.engine import Request, Sampling
+from albor.inference.engine import Request
 from albor.inference.opening import computed_by, open_engine
 from albor.models.checkpoint import load_model
 from albor.runs.store import Run, Store
@@ -94,7 +94,7 @@ def test_what_is_exported_can_be_measured_again(exported: Path) -> None:
     """Weights go before the GGUF files beside them."""
     assert computed_by(exported).startswith("torch")
     codec, engine = Codec.of_model(exported), open_engine(exported)
-    [(_, ids)] = engine.generate([Request(prompt=tuple(codec.encode("def ")), max_new_tokens=4)], Sampling())
+    [(_, ids)] = engine.generate([Request(prompt=tuple(codec.encode("def ")), max_new_tokens=4)])
     assert codec.decode(ids) is not None
 
 

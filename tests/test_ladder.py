@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from albor.data.tokenizer import Codec
-from albor.inference.engine import Request, Sampling
+from albor.inference.engine import Request
 from albor.inference.opening import open_engine
 from albor.runs.store import Run, Store
 from tests.command import albor
@@ -101,7 +101,7 @@ def test_llama_cpp_writes_with_the_last(rung: Callable[[str], Run]) -> None:
     artifact = rung("q4").artifact
     codec, engine = Codec.of_model(artifact), open_engine(artifact)
     request = Request(prompt=tuple(codec.encode("def ")), max_new_tokens=8)
-    [(_, ids)] = engine.generate([request], Sampling())
+    [(_, ids)] = engine.generate([request])
     assert 0 < len(ids) <= 8 and codec.decode(ids)
 
 

@@ -64,7 +64,7 @@ class Recites:
     def __init__(self, *texts: str) -> None:
         self.texts, self.asked = texts, list[Any]()
 
-    def write(self, requests: Any, sampling: Any) -> Any:
+    def write(self, requests: Any) -> Any:
         self.asked += requests
         for index in reversed(range(len(requests))):
             text = self.texts[index % len(self.texts)]
@@ -124,7 +124,12 @@ def test_either_kind_of_teacher_writes(ours: bool, planner: Planner, tmp_path: P
     writer = teacher_text.writer_of(config(planner, "stage.batch_size=2"), tmp_path)
     assert isinstance(writer, EngineWriter)
     assert isinstance(writer._engine, TorchEngine if ours else TransformersEngine)
-    asked = [TextRequest(prompt="def f(x):\n", seed=n, max_new_tokens=12, stop=teacher_text.STOP) for n in range(3)]
-    answers, again = (dict(writer.write(asked, Sampling(temperature=1.0))) for _ in range(2))
+    asked = [
+        TextRequest(
+            prompt="def f(x):\n", sampling=Sampling(temperature=1.0), seed=n, max_new_tokens=12, stop=teacher_text.STOP
+        )
+        for n in range(3)
+    ]
+    answers, again = (dict(writer.write(asked)) for _ in range(2))
     assert answers == again and len({answer.text for answer in answers.values()}) == 3
     assert all(answer.tokens is not None and 0 < answer.tokens <= 12 for answer in answers.values())

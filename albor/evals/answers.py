@@ -75,17 +75,18 @@ def draw(
             for sample in range(wanted.samples)
             if (problem.id, sample) not in journal.records
         ]
+        sampling = Sampling(temperature=wanted.temperature, top_p=wanted.top_p)
         requests = [
             Request(
                 prompt=problem.prompt,
+                sampling=sampling,
                 max_new_tokens=min(wanted.max_new_tokens, problem.room),
                 seed=derive_seed(seed, "preferences", problem.id, sample),
                 stop=lambda ids: end in ids[-STOP_EVERY:],
             )
             for problem, sample in places
         ]
-        sampling = Sampling(temperature=wanted.temperature, top_p=wanted.top_p)
-        for index, ids in engine.generate(requests, sampling):
+        for index, ids in engine.generate(requests):
             problem, sample = places[index]
             answer = codec.decode(ids[: ids.index(end)] if end in ids else ids)
             made = {"problem": problem.id, "sample": sample, "prompt": problem.function.instruction}

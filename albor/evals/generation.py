@@ -47,10 +47,9 @@ def generate(
             if (problem.id, sample) not in kept.records
         ]
         progress(len(kept.records), job.size)
-        sampling = Sampling(temperature=job.spec.temperature, top_p=job.spec.top_p)
         requests = [_request(job, problem, sample, seed) for problem, sample in wanted]
         try:
-            for index, answer in writer.write(requests, sampling):
+            for index, answer in writer.write(requests):
                 problem, sample = wanted[index]
                 record: Record = {"problem": problem.id, "sample": sample, "prompt": problem.prompt}
                 if problem.suffix is not None:
@@ -74,6 +73,7 @@ def _request(job: Job, problem: Problem, sample: int, seed: int) -> TextRequest:
     return TextRequest(
         prompt=problem.prompt,
         suffix=problem.suffix,
+        sampling=Sampling(temperature=job.spec.temperature, top_p=job.spec.top_p),
         fim=getattr(job.spec, "fim", "psm"),
         seed=derive_seed(seed, f"{job.name}/{problem.id}", sample),
         max_new_tokens=job.spec.max_new_tokens,

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 
 from albor.data.tokenizer import Codec
-from albor.inference.engine import Engine, Request, Sampling
+from albor.inference.engine import Engine, Request
 from albor.inference.opening import computed_by, open_engine
 
 
@@ -34,5 +34,5 @@ def measure(directory: Path, prompt: str, *, new_tokens: int, rounds: int) -> La
 def _time(engine: Engine, request: Request) -> float:
     """Milliseconds a token."""
     began = time.perf_counter()
-    (_, ids), *_ = engine.generate([request], Sampling())
+    (_, ids), *_ = engine.generate([request])
     return 1000 * (time.perf_counter() - began) / max(1, len(ids))

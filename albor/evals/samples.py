@@ -22,6 +22,6 @@ def complete(
         own = derive_seed(seed, prompt, seen[prompt])
         seen[prompt] += 1
         ids = (codec.eos_id, *codec.encode(prompt))
-        requests.append(Request(prompt=ids, max_new_tokens=max_new_tokens, seed=own))
-    new = dict(engine.generate(requests, sampling))
+        requests.append(Request(prompt=ids, max_new_tokens=max_new_tokens, sampling=sampling, seed=own))
+    new = dict(engine.generate(requests))
     return [{"prompt": prompt, "completion": codec.decode(new[index])} for index, prompt in enumerate(prompts)]

@@ -26,45 +26,55 @@ class LlamaSlots(Slots):
     def __init__(self, context: LlamaContext, count: int, capacity: int, eos: frozenset[int]) -> None:
         super().__init__(torch.device("cpu"), count, capacity, eos)
         self._context = context
+        self._sequences = np.arange(count)
+        """Which of llama.cpp's sequences is a slot's: they change places by their numbers."""
         self._held = [0] * count
-        """Positions that are in each sequence. What is beyond a row's own is cut off before the row goes on."""
+        """Positions that are in each slot's. What is beyond a row's own is cut off before the row goes on."""
 
-    def read(self, prompts: Sequence[Ids], slots: Sequence[int]) -> None:
-        rows = [prompt[:-1] for prompt in prompts]
-        for _ in self.logits(rows, slots, [[False] * len(row) for row in rows]):
+    def read(self, rows: Sequence[Ids], slots: Sequence[int], starts: Sequence[int]) -> None:
+        for _ in self.logits(rows, slots, starts, [[False] * len(row) for row in rows]):
             pass
 
-    def copy(self, sources: Sequence[int], targets: Sequence[int], span: int) -> None:
-        for source, target in zip(sources, targets, strict=True):
-            if source != target:
-                self._context.copy(source, target)
-                self._held[target] = self._held[source]
+    def copy(self, source: int, target: int, span: int) -> None:
+        self._context.copy(int(self._sequences[source]), int(self._sequences[target]))
+        self._held[target] = self._held[source]
 
-    def step(self, live: int, span: int) -> None:
+    def exchange(self, sources: Sequence[int], targets: Sequence[int], span: int) -> None:
+        for source, target in zip(sources, targets, strict=True):
+            for state in (self._sequences, self._held):
+                state[source], state[target] = state[target], state[source]
+        self._move(sources, targets)
+
+    def _cut(self, slot: int, length: int) -> None:
+        if self._held[slot] > length:
+            self._context.cut(int(self._sequences[slot]), length)
+        self._held[slot] = length
+
+    def step(self, live: int, span: int, ranked: bool) -> None:
         lengths = self.lengths[:live].numpy()
         for slot, length in enumerate(lengths):
-            if self._held[slot] != length:
-                self._context.cut(slot, length)
-            self._held[slot] = length + 1
-        logits = self._context.decode(self.tokens[:live].numpy(), lengths, np.arange(live), np.ones(live))
-        self._take(torch.from_numpy(logits))
+            self._cut(slot, length)
+            self._held[slot] += 1
+        logits = self._context.decode(self.tokens[:live].numpy(), lengths, self._sequences[:live], np.ones(live))
+        self._take(torch.from_numpy(logits), ranked)
 
     def logits(
-        self, rows: Sequence[Ids], slots: Sequence[int], wanted: Sequence[Sequence[bool]]
+        self, rows: Sequence[Ids], slots: Sequence[int], starts: Sequence[int], wanted: Sequence[Sequence[bool]]
     ) -> Iterator[tuple[np.ndarray, Tensor]]:
-        """Reads rows from their beginning into slots; by parts, the indices [W] of the rows to whom the tokens belong
-        behind which logits are wanted, and those logits [W, V], float32."""
+        """Reads rows into slots from the positions ``starts`` on; by parts, the indices [W] of the rows to whom the
+        tokens belong behind which logits are wanted, and those logits [W, V], float32."""
         lengths = [len(row) for row in rows]
-        for slot, length in zip(slots, lengths, strict=True):
-            self._context.cut(slot, 0)
-            self._held[slot] = length
+        for slot, start, length in zip(slots, starts, lengths, strict=True):
+            self._cut(slot, start)
+            self._held[slot] += length
         tokens = np.concatenate([np.asarray(row, np.int32) for row in rows])
-        places = np.concatenate([np.arange(length) for length in lengths])
+        places = np.concatenate([np.arange(start, start + n) for start, n in zip(starts, lengths, strict=True)])
         owners = np.repeat(np.arange(len(rows)), lengths)
+        sequences = self._sequences[np.asarray(slots)[owners]]
         asked = np.concatenate([np.asarray(row, bool) for row in wanted])
         for start in range(0, len(tokens), BATCH):
             part = slice(start, start + BATCH)
-            found = self._context.decode(tokens[part], places[part], np.asarray(slots)[owners[part]], asked[part])
+            found = self._context.decode(tokens[part], places[part], sequences[part], asked[part])
             yield owners[part][asked[part]], torch.from_numpy(found)
 
 
@@ -128,6 +138,14 @@ class GgufEngine(SlotEngine[LlamaSlots]):
 
     # --- scoring ---
 
+    def _logits(self, ids: Ids) -> Iterator[Tensor]:
+        slots, _ = self._room(1, len(ids))
+        try:
+            for _, logits in slots.logits([ids], [0], [0], [[True] * len(ids)]):
+                yield logits
+        finally:
+            self._slots = slots
+
     @torch.inference_mode()
     def score(self, tokens: Sequence[Ids], labels: Sequence[Ids]) -> list[Score]:
         scores: list[Score] = []
@@ -152,7 +170,7 @@ class GgufEngine(SlotEngine[LlamaSlots]):
         wanted = [row != IGNORED for row in labels]
         every = torch.from_numpy(np.concatenate([row[asked] for row, asked in zip(labels, wanted, strict=True)]))
         try:
-            for owners, logits in slots.logits(rows, range(len(rows)), wanted):
+            for owners, logits in slots.logits(rows, range(len(rows)), [0] * len(rows), wanted):
                 targets, every = every[: len(owners)], every[len(owners) :]
                 likelihoods = logits.gather(1, targets[:, None])[:, 0].double() - logits.logsumexp(-1).double()
                 np.add.at(totals, owners, likelihoods.numpy())

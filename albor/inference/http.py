@@ -11,7 +11,6 @@ from typing import Any
 import requests as http
 
 from albor.errors import AlborError
-from albor.inference.engine import Sampling
 from albor.inference.text import Answer, TextRequest, cut_at
 
 TRIES = 5
@@ -41,12 +40,12 @@ class HttpWriter:
         self._url, self._model, self._at_once = f"{url.rstrip('/')}/completions", model, at_once
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
 
-    def write(self, requests: Sequence[TextRequest], sampling: Sampling) -> Iterator[tuple[int, Answer]]:
+    def write(self, requests: Sequence[TextRequest]) -> Iterator[tuple[int, Answer]]:
         """Raises AlborError when the service cannot be reached, refuses, or gives no text: after the answers that had
         come or were on their way, which have been paid for."""
         with http.Session() as session, ThreadPoolExecutor(self._at_once) as pool:
             session.headers.update(self._headers)
-            asked = {pool.submit(self._ask, session, r, sampling): i for i, r in enumerate(requests)}
+            asked = {pool.submit(self._ask, session, r): i for i, r in enumerate(requests)}
             failure: BaseException | None = None
             try:
                 for done in as_completed(asked):
@@ -63,7 +62,8 @@ class HttpWriter:
             if failure is not None:
                 raise failure
 
-    def _ask(self, session: http.Session, request: TextRequest, sampling: Sampling) -> Answer:
+    def _ask(self, session: http.Session, request: TextRequest) -> Answer:
+        sampling = request.sampling
         body: dict[str, Any] = {
             "model": self._model,
             "prompt": request.prompt,
@@ -72,6 +72,8 @@ class HttpWriter:
             "top_p": sampling.top_p,
             "seed": request.seed % (1 << 31),
         }
+        if sampling.top_k:
+            body["top_k"] = sampling.top_k  # not OpenAI's own, which says so
         if request.suffix is not None:
             body["suffix"] = request.suffix
         if request.stop:

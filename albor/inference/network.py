@@ -20,6 +20,8 @@ from albor.models.decoder import Block, Decoder, RMSNorm, rotary, rotate, stack
 
 BACKENDS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 """Not cuDNN, which prepares itself for every new length."""
+MOST_NARROW = 2
+"""Rows up to which our own products are faster than cuBLAS's."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Cache:
 
     keys: Tensor
     values: Tensor
+    turns: Tensor
+    """[B, K] zeros, by which the parts of a row know who is the last."""
 
 
 class Network:
@@ -59,33 +63,50 @@ class Network:
         self.kernels: ModuleType | None = None
         if self.device.type == "cuda" if fused is None else fused:  # gpu
             from albor.inference import kernels
+            from albor.inference.narrow import MOST_INPUTS
 
             self.kernels = kernels
+            self._narrow = max(model.config.hidden_size, model.config.intermediate_size) <= MOST_INPUTS
 
     def empty_cache(self, rows: int, capacity: int) -> Cache:
         config = self.config
         shape = (config.num_hidden_layers, rows, config.num_key_value_heads, capacity, config.head_width)
         # Zeros, because a masked place is still multiplied by 0.
         keys, values = (torch.zeros(shape, dtype=self.dtype, device=self.device) for _ in range(2))
-        return Cache(keys, values)
+        return Cache(keys, values, torch.zeros(shape[1:3], dtype=torch.int32, device=self.device))
 
     def rotation(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines [..., 1, D/2] of positions [...]."""
         return rotary(positions, self.config.head_width, self.config.rope_theta, self.dtype)
 
-    def read(self, tokens: Tensor, cache: Cache | None = None, rows: Tensor | None = None) -> Tensor:
+    def read(
+        self, tokens: Tensor, cache: Cache | None = None, rows: Tensor | None = None, starts: Tensor | None = None
+    ) -> Tensor:
         """Final hidden states [B, T, H] of ``tokens`` [B, T].
 
-        With a cache, their keys and values become the first T positions of its ``rows`` [B].
+        With a cache, their keys and values become positions of its ``rows`` [B], from the beginning, or from ``starts``
+        [B] on: these tokens also see what is there before them.
         """
-        shape, (cos, sin) = tokens.shape, self.rotation(torch.arange(tokens.shape[1], device=tokens.device))
+        shape = tokens.shape
+        positions = torch.arange(shape[1], device=tokens.device)
+        visible: Tensor | None = None
+        if cache is not None and starts is not None:
+            # Padding may reach beyond the cache; what is written in its last place is no prompt's.
+            positions = (positions + starts[:, None]).clamp(max=cache.keys.shape[3] - 1)
+            span = int(positions.max()) + 1
+            visible = (torch.arange(span, device=tokens.device) <= positions[..., None])[:, None]
+        turn = self.rotation(positions)
 
         def attention(index: int, layer: Layer, projected: Tensor) -> Tensor:
-            q, k, v = self._heads(layer, projected.unflatten(0, shape), (cos, sin))
-            q, k, v = (part.transpose(1, 2) for part in (q, k, v))
+            q, k, v = self._heads(layer, projected.unflatten(0, shape), turn)
             if cache is not None:
-                cache.keys[index][rows, :, : shape[1]] = k
-                cache.values[index][rows, :, : shape[1]] = v
+                keys, values = cache.keys[index], cache.values[index]
+                at = (rows[:, None], slice(None), positions)  # type: ignore[index]
+                keys[at], values[at] = k, v
+                if visible is not None:
+                    seen = keys[rows, :, :span], values[rows, :, :span]
+                    return attend(q.transpose(1, 2), *seen, visible).transpose(1, 2).flatten(2).flatten(0, 1)
+            q, k, v = (part.transpose(1, 2) for part in (q, k, v))
             return attend(q, k, v, None).transpose(1, 2).flatten(2).flatten(0, 1)
 
         with sdpa_kernel(BACKENDS):
@@ -93,7 +114,7 @@ class Network:
         return hidden.view(*shape, -1)
 
     def step(self, tokens: Tensor, cache: Cache, lengths: Tensor, rotation: tuple[Tensor, Tensor], span: int) -> Tensor:
-        """Final hidden states [B, H] of one more token [B] for each of the cache's first B rows.
+        """float32 logits [B, V] behind one more token [B] for each of the cache's first B rows.
 
         ``lengths`` [B] says how many positions a row has so far, ``rotation`` all angles [S, D/2]; ``span`` (no
         matter to kernels) is one more than the longest length.
@@ -104,10 +125,14 @@ class Network:
 
             def fused(index: int, layer: Layer, projected: Tensor) -> Tensor:
                 keys, values, eps = cache.keys[index], cache.values[index], self.config.rms_norm_eps
-                mixed: Tensor = kernels.attend(projected, layer.head_norms, rotation, keys, values, lengths, eps)
+                mixed: Tensor = kernels.attend(
+                    projected, layer.head_norms, rotation, keys, values, lengths, eps, cache.turns
+                )
                 return mixed
 
-            return self._through(tokens, fused)
+            if rows <= MOST_NARROW and self._narrow:
+                return self._step_narrow(tokens, fused)
+            return self.logits(self._through(tokens, fused))
         cos, sin = (table[lengths][:, None, None] for table in rotation)
         seen = (torch.arange(span, device=tokens.device) <= lengths[:, None])[:, None, None]
         every = torch.arange(rows, device=tokens.device)
@@ -118,13 +143,25 @@ class Network:
             keys[every, :, lengths], values[every, :, lengths] = k[:, 0], v[:, 0]
             return attend(q.transpose(1, 2), keys[:, :, :span], values[:, :, :span], seen).flatten(1)
 
-        return self._through(tokens, plain)
+        return self.logits(self._through(tokens, plain))
 
     def logits(self, hidden: Tensor) -> Tensor:
         """float32 logits [N, V] of hidden states [N, H]."""
         if hidden.is_cuda and hidden.dtype != torch.float32:  # gpu
             return torch.mm(hidden, self.embedding.T, out_dtype=torch.float32)  # in bf16, many would be equal
         return F.linear(hidden, self.embedding).float()
+
+    def _step_narrow(self, tokens: Tensor, attention: Callable[[int, Layer, Tensor], Tensor]) -> Tensor:  # gpu
+        """``logits`` of ``_through``, by products that wait for nothing but memory."""
+        from albor.inference.narrow import product
+
+        x, eps = F.embedding(tokens, self.embedding), self.config.rms_norm_eps
+        for index, layer in enumerate(self.layers):
+            mixed = attention(index, layer, product(x, layer.qkv, norm=layer.attention_norm, eps=eps))
+            x = product(mixed, layer.o, residual=x)
+            activated = product(x, layer.gate_up, norm=layer.feed_forward_norm, eps=eps, gated=True)
+            x = product(activated, layer.down, residual=x)
+        return product(x, self.embedding, norm=self.norm, eps=eps, dtype=torch.float32)
 
     def _through(self, tokens: Tensor, attention: Callable[[int, Layer, Tensor], Tensor]) -> Tensor:
         """Final hidden states [N, H]; ``attention`` makes [N, heads·D] of projections [N, (heads + 2K)·D]."""

@@ -9,8 +9,9 @@ import torch
 from albor.inference.network import Network
 from albor.inference.slots import Slots, padded
 
-NARROWEST = 64
-"""Rows of the smallest graph that is made beside that of all slots: fewer cost nearly as much."""
+WIDTHS = (1, 2, 8, 16, 32)
+"""Rows of the graphs for few rows; above, powers of two of the number of slots. Between 2 and 8, matrix products cost
+the same."""
 
 
 class NetworkSlots(Slots):
@@ -22,40 +23,46 @@ class NetworkSlots(Slots):
         self.cache = network.empty_cache(count, capacity)
         cos, sin = network.rotation(torch.arange(capacity, device=network.device))
         self.rotation = cos.squeeze(1).contiguous(), sin.squeeze(1).contiguous()
-        self._graphs: dict[tuple[int, bool], torch.cuda.CUDAGraph] = {}
+        self._graphs: dict[tuple[int, bool], torch.cuda.CUDAGraph] = {}  # by width, and whether ranked
+        halves = (-(-count >> power) for power in range(count.bit_length()))
+        wide = (half for half in halves if half > WIDTHS[-1])
+        self._widths = sorted({min(count, width) for width in (*WIDTHS, *wide)})
         self._memory = torch.cuda.graph_pool_handle() if network.device.type == "cuda" else None
 
-    def read(self, prompts: Sequence[Sequence[int]], slots: Sequence[int]) -> None:
-        rows = [prompt[:-1] for prompt in prompts]
-        self.network.read(self._send(padded(rows, 0)), self.cache, self._send(slots))
+    def read(self, rows: Sequence[Sequence[int]], slots: Sequence[int], starts: Sequence[int]) -> None:
+        tokens, at = self._send(padded(rows, 0)), self._send(slots)
+        self.network.read(tokens, self.cache, at, self._send(starts) if any(starts) else None)
 
-    def copy(self, sources: Sequence[int], targets: Sequence[int], span: int) -> None:
-        have, want = self._send(sources), self._send(targets)
+    def copy(self, source: int, target: int, span: int) -> None:
+        for cached in (self.cache.keys, self.cache.values):
+            cached[:, target, :, :span] = cached[:, source, :, :span]
+
+    def exchange(self, sources: Sequence[int], targets: Sequence[int], span: int) -> None:
+        ours, theirs = self._send([*sources, *targets]), self._send([*targets, *sources])
         for cached in (self.cache.keys, self.cache.values):
             for layer in cached:
-                layer[want, :, :span] = layer[have, :, :span]
+                layer[theirs, :, :span] = layer[ours, :, :span]
+        self._move(sources, targets)
 
-    def step(self, live: int, span: int) -> None:
+    def step(self, live: int, span: int, ranked: bool) -> None:
         if self.device.type == "cuda":
-            self._replay(live, span)  # gpu
+            self._replay(live, span, ranked)  # gpu
         else:
-            self._step(live, span)
+            self._step(live, span, ranked)
 
-    def _replay(self, live: int, span: int) -> None:  # gpu
+    def _replay(self, live: int, span: int, ranked: bool) -> None:  # gpu
         """The step as a graph, captured when there is none of this width yet."""
-        width = self.count
-        while max(live, NARROWEST) <= width // 2:
-            width //= 2
-        graph = self._graphs.get((width, self.greedy))
+        width = next(width for width in self._widths if width >= live)
+        graph = self._graphs.get((width, ranked))
         if graph is not None:
             graph.replay()
             return
-        self._step(width, span)  # compiles what is not yet compiled
+        self._step(width, span, ranked)  # compiles what is not yet compiled
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._memory):
-            self._step(width, span)
-        self._graphs[width, self.greedy] = graph
+            self._step(width, span, ranked)
+        self._graphs[width, ranked] = graph
 
-    def _step(self, width: int, span: int) -> None:
-        hidden = self.network.step(self.tokens[:width], self.cache, self.lengths[:width], self.rotation, span)
-        self._take(self.network.logits(hidden))
+    def _step(self, width: int, span: int, ranked: bool) -> None:
+        logits = self.network.step(self.tokens[:width], self.cache, self.lengths[:width], self.rotation, span)
+        self._take(logits, ranked)

@@ -8,8 +8,8 @@ from typing import Generic, TypeVar
 
 import torch
 
-from albor.inference.batching import Batch
-from albor.inference.engine import Found, Ids, Request, Sampling
+from albor.inference.batching import Batch, Terms
+from albor.inference.engine import MOST_TOLD, Found, Ids, Likelihood, Request, Session
 from albor.inference.slots import Slots
 
 S = TypeVar("S", bound=Slots)
@@ -41,6 +41,11 @@ class SlotEngine(ABC, Generic[S]):
         """Rows computed at a time where nobody says otherwise."""
         return 16
 
+    @property
+    def chunk(self) -> int:
+        """Tokens of prompts that are read between two steps of others, so that these do not wait for long."""
+        return 64
+
     @abstractmethod
     def _make_slots(self, count: int, capacity: int) -> S:
         """At most ``count`` of them, as many as there is memory for."""
@@ -51,21 +56,34 @@ class SlotEngine(ABC, Generic[S]):
 
     # --- generation ---
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> Found:
+    def session(self, *, rows: int | None = None, capacity: int | None = None) -> Session:
+        capacity = min(capacity or self.context, self.context)
+        slots = self._make_slots(rows or self.batch_size or self.most_rows, -(-capacity // ROUND) * ROUND)
+        return Batch(slots, self._terms(slots.count, capacity, chunk=self.chunk, reuse=True))
+
+    def _terms(self, count: int, context: int, *, chunk: int | None = None, reuse: bool = False) -> Terms:
+        return Terms(count=count, context=context, eos=self.eos, budget=self.budget, chunk=chunk, reuse=reuse)
+
+    def generate(self, requests: Sequence[Request]) -> Found:
         for request in requests:
             if not 0 < len(request.prompt) < self.context:
                 raise ValueError(f"a prompt of {len(request.prompt)} tokens; 1 to {self.context - 1} fit this model")
-        return self._generate(requests, sampling)
+        return self._generate(requests)
 
-    @torch.inference_mode()
-    def _generate(self, requests: Sequence[Request], sampling: Sampling) -> Found:
+    def _generate(self, requests: Sequence[Request]) -> Found:
         if not requests:
             return
         longest = max(min(self.context, len(r.prompt) + r.max_new_tokens) for r in requests)
         slots, count = self._room(len(requests), longest)
-        slots.sample(sampling)
+        batch = Batch(slots, self._terms(count, min(self.context, slots.capacity)))
+        # Equal prompts follow each other. The shortest ones come first: they may go on for longest.
+        order = sorted(range(len(requests)), key=lambda i: (len(requests[i].prompt), requests[i].prompt))
+        indices = {id(batch.add(requests[index])): index for index in order}
         try:
-            yield from Batch(slots, requests, count, self.context, self.eos, self.budget).run()
+            while not batch.idle:
+                for made in batch.advance():
+                    if made.ended:
+                        yield indices[id(made)], made.tokens
         finally:
             self._slots = slots
 
@@ -99,6 +117,26 @@ class SlotEngine(ABC, Generic[S]):
             likelihoods = self._continuations([rows[i] for i in part], [len(pairs[i][1]) for i in part])
             for index, likelihood in zip(part, likelihoods, strict=True):
                 found[index] = likelihood
+        return found
+
+    @abstractmethod
+    def _logits(self, ids: Ids) -> Iterator[torch.Tensor]:
+        """The logits [N, V] behind each token of a text, float32, by parts."""
+
+    @torch.inference_mode()
+    def likelihoods(self, ids: Ids, told: int = 0) -> list[Likelihood]:
+        if not 0 < len(ids) <= self.context + 1:
+            raise ValueError(f"{len(ids)} tokens; 1 to {self.context + 1} can be asked of this model")
+        if not 0 <= told <= MOST_TOLD:
+            raise ValueError(f"told {told}: 0 to {MOST_TOLD} tokens can be told")
+        found: list[Likelihood] = []
+        for logits in self._logits(ids[:-1]) if len(ids) > 1 else ():
+            logprobs = logits.log_softmax(-1)
+            labels = torch.tensor(ids[len(found) + 1 : len(found) + 1 + len(logits)], device=logits.device)
+            best = logprobs.topk(min(told, logits.shape[1]))
+            of = logprobs.gather(1, labels[:, None])[:, 0].tolist()
+            pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+            found += [Likelihood(p, tuple(zip(*pair, strict=True))) for p, pair in zip(of, pairs, strict=True)]
         return found
 
     def _parts(self, lengths: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -3,17 +3,43 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from albor.inference.engine import Request, Sampling
-from albor.inference.sampling import choose, draws, knobs
+from albor.inference.engine import MOST_TOLD, MOST_TOP_K, Request
+from albor.inference.sampling import choose, draws, knobs, narrow
 
-Look = Callable[[], tuple[np.ndarray, np.ndarray, np.ndarray]]
-"""Waits for the device, then tells how many new tokens rows have [B], whether they go on [B], and the tokens [B, T]."""
+STEPS = 4
+"""Most steps between two looks."""
+
+
+Parts = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What came of some steps, for the rows that were in use."""
+
+    counts: np.ndarray
+    """New tokens of each row [B]; fewer than steps were made where it ended."""
+    alive: np.ndarray
+    """Whether they go on [B]."""
+    tokens: np.ndarray
+    """[B, STEPS], of which the first ones count."""
+    logprobs: np.ndarray | None = None
+    """Theirs [B, STEPS], where the steps were ranked."""
+    likeliest: np.ndarray | None = None
+    """The likeliest tokens in the places of these [B, STEPS, N], the likeliest first."""
+    most: np.ndarray | None = None
+    """Their log-probabilities."""
+
+
+Look = Callable[[], Seen]
+"""Waits for the device, then tells."""
 
 
 class Slots(ABC):
@@ -33,77 +59,119 @@ class Slots(ABC):
         """Each row's next input, its positions in the cache, its new tokens so far, and the most it may have."""
         self.alive = numbers(count, dtype=torch.bool)
         self.uniform = numbers(count, capacity, dtype=torch.float32)
-        self.outputs = numbers(count, capacity, dtype=torch.int32)
+        self.knobs = numbers(count, 2, dtype=torch.float32)
+        self.top_k = numbers(count)
+        self.fresh = numbers(count)
+        """New tokens since the last look, and what they are."""
+        self.drawn = numbers(count, STEPS, dtype=torch.int32)
+        self._told: Parts = ()
+        """Log-probabilities, likeliest tokens and theirs, as ``Seen`` has them; made when they are first wanted."""
         self.eos = torch.tensor(sorted(eos), dtype=torch.long, device=device)
-        self.knobs = numbers(2, dtype=torch.float32)
-        self.greedy = True
-
-    def sample(self, sampling: Sampling) -> None:
-        """How tokens are drawn from now on."""
-        self.greedy = sampling.temperature == 0
-        self.knobs.copy_(knobs(sampling, self.device))
 
     # --- rows come and go ---
 
     def place(self, slots: Sequence[int], requests: Sequence[Request], limits: Sequence[int]) -> None:
-        """Puts requests into slots; what they read is left to ``read`` and ``copy``."""
+        """Starts requests in slots that have all of their prompts but the last token in the cache."""
         at = self._send(slots)
         self.tokens[at] = self._send([request.prompt[-1] for request in requests])
         self.lengths[at] = self._send([len(request.prompt) - 1 for request in requests])
         self.limits[at] = self._send(limits)
         self.made.index_fill_(0, at, 0)
         self.alive.index_fill_(0, at, True)
-        if not self.greedy:
-            table = np.zeros((len(slots), max(limits)), np.float32)
-            for row, request, limit in zip(table, requests, limits, strict=True):
+        samplings = [request.sampling for request in requests]
+        self.knobs[at] = self._send(knobs(samplings))
+        self.top_k[at] = self._send([sampling.top_k for sampling in samplings])
+        table = np.zeros((len(slots), max(limits)), np.float32)
+        for row, request, limit in zip(table, requests, limits, strict=True):
+            if request.sampling.temperature:
                 row[:limit] = draws(request.seed, limit)
-            self.uniform[at, : table.shape[1]] = self._send(table)
+        self.uniform[at, : table.shape[1]] = self._send(table)
 
     @abstractmethod
-    def read(self, prompts: Sequence[Sequence[int]], slots: Sequence[int]) -> None:
-        """Computes the keys and values of prompts, all but their last token, into slots."""
+    def read(self, rows: Sequence[Sequence[int]], slots: Sequence[int], starts: Sequence[int]) -> None:
+        """Computes the keys and values of tokens into slots, from the positions ``starts`` on, up to which a slot has
+        them."""
 
     @abstractmethod
-    def copy(self, sources: Sequence[int], targets: Sequence[int], span: int) -> None:
-        """Copies the first ``span`` keys and values of slots to others."""
+    def copy(self, source: int, target: int, span: int) -> None:
+        """Copies the first ``span`` keys and values of a slot to another."""
 
-    def move(self, sources: Sequence[int], targets: Sequence[int], span: int) -> None:
-        """Moves rows to other slots, and all that belongs to them."""
-        self.copy(sources, targets, span)
+    @abstractmethod
+    def exchange(self, sources: Sequence[int], targets: Sequence[int], span: int) -> None:
+        """Exchanges the first ``span`` keys and values of slots, and moves the sources' rows to the targets."""
+
+    def _move(self, sources: Sequence[int], targets: Sequence[int]) -> None:
         have, want = self._send(sources), self._send(targets)
-        for state in (self.tokens, self.lengths, self.made, self.limits, self.alive, self.uniform, self.outputs):
+        for state in (self.tokens, self.lengths, self.made, self.limits, self.alive, self.knobs, self.top_k):
             state[want] = state[have]
+        self.uniform[want] = self.uniform[have]
 
     # --- steps ---
 
     @abstractmethod
-    def step(self, live: int, span: int) -> None:
-        """One more token for each of the first ``live`` rows, of which the longest has less than ``span`` positions."""
+    def step(self, live: int, span: int, ranked: bool) -> None:
+        """One more token for each of the first ``live`` rows, of which the longest has less than ``span`` positions.
 
-    def _take(self, logits: Tensor) -> None:
+        ``ranked`` is needed where a row has a top_k, or wants to know what the model said.
+        """
+
+    def begin(self) -> None:
+        """From here on, up to STEPS steps are made before a look."""
+        self.fresh.zero_()
+
+    def _take(self, logits: Tensor, ranked: bool) -> None:
         """Chooses the next tokens of the first rows by their logits [W, V], float32."""
+        if not ranked:
+            self._choose(logits)
+            return
         width = len(logits)
-        tokens, lengths, made, alive = (s[:width] for s in (self.tokens, self.lengths, self.made, self.alive))
-        if self.greedy:
-            tokens.copy_(logits.argmax(dim=-1))
-        else:
-            uniform = self.uniform[:width].gather(1, made[:, None]).squeeze(1)
-            tokens.copy_(choose(logits, uniform, self.knobs))
-        self.outputs[:width].scatter_(1, made[:, None], tokens[:, None].int())
-        made += alive
-        lengths += alive
+        best = logits.topk(min(MOST_TOP_K, logits.shape[1]))
+        place = self.fresh[:width].clone()
+        self._choose(narrow(logits, self.top_k[:width], best.values))
+        if not self._told:
+            shape = self.count, STEPS, min(MOST_TOLD, logits.shape[1])
+            self._told = (
+                torch.zeros(shape[:2], device=self.device),
+                torch.zeros(shape, dtype=torch.long, device=self.device),
+                torch.zeros(shape, device=self.device),
+            )
+        logprobs, likeliest, most = self._told
+        every, shown = torch.arange(width, device=self.device), likeliest.shape[2]
+        whole = logits.logsumexp(dim=-1, keepdim=True)
+        logprobs[every, place] = (logits.gather(1, self.tokens[:width, None]) - whole).squeeze(1)
+        likeliest[every, place] = best.indices[:, :shown]
+        most[every, place] = best.values[:, :shown] - whole
+
+    def _choose(self, logits: Tensor) -> None:
+        if self.device.type == "cuda":  # gpu
+            from albor.inference import kernels
+
+            kernels.take(logits, self)
+            return
+        width = len(logits)
+        tokens, lengths, made, fresh, alive = (
+            state[:width] for state in (self.tokens, self.lengths, self.made, self.fresh, self.alive)
+        )
+        uniform = self.uniform[:width].gather(1, made[:, None]).squeeze(1)
+        tokens.copy_(choose(logits, uniform, self.knobs[:width]))
+        self.drawn[:width].scatter_(1, fresh[:, None], tokens[:, None].int())
+        for count in (made, lengths, fresh):
+            count += alive
         alive &= (made < self.limits[:width]) & (tokens[:, None] != self.eos).all(dim=1)
 
-    def look(self, live: int, most: int) -> Look:
-        """How the first ``live`` rows stand after the steps so far, none with more than ``most`` new tokens.
+    def look(self, live: int, ranked: bool) -> Look:
+        """How the first ``live`` rows stand after the steps since ``begin``, the log-probabilities only where all of
+        them were ``ranked``.
 
         On CUDA the host need not wait: it may ask for more steps before it calls what is returned.
         """
-        states = self.made[:live], self.alive[:live], self.outputs[:live, :most]
+        states = [self.fresh[:live], self.alive[:live], self.drawn[:live]]
+        if ranked:
+            states += (part[:live] for part in self._told)
         if self.device.type == "cuda":
             return _later(states)  # gpu
         copies = [state.to("cpu", copy=True) for state in states]
-        return lambda: _arrays(copies)
+        return lambda: _seen(copies)
 
     def _send(self, values: Sequence[int] | np.ndarray) -> Tensor:
         """An array on the device, without waiting for what the device is doing."""
@@ -121,19 +189,18 @@ def padded(rows: Sequence[Sequence[int]], filler: int) -> np.ndarray:
     return table
 
 
-def _later(states: Iterable[Tensor]) -> Look:  # gpu
+def _later(states: Sequence[Tensor]) -> Look:  # gpu
     """Copies on their way to the host."""
     copies = [torch.empty(s.shape, dtype=s.dtype, pin_memory=True).copy_(s, non_blocking=True) for s in states]
     copied = torch.cuda.Event()
     copied.record()
 
-    def wait() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def wait() -> Seen:
         copied.synchronize()
-        return _arrays(copies)
+        return _seen(copies)
 
     return wait
 
 
-def _arrays(tensors: Iterable[Tensor]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    made, alive, outputs = (tensor.numpy() for tensor in tensors)
-    return made, alive, outputs
+def _seen(states: Sequence[Tensor]) -> Seen:
+    return Seen(*(state.numpy() for state in states))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from albor.inference.engine import STOP_EVERY, Generates, Request, Sampling
+from albor.inference.engine import LIKELIEST, STOP_EVERY, Generates, Request, Sampling
 
 SMALLEST_ROOM = 4
 """A prompt is cut so far that a fraction of the context, one in so many, is left for what follows."""
@@ -40,6 +40,7 @@ class TextRequest:
     prompt: str
     suffix: str | None = None
     fim: Literal["psm", "spm"] = "psm"
+    sampling: Sampling = LIKELIEST
     seed: int = 0
     max_new_tokens: int | None = None
     """Most tokens of the answer; null is what fits."""
@@ -61,7 +62,7 @@ class Answer:
 class Writer(Protocol):
     """A model that answers."""
 
-    def write(self, requests: Sequence[TextRequest], sampling: Sampling) -> Iterator[tuple[int, Answer]]:
+    def write(self, requests: Sequence[TextRequest]) -> Iterator[tuple[int, Answer]]:
         """Each request's index and its answer, as it is ready."""
 
 
@@ -77,7 +78,7 @@ class EngineWriter:
         self._engine, self._tokens = engine, tokens
         self._start_id = tokens.eos_id if start_id is None else start_id
 
-    def write(self, requests: Sequence[TextRequest], sampling: Sampling) -> Iterator[tuple[int, Answer]]:
+    def write(self, requests: Sequence[TextRequest]) -> Iterator[tuple[int, Answer]]:
         """Raises NoFim."""
         asked, cut, never = [], [], []
         for index, request in enumerate(requests):
@@ -87,11 +88,11 @@ class EngineWriter:
                 never.append(index)
             else:
                 stop = self._stopper(request.stop) if request.stop else None
-                made = Request(prompt=ids, max_new_tokens=room, seed=request.seed, stop=stop)
+                made = Request(prompt=ids, max_new_tokens=room, sampling=request.sampling, seed=request.seed, stop=stop)
                 asked.append((index, made))
         for index in never:  # the prompt alone is as long as both may be
             yield index, Answer("", 0)
-        for place, new in self._engine.generate([made for _, made in asked], sampling):
+        for place, new in self._engine.generate([made for _, made in asked]):
             index = asked[place][0]
             text, _ = self._until(new, requests[index].stop)
             yield index, Answer(text, len(new), cut[index])

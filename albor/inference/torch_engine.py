@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +71,10 @@ class TorchEngine(SlotEngine[NetworkSlots]):
             row = 2 * config.num_hidden_layers * config.kv_dim * capacity * self.network.dtype.itemsize
             count = max(1, min(count, int(SHARE * torch.cuda.mem_get_info(self.device)[0]) // row))
         return NetworkSlots(self.network, count, capacity, self.eos)
+
+    def _logits(self, ids: Ids) -> Iterator[torch.Tensor]:
+        hidden = self.network.read(torch.tensor([list(ids)], device=self.device))[0]
+        yield from map(self.network.logits, hidden.split(self.budget // 8))
 
     @torch.inference_mode()
     def score(self, tokens: Sequence[Ids], labels: Sequence[Ids]) -> list[Score]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import astuple
+from itertools import groupby, islice
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from albor.inference.engine import STOP_EVERY, Found, Request, Sampling
+from albor.inference.engine import STOP_EVERY, Found, Request
 
 
 class TransformersEngine:
-    """Prompts of like length at a time, by the model's own ``generate``.
+    """Prompts of like length and the same sampling at a time, by the model's own ``generate``.
 
     What is drawn follows from the first seed of a batch: equal calls give equal continuations, and another number of
     rows at a time others.
@@ -21,17 +23,20 @@ class TransformersEngine:
     def __init__(self, model: Any, *, eos: int, context: int, batch_size: int) -> None:
         self.model, self.eos, self.context, self.batch_size = model, eos, context, batch_size
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> Found:
+    def generate(self, requests: Sequence[Request]) -> Found:
         for request in requests:
             if not 0 < len(request.prompt) < self.context:
                 raise ValueError(f"a prompt of {len(request.prompt)} tokens; 1 to {self.context - 1} fit this model")
-        order = sorted(range(len(requests)), key=lambda index: -len(requests[index].prompt))
-        for start in range(0, len(order), self.batch_size):
-            group = order[start : start + self.batch_size]
-            yield from zip(group, self._batch([requests[index] for index in group], sampling), strict=True)
+        kinds = sorted({astuple(request.sampling) for request in requests})
+        order = sorted(
+            range(len(requests)), key=lambda i: (kinds.index(astuple(requests[i].sampling)), -len(requests[i].prompt))
+        )
+        for _, alike in groupby(order, key=lambda index: requests[index].sampling):
+            while group := list(islice(alike, self.batch_size)):
+                yield from zip(group, self._batch([requests[index] for index in group]), strict=True)
 
     @torch.no_grad()
-    def _batch(self, requests: Sequence[Request], sampling: Sampling) -> list[list[int]]:
+    def _batch(self, requests: Sequence[Request]) -> list[list[int]]:
         from transformers import GenerationConfig, StoppingCriteriaList
 
         width = len(requests[0].prompt)
@@ -41,10 +46,11 @@ class TransformersEngine:
             prompts[row, width - len(request.prompt) :] = torch.tensor(request.prompt)
             seen[row, width - len(request.prompt) :] = 1
         most = [min(request.max_new_tokens, self.context - width) for request in requests]
+        sampling = requests[0].sampling
         drawn = {"temperature": sampling.temperature, "top_p": sampling.top_p} if sampling.temperature else {}
         settings = GenerationConfig(  # all that a repository's own settings may say otherwise
             do_sample=sampling.temperature > 0,
-            top_k=0,
+            top_k=sampling.top_k,
             repetition_penalty=1.0,
             num_beams=1,
             max_new_tokens=max(most),

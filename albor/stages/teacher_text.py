@@ -148,9 +148,11 @@ def ask(cfg: Whole, writer: Writer, asked: list[Candidate], first: int) -> list[
     from albor.inference.text import TextRequest
 
     stage = cfg.stage
+    sampling = Sampling(temperature=stage.temperature, top_p=stage.top_p)
     requests = [
         TextRequest(
             prompt=f"{one.opening}\n",
+            sampling=sampling,
             seed=derive_seed(cfg.seed, "teacher_text", number, sample),
             max_new_tokens=stage.max_new_tokens,
             stop=STOP,
@@ -159,7 +161,7 @@ def ask(cfg: Whole, writer: Writer, asked: list[Candidate], first: int) -> list[
         for sample in range(stage.samples)
     ]
     found: list[str | None] = [None] * len(requests)
-    for index, answer in writer.write(requests, Sampling(temperature=stage.temperature, top_p=stage.top_p)):
+    for index, answer in writer.write(requests):
         whole = answer.tokens is not None and answer.tokens < stage.max_new_tokens
         if whole and not answer.cut_prompt:
             found[index] = completed(asked[index // stage.samples].opening, answer.text)

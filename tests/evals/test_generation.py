@@ -24,7 +24,7 @@ from albor.errors import AlborError
 from albor.evals import journal
 from albor.evals.generation import Job, generate
 from albor.evals.tasks.base import Problem
-from albor.inference.engine import Found, Ids, Request, Sampling, Score
+from albor.inference.engine import Found, Ids, Likelihood, Request, Sampling, Score, Session
 from albor.inference.text import Answer, EngineWriter, NoFim, TextRequest
 from albor.inference.torch_engine import TorchEngine
 from albor.models.decoder import Decoder
@@ -63,7 +63,7 @@ class Parrot:
         self.ids = list(ids)
         self.asked: list[Request] = []
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> Found:
+    def generate(self, requests: Sequence[Request]) -> Found:
         self.asked += requests
         for index, request in enumerate(requests):
             new: list[int] = []
@@ -79,17 +79,23 @@ class Parrot:
     def loglikelihood(self, pairs: Sequence[tuple[Ids, Ids]]) -> list[tuple[float, bool]]:
         raise NotImplementedError
 
+    def likelihoods(self, ids: Ids, told: int = 0) -> list[Likelihood]:
+        raise NotImplementedError
+
+    def session(self, *, rows: int | None = None, capacity: int | None = None) -> Session:
+        raise NotImplementedError
+
 
 def said(codec: Codec, ids: Sequence[int], *stop: str) -> Answer:
     """The answer when the model says these tokens."""
-    ((_, answer),) = EngineWriter(Parrot(*ids), codec).write([TextRequest(prompt="x", stop=stop)], GREEDY)
+    ((_, answer),) = EngineWriter(Parrot(*ids), codec).write([TextRequest(prompt="x", stop=stop)])
     return answer
 
 
 def asked(codec: Codec, request: TextRequest) -> Request:
     """What an engine is asked for it."""
     parrot = Parrot()
-    list(EngineWriter(parrot, codec).write([request], GREEDY))
+    list(EngineWriter(parrot, codec).write([request]))
     (made,) = parrot.asked
     return made
 
@@ -133,8 +139,8 @@ def test_a_stop_string_can_be_a_control_token(codec: Codec) -> None:
 @pytest.mark.parametrize("sampling", [GREEDY, SAMPLED])
 def test_stopping_early_changes_nothing_before_the_stop(codec: Codec, engine: TorchEngine, sampling: Sampling) -> None:
     writer = EngineWriter(engine, codec)
-    free = [TextRequest(prompt=f"def f{i}(", seed=i) for i in range(8)]
-    whole = [answer for _, answer in sorted(writer.write(free, sampling))]
+    free = [TextRequest(prompt=f"def f{i}(", sampling=sampling, seed=i) for i in range(8)]
+    whole = [answer for _, answer in sorted(writer.write(free))]
     draw = random.Random(0)
     for _ in range(5):
         stops = []
@@ -142,7 +148,7 @@ def test_stopping_early_changes_nothing_before_the_stop(codec: Codec, engine: To
             place = draw.randrange(max(1, len(answer.text) - 4))
             stops.append((answer.text[place : place + 4] or "?", "\0none"))
         cut = [replace(request, stop=stop) for request, stop in zip(free, stops, strict=True)]
-        for index, answer in writer.write(cut, sampling):
+        for index, answer in writer.write(cut):
             assert answer.text == whole[index].text.split(stops[index][0])[0]
 
 
@@ -164,7 +170,7 @@ def test_max_length_counts_the_prompt(codec: Codec) -> None:
 def test_a_prompt_as_long_as_max_length_gets_an_empty_answer_beside_the_others(codec: Codec) -> None:
     long = TextRequest(prompt="x = 1\n" * 5, max_length=10)
     parrot = Parrot(*codec.encode("y"))
-    found = dict(EngineWriter(parrot, codec).write([long, TextRequest(prompt="x"), long], GREEDY))
+    found = dict(EngineWriter(parrot, codec).write([long, TextRequest(prompt="x"), long]))
     assert [found[i].text for i in range(3)] == ["", "y", ""] and found[0].tokens == 0
     assert len(parrot.asked) == 1
 
@@ -175,7 +181,7 @@ def test_a_prompt_that_does_not_fit_keeps_its_end(codec: Codec) -> None:
     assert made.prompt[0] == codec.eos_id and prompt.endswith(codec.decode(made.prompt[1:]))
     assert len(made.prompt) + made.max_new_tokens == CONTEXT and made.max_new_tokens == CONTEXT // 4
     assert asked(codec, TextRequest(prompt=prompt, max_new_tokens=3)).max_new_tokens == 3
-    answers = dict(EngineWriter(Parrot(), codec).write([TextRequest(prompt=p) for p in (prompt, "x")], GREEDY))
+    answers = dict(EngineWriter(Parrot(), codec).write([TextRequest(prompt=p) for p in (prompt, "x")]))
     assert [answers[i].cut_prompt for i in range(2)] == [True, False]
 
 
@@ -215,9 +221,9 @@ def test_a_hole_is_asked_for_as_it_was_learned(codec: Codec, spm: bool) -> None:
 def test_a_model_without_fim_tokens_fills_no_holes(codec: Codec, engine: TorchEngine, tmp_path: Path) -> None:
     plain = Codec(Tokenizer.from_str(codec.files()["tokenizer.json"]))
     writer = EngineWriter(engine, plain)
-    assert len(list(writer.write([TextRequest(prompt="x")], GREEDY))) == 1
+    assert len(list(writer.write([TextRequest(prompt="x")]))) == 1
     with pytest.raises(NoFim):
-        list(writer.write([TextRequest(prompt="x", suffix="y")], GREEDY))
+        list(writer.write([TextRequest(prompt="x", suffix="y")]))
     job = Job("holes", FimExact(), [Problem(id="a", prompt="x", suffix="y", answer="z")], 1, ())
     with pytest.raises(AlborError, match="task holes fills holes") as refused:
         generate(job, writer, tmp_path / "a.jsonl", seed=0)
@@ -238,13 +244,13 @@ def requests() -> list[TextRequest]:
 @pytest.mark.parametrize("sampling", [GREEDY, SAMPLED])
 def test_answers_depend_on_neither_batch_nor_order(model: Decoder, codec: Codec, sampling: Sampling) -> None:
     eos, draw = frozenset([codec.eos_id]), random.Random(0)
-    every = requests()
-    expected = [next(EngineWriter(TorchEngine(model, eos), codec).write([r], sampling))[1] for r in every]
+    every = [replace(request, sampling=sampling) for request in requests()]
+    expected = [next(EngineWriter(TorchEngine(model, eos), codec).write([r]))[1] for r in every]
     assert len({answer.text for answer in expected}) > 6
     for size in (1, 5, 64):
         order = draw.sample(range(len(every)), len(every))
         writer = EngineWriter(TorchEngine(model, eos, batch_size=size), codec)
-        found = dict(writer.write([every[i] for i in order], sampling))
+        found = dict(writer.write([every[i] for i in order]))
         assert {order[place]: answer for place, answer in found.items()} == dict(enumerate(expected))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -19,9 +20,13 @@ def requests(prompts: Sequence[tuple[int, ...]] = PROMPTS, count: int = 12) -> l
     return [Request(prompt=prompt, max_new_tokens=count, seed=seed) for seed, prompt in enumerate(prompts)]
 
 
+def sampled(asked: Sequence[Request], sampling: Sampling) -> list[Request]:
+    return [replace(request, sampling=sampling) for request in asked]
+
+
 def outputs(engine: Engine, asked: Sequence[Request], sampling: Sampling) -> list[list[int]]:
     """What was generated, in the order of the requests."""
-    found = dict(engine.generate(asked, sampling))
+    found = dict(engine.generate(sampled(asked, sampling)))
     return [found[index] for index in range(len(asked))]
 
 

@@ -22,7 +22,7 @@ from albor.models import llama_library
 from albor.models.checkpoint import load_model
 from albor.models.errors import ModelError
 from albor.models.gguf import write_gguf
-from tests.inference.asking import GREEDY, PROMPTS, SAMPLED, greedily, outputs, requests, some_requests
+from tests.inference.asking import GREEDY, PROMPTS, SAMPLED, greedily, outputs, requests, sampled, some_requests
 from tests.models.gguf_example import example
 
 FEWER_HEADS = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16}
@@ -187,8 +187,8 @@ def test_results_come_as_they_are_finished_and_a_call_may_be_abandoned(engine):
     asked = [Request(prompt=(5, 6), max_new_tokens=count) for count in (20, 3, 8, 2)]
     expected = outputs(engine, asked, SAMPLED)
     engine.batch_size = 2
-    assert [index for index, _ in engine.generate(asked, GREEDY)] == [1, 2, 3, 0]
-    running = engine.generate(asked, SAMPLED)
+    assert [index for index, _ in engine.generate(asked)] == [1, 2, 3, 0]
+    running = engine.generate(sampled(asked, SAMPLED))
     begun = dict([next(running), next(running)])
     running.close()
     missing = [index for index in range(4) if index not in begun]
@@ -198,7 +198,7 @@ def test_results_come_as_they_are_finished_and_a_call_may_be_abandoned(engine):
 
 def test_two_callers_do_not_disturb_each_other(engine):
     expected = outputs(engine, requests(), SAMPLED)
-    first, second = engine.generate(requests(), SAMPLED), engine.generate(requests(), SAMPLED)
+    first, second = engine.generate(sampled(requests(), SAMPLED)), engine.generate(sampled(requests(), SAMPLED))
     found = [dict(pairs) for pairs in zip(*zip(first, second, strict=True), strict=True)]
     assert [[made[index] for index in range(len(PROMPTS))] for made in found] == [expected, expected]
 
@@ -230,18 +230,18 @@ def test_every_end_of_text_of_the_directory_ends_a_row(tmp_path):
 
 def test_requests_that_cannot_be_met_are_refused(engine):
     checked: Engine = engine
-    assert checked.context == 40 and list(checked.generate([], GREEDY)) == []
+    assert checked.context == 40 and list(checked.generate([])) == []
     for prompt in ((), (1,) * 40):
         with pytest.raises(ValueError, match="1 to 39 fit"):
-            checked.generate([Request(prompt=prompt, max_new_tokens=1)], GREEDY)
+            checked.generate([Request(prompt=prompt, max_new_tokens=1)])
     for pair in (([], [1]), ([1], []), ([1], [1] * 41)):
         with pytest.raises(ValueError, match="can be asked"):
             checked.loglikelihood([pair])
     with pytest.raises(ModelError, match=r"decode 1 tokens .* invalid token"):
-        list(checked.generate([Request(prompt=(512,), max_new_tokens=1)], GREEDY))
+        list(checked.generate([Request(prompt=(512,), max_new_tokens=1)]))
     engine.close()
     with pytest.raises(ValueError, match="closed"):
-        checked.generate(requests(), GREEDY)
+        checked.generate(requests())
 
 
 # --- scores ---

@@ -12,6 +12,7 @@ from albor.config.schema.model import Model
 from albor.inference.engine import Request, Sampling
 from albor.inference.torch_engine import TorchEngine
 from albor.models.decoder import Decoder
+from tests.inference.asking import sampled
 from tests.models.triton_device import NEEDS_CUDA
 
 pytestmark = NEEDS_CUDA
@@ -41,7 +42,7 @@ def asked(count: int, *, stops: bool = True) -> list[Request]:
 
 
 def answers(engine: TorchEngine, requests: list[Request], sampling: Sampling) -> list[list[int]]:
-    found = dict(engine.generate(requests, sampling))
+    found = dict(engine.generate(sampled(requests, sampling)))
     return [found[index] for index in range(len(requests))]
 
 
@@ -87,7 +88,7 @@ def test_an_abandoned_call_leaves_no_trace() -> None:
     engine, requests = TorchEngine(decoder().cuda(), batch_size=8), asked(30)
     expected = answers(engine, requests, SAMPLINGS[0])
     for many in (1, 5):
-        running = engine.generate(requests, SAMPLINGS[0])
+        running = engine.generate(requests)
         for _ in range(many):
             next(running)
         running.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ SAMPLED = Sampling(temperature=0.8, top_p=0.9)
 
 
 def ask(service: Service, *requests: TextRequest, **more: Any) -> list[Answer]:
-    found = dict(HttpWriter(service.url, model="m", **more).write(requests, SAMPLED))
+    found = dict(HttpWriter(service.url, model="m", **more).write([replace(r, sampling=SAMPLED) for r in requests]))
     return [found[index] for index in range(len(requests))]
 
 
@@ -157,7 +158,7 @@ def test_what_was_answered_beside_a_refusal_is_not_lost(at_once: int) -> None:
         writer = HttpWriter(service.url, model="m", at_once=at_once)
         found = []
         with pytest.raises(AlborError, match="no more"):
-            for index, _ in writer.write([TextRequest(prompt=str(i)) for i in range(50)], SAMPLED):
+            for index, _ in writer.write([TextRequest(prompt=str(i)) for i in range(50)]):
                 found.append(index)
     assert len(found) == len({*found}) == len(service.bodies) - 1
     assert len(service.bodies) < 30, "the others are not asked for"

@@ -61,6 +61,24 @@ def test_swiglu(dtype, shape) -> None:
     assert_near(kernels.swiglu(torch.cat((gate, up), dim=1)), F.silu(gate.double()) * up.double())
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize("shape", [(8, 3), (192, 512), (1000, 70), (4096, 33)], ids=str)
+def test_products_of_few_rows(dtype, rows, shape) -> None:
+    from albor.inference.narrow import product
+
+    inputs, outputs = shape
+    x, norm, residual = (random(*s, dtype=dtype) for s in ((rows, inputs), (inputs,), (rows, outputs)))
+    weight, up = (random(outputs, inputs, dtype=dtype) / inputs**0.5 for _ in range(2))
+    assert_near(product(x, weight), x.double() @ weight.double().T)
+    assert product(x, weight, dtype=torch.float32).dtype == torch.float32
+    turned = normed(x, norm)
+    assert_near(product(x, weight, norm=norm, eps=1e-5), turned @ weight.double().T)
+    assert_near(product(x, weight, residual=residual), residual.double() + x.double() @ weight.double().T)
+    gated = F.silu(turned @ weight.double().T) * (turned @ up.double().T)
+    assert_near(product(x, torch.cat((weight, up)), norm=norm, eps=1e-5, gated=True), gated)
+
+
 HEADS = [(heads * group, heads, width) for group in range(1, 9) for heads, width in ((1, 64), (2, 32), (1, 128))]
 HEADS += [(4, 2, 8), (6, 3, 12), (9, 3, 24), (12, 1, 16), (2, 1, 256)]
 LENGTHS = [0, 1, 63, 64, 65, 150, 7]
@@ -69,10 +87,12 @@ LENGTHS = [0, 1, 63, 64, 65, 150, 7]
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("heads", HEADS, ids=str)
 @pytest.mark.parametrize("head_norms", [False, True])
-def test_attention_of_one_token(dtype, heads, head_norms) -> None:
+@pytest.mark.parametrize("parts", [1, 3, 16])
+def test_attention_of_one_token(monkeypatch, dtype, heads, head_norms, parts) -> None:
     """Rows of many lengths, beside rows of the cache that are not in use, beyond which nothing may be read."""
     from albor.inference import kernels
 
+    monkeypatch.setattr(kernels, "MOST_PARTS", parts)
     queries, kv_heads, width = heads
     rows, capacity = len(LENGTHS), 151
     projected = random(rows, (queries + 2 * kv_heads) * width, dtype=dtype)
@@ -84,7 +104,9 @@ def test_attention_of_one_token(dtype, heads, head_norms) -> None:
     before = keys.clone(), values.clone()
     cos, sin = rotary(torch.arange(capacity, device=DEVICE), width, 10_000.0, dtype)
     angles = cos.squeeze(1).contiguous(), sin.squeeze(1).contiguous()
-    found = kernels.attend(projected, norms, angles, keys, values, lengths, 1e-5)
+    turns = torch.zeros(rows + 2, kv_heads, dtype=torch.int32, device=DEVICE)
+    found = kernels.attend(projected, norms, angles, keys, values, lengths, 1e-5, turns)
+    assert not turns.any()
     counts = (queries, kv_heads, kv_heads)
     for row, length in enumerate(LENGTHS):
         q, k, v = projected[row].double().unflatten(0, (-1, width)).split(counts)
@@ -117,10 +139,11 @@ def test_the_whole_network_with_kernels_is_the_one_without(dtype, qk_norm) -> No
         network = Network(model, fused=fused)
         cache = network.empty_cache(4, 12)
         cos, sin = network.rotation(torch.arange(12, device=DEVICE))
-        hidden = [network.read(tokens, cache, torch.tensor([2, 0, 1], device=DEVICE)).flatten(0, 1)]
+        read = network.read(tokens, cache, torch.tensor([2, 0, 1], device=DEVICE)).flatten(0, 1)
         angles = cos.squeeze(1), sin.squeeze(1)
-        hidden += [network.step(tokens[:, step], cache, lengths + step, angles, 10) for step in range(2)]
-        found.append(network.logits(torch.cat(hidden)))
+        # Three rows at once, then two, and then one.
+        steps = [network.step(tokens[:w, 3 - w], cache, lengths[:w] + 3 - w, angles, 12) for w in (3, 2, 1)]
+        found.append(torch.cat([network.logits(read), *steps]))
     assert found[0].dtype == found[1].dtype == torch.float32
     torch.testing.assert_close(
         *found, rtol=0, atol=(3e-2 if dtype == torch.bfloat16 else 1e-5) * float(found[0].abs().max())

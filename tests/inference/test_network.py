@@ -41,6 +41,6 @@ def test_logits_are_the_decoder_s_at_once_and_token_by_token(changes, dtype) -> 
     for _ in range(8):
         given = tokens[torch.arange(3), lengths]
         angles = cos.squeeze(1), sin.squeeze(1)
-        logits = network.logits(network.step(given, cache, lengths, angles, int(lengths.max()) + 1))
+        logits = network.step(given, cache, lengths, angles, int(lengths.max()) + 1)
         torch.testing.assert_close(logits, expected[torch.arange(3), lengths], rtol=0, atol=bound)
         lengths = lengths + 1

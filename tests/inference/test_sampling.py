@@ -12,11 +12,13 @@ from albor.inference.engine import Sampling, derive_seed
 from albor.inference.sampling import choose, draws, knobs
 from tests.models.triton_device import DEVICE, NEEDS_KERNELS, rounding_as_on_a_device
 
-CPU = torch.device("cpu")
-
 
 def picked(logits: Tensor, uniform: Tensor, **how: Any) -> Tensor:
-    return choose(logits, uniform, knobs(Sampling(**{"temperature": 1.0, **how}), CPU))
+    return choose(logits, uniform, spread_over(logits, **{"temperature": 1.0, **how}))
+
+
+def spread_over(logits: Tensor, **how: Any) -> Tensor:
+    return torch.from_numpy(knobs([Sampling(**how)] * len(logits)))
 
 
 def spread(count: int) -> Tensor:
@@ -78,8 +80,8 @@ def test_the_kernel_draws_the_same_tokens(shape, how) -> None:
 
     torch.manual_seed(0)
     temperature, top_p = how
-    asked = knobs(Sampling(temperature=temperature, top_p=top_p), CPU)
     for name, logits in kinds(*shape).items():
+        asked = spread_over(logits, temperature=temperature, top_p=top_p)
         for uniform in (torch.rand(len(logits)), torch.zeros(len(logits)), torch.full((len(logits),), 1 - 2**-24)):
             expected = choose(logits, uniform, asked)
             with rounding_as_on_a_device():
