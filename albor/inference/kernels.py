@@ -23,12 +23,10 @@ if TYPE_CHECKING:
 TILE = 8192
 """Bytes of keys read at a time, and of values: three of each are under way, which small GPUs have room for too."""
 ATTEND = {"num_warps": 4, "num_stages": 3}
-PROGRAMS, MOST_PARTS = 256, 16
+PROGRAMS, MOST_PARTS = 256, 8
 """Programs of attention that keep a GPU busy, and most that share one row's positions."""
-CHOOSE = {"BLOCK": 2048, "FEW": 1024, "num_warps": 8}
+CHOOSE = {"BLOCK": 4096, "FEW": 1024, "num_warps": 16}
 """Logits read at a time; candidates looked at at a time."""
-CHOOSE_FEW, FEW_ROWS = {"BLOCK": 8192, "FEW": 1024, "num_warps": 32}, 16
-"""Where so few rows leave most of the device idle."""
 SWIGLU = {"BLOCK": 1024, "num_warps": 4}
 LOG2E = 1.4426950408889634
 
@@ -99,35 +97,56 @@ def _turned(heads, inside, norm, cos, sin, eps, D: tl.constexpr, BLOCK_D: tl.con
 
 
 @triton.jit
+def _mix(q, keys, values, known, scale, peak, total, mixed):
+    """One more block of an online softmax (Milakov and Gimelshein, 2018): its highest score, its sum, and values."""
+    scores = tl.dot(q, tl.trans(keys), input_precision="ieee") * scale
+    scores = tl.where(known[None, :], scores, float("-inf"))
+    higher = tl.maximum(peak, tl.max(scores, axis=1))
+    weights = tl.exp2(scores - higher[:, None])
+    shrunk = tl.exp2(peak - higher)
+    total = total * shrunk + tl.sum(weights, axis=1)
+    mixed = mixed * shrunk[:, None] + tl.dot(weights.to(values.dtype), values, input_precision="ieee")
+    return higher, total, mixed
+
+
+@triton.jit
 def _attend_kernel(projected, q_norm, k_norm, cos, sin, keys, values, lengths, out, parts, turns, by_row, by_head, eps,
                    scale, HEADS: tl.constexpr, KV_HEADS: tl.constexpr, D: tl.constexpr, BLOCK_G: tl.constexpr,
                    BLOCK_D: tl.constexpr, NORMED: tl.constexpr, BLOCK: tl.constexpr, PARTS: tl.constexpr,
                    EARLY: tl.constexpr):  # fmt: skip
     """One row and one key head, with all query heads that share it: keys and values are read once.
 
-    The softmax begins with the new token itself, whose key and value are at hand, and goes on over those in the cache
-    (online softmax: Milakov and Gimelshein, 2018). Where there are few rows, their positions are shared out among PARTS
-    programs; the last one to end puts together what all have found (Dao et al., 2023: flash-decoding).
+    The softmax begins with the new token itself, whose key and value are at hand, and goes on over those in the cache.
+    Where there are few rows, their positions are shared out among PARTS programs; the last one to end puts together
+    what all have found (Dao et al., 2023: flash-decoding).
     """
     row, head, part = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.program_id(2)
-    if EARLY:
-        tl.extra.cuda.gdc_launch_dependents()
-        tl.extra.cuda.gdc_wait()
     length = tl.load(lengths + row).to(tl.int32)
     size = tl.cdiv(tl.cdiv(length, PARTS), BLOCK) * BLOCK
     first = part * size
+    end = tl.minimum(first + size, length)
+    g, d = tl.arange(0, BLOCK_G)[:, None], tl.arange(0, BLOCK_D)[None, :]
+    keys += row * by_row + head * by_head
+    values += row * by_row + head * by_head
+    if EARLY:
+        tl.extra.cuda.gdc_launch_dependents()
+    if PARTS > 1:
+        # Lengths, keys and values are those of the step before, so these need not wait; the new token must.
+        position = first + tl.arange(0, BLOCK)
+        known = (position < end)[:, None] & (d < D)
+        next_keys = tl.load(keys + position[:, None] * D + d, mask=known, other=0.0)
+        next_values = tl.load(values + position[:, None] * D + d, mask=known, other=0.0)
+    if EARLY:
+        tl.extra.cuda.gdc_wait()
     if part > 0 and first >= length:
         return
     cos += length * (D // 2)
     sin += length * (D // 2)
     GROUP: tl.constexpr = HEADS // KV_HEADS
-    g, d = tl.arange(0, BLOCK_G)[:, None], tl.arange(0, BLOCK_D)[None, :]
     asked = (g < GROUP) & (d < D)
     source = projected + row * (HEADS + 2 * KV_HEADS) * D
     q = _turned(source + (head * GROUP + g) * D, asked, q_norm, cos, sin, eps, D, BLOCK_D, NORMED)
     q = q.to(keys.dtype.element_ty)
-    keys += row * by_row + head * by_head
-    values += row * by_row + head * by_head
     if part == 0:
         alone = source + (HEADS + head) * D + tl.zeros((1, 1), tl.int32)
         k = _turned(alone, d < D, k_norm, cos, sin, eps, D, BLOCK_D, NORMED)
@@ -142,20 +161,22 @@ def _attend_kernel(projected, q_norm, k_norm, cos, sin, keys, values, lengths, o
         peak = tl.full((BLOCK_G,), -1e30, tl.float32)
         total = tl.zeros((BLOCK_G,), tl.float32)
         mixed = tl.zeros((BLOCK_G, BLOCK_D), tl.float32)
-    for start in range(first, tl.minimum(first + size, length), BLOCK):
-        position = start + tl.arange(0, BLOCK)
-        known = (position < length)[:, None] & (d < D)
-        at = position[:, None] * D + d
-        cached = tl.load(keys + at, mask=known, other=0.0)
-        scores = tl.dot(q, tl.trans(cached), input_precision="ieee") * scale
-        scores = tl.where((position < length)[None, :], scores, float("-inf"))
-        higher = tl.maximum(peak, tl.max(scores, axis=1))
-        weights = tl.exp2(scores - higher[:, None])
-        shrunk = tl.exp2(peak - higher)
-        total = total * shrunk + tl.sum(weights, axis=1)
-        cached = tl.load(values + at, mask=known, other=0.0)
-        mixed = mixed * shrunk[:, None] + tl.dot(weights.to(cached.dtype), cached, input_precision="ieee")
-        peak = higher
+    if PARTS == 1:
+        for start in range(0, length, BLOCK):
+            position = start + tl.arange(0, BLOCK)
+            known = (position < length)[:, None] & (d < D)
+            now_keys = tl.load(keys + position[:, None] * D + d, mask=known, other=0.0)
+            now_values = tl.load(values + position[:, None] * D + d, mask=known, other=0.0)
+            peak, total, mixed = _mix(q, now_keys, now_values, position < length, scale, peak, total, mixed)
+    else:
+        for start in range(first, end, BLOCK):
+            position = start + tl.arange(0, BLOCK)
+            now_keys, now_values = next_keys, next_values
+            known = (position + BLOCK < end)[:, None] & (d < D)
+            ahead = (position + BLOCK)[:, None] * D + d
+            next_keys = tl.load(keys + ahead, mask=known, other=0.0)
+            next_values = tl.load(values + ahead, mask=known, other=0.0)
+            peak, total, mixed = _mix(q, now_keys, now_values, position < end, scale, peak, total, mixed)
     last = part == 0
     if PARTS > 1:
         count = tl.maximum(tl.cdiv(length, tl.maximum(size, 1)), 1)
@@ -273,8 +294,15 @@ def _chosen(logits, uniform, sharpness, top_p, depths, tokens, vocab, BLOCK: tl.
         reaching = 0x7F800000  # infinity: a top_p of 1 is reached by all
         below = tl.where(top_p < 1.0, -1, 0x7F800000 - 1)
         asked = 0
+        place = tl.arange(0, FEW)
+        depth = tl.load(depths + place, mask=place < count, other=float("inf"))
+        weights, bits = tl.exp(-depth), depth.to(tl.int32, bitcast=True)
         while reaching - below > 1:
-            enough = _weight_down_to(asked, depths, count, FEW) >= top_p * whole
+            if count <= FEW:
+                weight = tl.sum(tl.where(bits <= asked, weights, 0.0))
+            else:
+                weight = _weight_down_to(asked, depths, count, FEW)
+            enough = weight >= top_p * whole
             reaching = tl.where(enough, asked, reaching)
             below = tl.where(enough, below, asked)
             asked = below + (reaching - below) // 2
@@ -308,7 +336,7 @@ def choose(logits: Tensor, uniform: Tensor, knobs: Tensor) -> Tensor:
     rows, vocab = logits.shape
     depths, tokens = torch.empty_like(logits), torch.empty_like(logits, dtype=torch.int32)
     out = torch.empty(rows, dtype=torch.int64, device=logits.device)
-    _choose_kernel[(rows,)](logits, uniform, knobs, depths, tokens, out, vocab, **_blocks(rows))
+    _choose_kernel[(rows,)](logits, uniform, knobs, depths, tokens, out, vocab, **CHOOSE)
     return out
 
 
@@ -340,9 +368,5 @@ def take(logits: Tensor, slots: Slots) -> None:
     _take_kernel[(rows,)](
         logits, slots.uniform, slots.knobs, depths, candidates, slots.eos, slots.tokens, slots.lengths, slots.made,
         slots.limits, slots.alive, slots.fresh, slots.drawn, vocab, slots.capacity, len(slots.eos),
-        STEPS=slots.drawn.shape[1], BLOCK_E=triton.next_power_of_2(max(1, len(slots.eos))), **_blocks(rows),
+        STEPS=slots.drawn.shape[1], BLOCK_E=triton.next_power_of_2(max(1, len(slots.eos))), **CHOOSE,
     )  # fmt: skip
-
-
-def _blocks(rows: int) -> dict[str, int]:
-    return CHOOSE_FEW if rows <= FEW_ROWS else CHOOSE

@@ -80,12 +80,17 @@ class Network:
         return rotary(positions, self.config.head_width, self.config.rope_theta, self.dtype)
 
     def read(
-        self, tokens: Tensor, cache: Cache | None = None, rows: Tensor | None = None, starts: Tensor | None = None
+        self,
+        tokens: Tensor,
+        cache: Cache | None = None,
+        rows: Tensor | None = None,
+        starts: Tensor | None = None,
+        span: int = 0,
     ) -> Tensor:
         """Final hidden states [B, T, H] of ``tokens`` [B, T].
 
         With a cache, their keys and values become positions of its ``rows`` [B], from the beginning, or from ``starts``
-        [B] on: these tokens also see what is there before them.
+        [B] on: these tokens also see what is there before them, up to position ``span``.
         """
         shape = tokens.shape
         positions = torch.arange(shape[1], device=tokens.device)
@@ -93,7 +98,6 @@ class Network:
         if cache is not None and starts is not None:
             # Padding may reach beyond the cache; what is written in its last place is no prompt's.
             positions = (positions + starts[:, None]).clamp(max=cache.keys.shape[3] - 1)
-            span = int(positions.max()) + 1
             visible = (torch.arange(span, device=tokens.device) <= positions[..., None])[:, None]
         turn = self.rotation(positions)
 
@@ -104,8 +108,10 @@ class Network:
                 at = (rows[:, None], slice(None), positions)  # type: ignore[index]
                 keys[at], values[at] = k, v
                 if visible is not None:
-                    seen = keys[rows, :, :span], values[rows, :, :span]
-                    return attend(q.transpose(1, 2), *seen, visible).transpose(1, 2).flatten(2).flatten(0, 1)
+                    # A key head for every query head: with a mask, no fast backend shares them out.
+                    group = q.shape[2] // k.shape[2]
+                    keys, values = (part[rows, :, :span].repeat_interleave(group, 1) for part in (keys, values))
+                    return attend(q.transpose(1, 2), keys, values, visible).transpose(1, 2).flatten(2).flatten(0, 1)
             q, k, v = (part.transpose(1, 2) for part in (q, k, v))
             return attend(q, k, v, None).transpose(1, 2).flatten(2).flatten(0, 1)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from albor.inference.network import Network
 from albor.inference.slots import Slots, padded
@@ -12,6 +13,9 @@ from albor.inference.slots import Slots, padded
 WIDTHS = (1, 2, 8, 16, 32)
 """Rows of the graphs for few rows; above, powers of two of the number of slots. Between 2 and 8, matrix products cost
 the same."""
+
+FEW, BUCKETS = 4, (16, 64, 256, 1024)
+"""Prompts that are read one after the other by graphs, and the lengths that there are graphs for."""
 
 
 class NetworkSlots(Slots):
@@ -25,13 +29,40 @@ class NetworkSlots(Slots):
         self.rotation = cos.squeeze(1).contiguous(), sin.squeeze(1).contiguous()
         self._graphs: dict[tuple[int, bool], torch.cuda.CUDAGraph] = {}  # by width, and whether ranked
         halves = (-(-count >> power) for power in range(count.bit_length()))
+        self._reads: dict[int, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}  # by length
         wide = (half for half in halves if half > WIDTHS[-1])
         self._widths = sorted({min(count, width) for width in (*WIDTHS, *wide)})
         self._memory = torch.cuda.graph_pool_handle() if network.device.type == "cuda" else None
 
     def read(self, rows: Sequence[Sequence[int]], slots: Sequence[int], starts: Sequence[int]) -> None:
+        if self.device.type == "cuda" and len(rows) <= FEW and max(map(len, rows)) <= BUCKETS[-1]:  # gpu
+            for row, slot, start in zip(rows, slots, starts, strict=True):
+                self._replay_read(row, slot, start)
+            return
         tokens, at = self._send(padded(rows, 0)), self._send(slots)
-        self.network.read(tokens, self.cache, at, self._send(starts) if any(starts) else None)
+        span = min(max(starts) + tokens.shape[1], self.capacity)
+        self.network.read(tokens, self.cache, at, self._send(starts) if any(starts) else None, span)
+
+    def _replay_read(self, row: Sequence[int], slot: int, start: int) -> None:  # gpu
+        """One prompt by a graph, since the host takes longer to ask for its kernels than the device to run them."""
+        bucket = next(size for size in BUCKETS if size >= len(row))
+        tokens, place = self._send([*row, *[0] * (bucket - len(row))]), self._send([slot, start])
+        if bucket not in self._reads:
+            given = torch.zeros(1, bucket, dtype=torch.long, device=self.device), torch.zeros_like(place)
+            given[1].copy_(place)
+
+            def read() -> None:
+                self.network.read(given[0], self.cache, given[1][:1], given[1][1:], self.capacity)
+
+            read()
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, pool=self._memory):
+                read()
+            self._reads[bucket] = graph, *given
+        graph, ids, at = self._reads[bucket]
+        ids[0].copy_(tokens)
+        at.copy_(place)
+        graph.replay()
 
     def copy(self, source: int, target: int, span: int) -> None:
         for cached in (self.cache.keys, self.cache.values):

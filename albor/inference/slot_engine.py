@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 
@@ -14,6 +14,8 @@ from albor.inference.slots import Slots
 
 S = TypeVar("S", bound=Slots)
 
+SESSION_PACE = {"cuda": (2, 1)}
+"""``batching.PACE`` where somebody waits for each token."""
 ROUND = 128
 """Positions are reserved in multiples of this, so that calls of like size share what was prepared."""
 
@@ -59,10 +61,11 @@ class SlotEngine(ABC, Generic[S]):
     def session(self, *, rows: int | None = None, capacity: int | None = None) -> Session:
         capacity = min(capacity or self.context, self.context)
         slots = self._make_slots(rows or self.batch_size or self.most_rows, -(-capacity // ROUND) * ROUND)
-        return Batch(slots, self._terms(slots.count, capacity, chunk=self.chunk, reuse=True))
+        pace = SESSION_PACE.get(slots.device.type)
+        return Batch(slots, self._terms(slots.count, capacity, chunk=self.chunk, reuse=True, pace=pace))
 
-    def _terms(self, count: int, context: int, *, chunk: int | None = None, reuse: bool = False) -> Terms:
-        return Terms(count=count, context=context, eos=self.eos, budget=self.budget, chunk=chunk, reuse=reuse)
+    def _terms(self, count: int, context: int, **more: Any) -> Terms:
+        return Terms(count=count, context=context, eos=self.eos, budget=self.budget, **more)
 
     def generate(self, requests: Sequence[Request]) -> Found:
         for request in requests:

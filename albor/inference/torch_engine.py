@@ -23,6 +23,8 @@ ROWS = {"cuda": 512}
 """Rows generated at a time, where memory allows and nobody says otherwise; 16 on other devices."""
 TOKENS = {"cuda": 32768}
 """Tokens read at a time; 4,096 on other devices."""
+CHUNKS = {"cuda": 1024}
+"""Tokens read between two steps of others."""
 SHARE = 0.7
 """Of the free memory of a GPU, for keys and values."""
 
@@ -59,6 +61,10 @@ class TorchEngine(SlotEngine[NetworkSlots]):
     @property
     def budget(self) -> int:
         return TOKENS.get(self.device.type, 4096)
+
+    @property
+    def chunk(self) -> int:
+        return CHUNKS.get(self.device.type, super().chunk)
 
     @property
     def most_rows(self) -> int:
