@@ -15,7 +15,8 @@ from albor.data import documents
 from albor.data.documents import Document
 from albor.data.parquet import shard
 from albor.inference.engine import Sampling
-from albor.inference.text import Answer, EngineWriter, TextRequest
+from albor.inference.prompts import TextRequest
+from albor.inference.text import Answer, EngineWriter
 from albor.inference.torch_engine import TorchEngine
 from albor.inference.transformers_engine import TransformersEngine
 from albor.models.checkpoint import save_model

@@ -19,6 +19,8 @@ CODES: dict[str, str] = {
     "E-TARGET": "`_target_` in a config. albor builds only what its own registry knows; YAML never names code to run.",
     "E-RUN": "A run that is not there, not ready, or not of the kind that is needed.",
     "E-DATA": "A corpus, tokenizer or dataset that cannot be used as asked.",
+    "E-INFER": "Something that was asked of a model which it cannot do: filling holes, answering messages.",
+    "E-SERVE": "A server that cannot be started as it was asked for: its address, its key, what it serves.",
     "E-MODEL": "A checkpoint that is missing, damaged, or not one the decoder computes.",
     "E-TRAIN": "Training that had to stop: a loss that is not finite, checkpoints that are damaged.",
     "E-HANG": "A rank or loader made no progress for trainer.hang_after. The stacks of all threads were written and "

@@ -181,6 +181,12 @@ class Codec:
         return dict(self._tokenizer.get_vocab(with_added_tokens=True))
 
     @property
+    def controls(self) -> dict[str, int]:
+        """Control tokens, as they are written, and their ids."""
+        added = self._tokenizer.get_added_tokens_decoder()
+        return {token.content: number for number, token in added.items() if token.special}
+
+    @property
     def digest(self) -> str:
         """SHA-256 of everything that is saved."""
         return hashlib.sha256((self._saved + json.dumps(self._roles)).encode()).hexdigest()

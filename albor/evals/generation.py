@@ -12,7 +12,8 @@ from albor.evals import journal
 from albor.evals.journal import Journal, Record
 from albor.evals.tasks.base import Problem
 from albor.inference.engine import Sampling, derive_seed
-from albor.inference.text import NoFim, TextRequest, Tokens, Writer
+from albor.inference.prompts import NoFim, TextRequest, Tokens
+from albor.inference.text import Writer
 
 KEY = ("problem", "sample")
 

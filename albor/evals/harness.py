@@ -19,7 +19,7 @@ from albor.config.schema.task import LmEval
 from albor.errors import AlborError
 from albor.evals import files
 from albor.inference.engine import Engine
-from albor.inference.text import Tokens
+from albor.inference.prompts import Tokens
 
 METRICS = ("acc", "acc_norm", "perplexity")
 LIKELIHOODS = "the tasks here ask for likelihoods of continuations only; completions are the generate stage's affair"

@@ -11,7 +11,8 @@ from typing import Any
 import requests as http
 
 from albor.errors import AlborError
-from albor.inference.text import Answer, TextRequest, cut_at
+from albor.inference.prompts import TextRequest
+from albor.inference.text import Answer, cut_at
 
 TRIES = 5
 """Times that a request is made before the service counts as down."""

@@ -8,15 +8,18 @@ from albor.inference.device import best_device
 from albor.inference.engine import Engine
 
 
-def open_engine(directory: Path, *, batch_size: int | None = None) -> Engine:
-    """Raises AlborError when there is no model, or what would compute it is not installed."""
+def open_engine(directory: Path, *, batch_size: int | None = None, device: str | None = None) -> Engine:
+    """On ``device``, or the best one; a GGUF file on the CPU.
+
+    Raises AlborError when there is no model, or what would compute it is not installed.
+    """
     if holds_gguf(directory):
         from albor.inference.gguf_engine import GgufEngine
 
         return GgufEngine.load(directory, batch_size=batch_size)
     from albor.inference.torch_engine import TorchEngine
 
-    return TorchEngine.load(directory, device=best_device(), batch_size=batch_size)
+    return TorchEngine.load(directory, device=device or best_device(), batch_size=batch_size)
 
 
 def computed_by(directory: Path) -> str:

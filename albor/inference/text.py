@@ -1,53 +1,13 @@
-"""Text in, text out: what evaluation and serving ask of a model, whatever runs it."""
+"""Text in, text out: what evaluation asks of a model, whatever runs it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
-from albor.inference.engine import LIKELIEST, STOP_EVERY, Generates, Request, Sampling
-
-SMALLEST_ROOM = 4
-"""A prompt is cut so far that a fraction of the context, one in so many, is left for what follows."""
-
-
-class FimTokens(Protocol):
-    @property
-    def prefix(self) -> int: ...
-    @property
-    def suffix(self) -> int: ...
-    @property
-    def middle(self) -> int: ...
-
-
-class Tokens(Protocol):
-    """A tokenizer: text to ids and back, the end of text, and the fill-in-the-middle tokens if it has them."""
-
-    eos_id: int
-
-    @property
-    def fim(self) -> FimTokens | None: ...
-    def encode(self, text: str) -> list[int]: ...
-    def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
-        """Control tokens are left out, or shown as they are written."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextRequest:
-    """A text to continue or, with a suffix, a hole to fill."""
-
-    prompt: str
-    suffix: str | None = None
-    fim: Literal["psm", "spm"] = "psm"
-    sampling: Sampling = LIKELIEST
-    seed: int = 0
-    max_new_tokens: int | None = None
-    """Most tokens of the answer; null is what fits."""
-    max_length: int | None = None
-    """Most tokens of prompt and answer together."""
-    stop: tuple[str, ...] = ()
-    """The answer ends before the first of these."""
+from albor.inference.engine import STOP_EVERY, Generates, Request
+from albor.inference.prompts import Framing, TextRequest, Tokens
 
 
 @dataclass(frozen=True)
@@ -66,29 +26,30 @@ class Writer(Protocol):
         """Each request's index and its answer, as it is ready."""
 
 
-class NoFim(Exception):
-    """The model's tokenizer has no fill-in-the-middle tokens."""
-
-
 class EngineWriter:
     """An engine and its tokenizer."""
 
     def __init__(self, engine: Generates, tokens: Tokens, *, start_id: int | None = None) -> None:
-        """``start_id`` is the token that texts begin with; without one they follow the end of another."""
         self._engine, self._tokens = engine, tokens
-        self._start_id = tokens.eos_id if start_id is None else start_id
+        self._framing = Framing(tokens, engine.context, start_id=start_id)
 
     def write(self, requests: Sequence[TextRequest]) -> Iterator[tuple[int, Answer]]:
         """Raises NoFim."""
         asked, cut, never = [], [], []
         for index, request in enumerate(requests):
-            ids, room, shortened = self._prompt(request)
-            cut.append(shortened)
-            if room < 1:
+            framed = self._framing.frame(request)
+            cut.append(framed.cut)
+            if framed.room < 1:
                 never.append(index)
             else:
                 stop = self._stopper(request.stop) if request.stop else None
-                made = Request(prompt=ids, max_new_tokens=room, sampling=request.sampling, seed=request.seed, stop=stop)
+                made = Request(
+                    prompt=framed.ids,
+                    max_new_tokens=framed.room,
+                    sampling=request.sampling,
+                    seed=request.seed,
+                    stop=stop,
+                )
                 asked.append((index, made))
         for index in never:  # the prompt alone is as long as both may be
             yield index, Answer("", 0)
@@ -96,37 +57,6 @@ class EngineWriter:
             index = asked[place][0]
             text, _ = self._until(new, requests[index].stop)
             yield index, Answer(text, len(new), cut[index])
-
-    def _prompt(self, request: TextRequest) -> tuple[tuple[int, ...], int, bool]:
-        """The prompt's ids, the new tokens there is room for, and whether the prompt had to be cut.
-
-        A model has seen text only behind the end of another, so a prompt is given that end too.
-        """
-        tokens, context = self._tokens, self._engine.context
-        prefix = tokens.encode(request.prompt)
-        suffix = tokens.encode(request.suffix) if request.suffix is not None else []
-        wanted = request.max_new_tokens or context
-        frame = 1 if request.suffix is None else 4
-        if request.max_length is not None:
-            wanted = min(wanted, request.max_length - len(prefix) - len(suffix) - frame)
-        most = context - max(1, min(wanted, context // SMALLEST_ROOM)) - frame
-        shortened = len(prefix) + len(suffix) > most
-        if shortened:
-            after = min(len(suffix), max(most // 2, most - len(prefix)))
-            prefix, suffix = prefix[len(prefix) - (most - after) :], suffix[:after]
-        if request.suffix is None:
-            ids = [self._start_id, *prefix]
-        else:
-            ids = [self._start_id, *self._infill(prefix, suffix, request.fim)]
-        return tuple(ids), min(wanted, context - len(ids)), shortened
-
-    def _infill(self, prefix: list[int], suffix: list[int], order: Literal["psm", "spm"]) -> list[int]:
-        fim = self._tokens.fim
-        if fim is None:
-            raise NoFim
-        if order == "spm":
-            return [fim.prefix, fim.suffix, *suffix, fim.middle, *prefix]
-        return [fim.prefix, *prefix, fim.suffix, *suffix, fim.middle]
 
     def _stopper(self, stop: Sequence[str]) -> Callable[[Sequence[int]], bool]:
         # A token is at least a byte, so a stop string that has come up since the last look lies in these.

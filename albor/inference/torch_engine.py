@@ -15,6 +15,7 @@ from albor.inference.network_slots import NetworkSlots
 from albor.inference.slot_engine import SlotEngine
 from albor.inference.slots import padded
 from albor.models.checkpoint import load_model
+from albor.models.companions import end_of_message
 from albor.models.decoder import Decoder
 from albor.models.llama_config import read_eos
 from albor.models.loss import IGNORED, linear_cross_entropy
@@ -52,7 +53,7 @@ class TorchEngine(SlotEngine[NetworkSlots]):
     ) -> TorchEngine:
         """The model of a directory, computing in ``dtype`` or the device's best; raises ModelError."""
         model = load_model(directory, dtype=dtype or best_dtype(device), device=device)
-        return cls(model, read_eos(directory), batch_size)
+        return cls(model, read_eos(directory) | {*end_of_message(directory)}, batch_size)
 
     @property
     def context(self) -> int:

@@ -14,6 +14,7 @@ from albor.runs.files import sha256_file
 TOKENIZER = "tokenizer.json"
 ROLES = "roles.json"
 TOKENIZER_SETTINGS, TEMPLATE, GENERATION = "tokenizer_config.json", "chat_template.jinja", "generation_config.json"
+END_OF_MESSAGE = "<|im_end|>"
 COMPANIONS = (TOKENIZER, ROLES, TOKENIZER_SETTINGS, TEMPLATE, GENERATION)
 
 
@@ -41,6 +42,15 @@ def token_ids(layout: Mapping[str, Any]) -> dict[str, int]:
     if isinstance(words, list):  # Unigram's, with their scores
         words = {word: number for number, (word, _) in enumerate(words)}
     return {**words, **{token["content"]: token["id"] for token in layout.get("added_tokens") or []}}
+
+
+def end_of_message(directory: Path, ids: Mapping[str, int] | None = None) -> list[int]:
+    """The id that ends a message, where the model has a template for them; ``ids`` are its tokens', if they are
+    known."""
+    if chat_template(directory) is None or not (directory / TOKENIZER).is_file():
+        return []
+    ids = token_ids(read_json(directory / TOKENIZER)) if ids is None else ids
+    return [ids[END_OF_MESSAGE]] if END_OF_MESSAGE in ids else []
 
 
 def chat_template(directory: Path) -> str | None:

@@ -19,7 +19,6 @@ from albor.models.llama_config import CONFIG_FILE, config_text, read_config, rea
 from albor.models.tensor_stream import StoredTensor, write_tensors
 from albor.runs.files import write_text
 
-END_OF_MESSAGE = "<|im_end|>"
 """What ends an answer of a model that has a chat template."""
 
 
@@ -97,9 +96,7 @@ def end_ids(directory: Path, ids: Mapping[str, int]) -> list[int]:
             f"{directory} does not say which token ends a text",
             help=f"add eos_token_id, an id of {companions.TOKENIZER}'s vocabulary, to {CONFIG_FILE}",
         )
-    if chat_template(directory) is not None and END_OF_MESSAGE in ids:
-        ends.append(ids[END_OF_MESSAGE])
-    return list(dict.fromkeys(ends))
+    return list(dict.fromkeys([*ends, *companions.end_of_message(directory, ids)]))
 
 
 def pad_id(directory: Path, ids: Mapping[str, int], *, otherwise: int) -> int:

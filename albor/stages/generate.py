@@ -238,7 +238,7 @@ def harness(cfg: Whole, context: Context, name: str, spec: LmEval, model: Loaded
 
 STAGE = Stage(
     name="generate",
-    version=3,
+    version=4,
     makes="generations",
     config=Config,
     reads=(

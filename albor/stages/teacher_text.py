@@ -145,7 +145,7 @@ def ask(cfg: Whole, writer: Writer, asked: list[Candidate], first: int) -> list[
     """``stage.samples`` answers to each; the number of the first one is ``first``."""
     from albor.data.functions import completed
     from albor.inference.engine import Sampling, derive_seed
-    from albor.inference.text import TextRequest
+    from albor.inference.prompts import TextRequest
 
     stage = cfg.stage
     sampling = Sampling(temperature=stage.temperature, top_p=stage.top_p)

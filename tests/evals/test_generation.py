@@ -25,7 +25,8 @@ from albor.evals import journal
 from albor.evals.generation import Job, generate
 from albor.evals.tasks.base import Problem
 from albor.inference.engine import Found, Ids, Likelihood, Request, Sampling, Score, Session
-from albor.inference.text import Answer, EngineWriter, NoFim, TextRequest
+from albor.inference.prompts import NoFim, TextRequest
+from albor.inference.text import Answer, EngineWriter
 from albor.inference.torch_engine import TorchEngine
 from albor.models.decoder import Decoder
 

@@ -11,7 +11,8 @@ import pytest
 from albor.errors import AlborError
 from albor.inference.engine import Sampling
 from albor.inference.http import HttpWriter
-from albor.inference.text import Answer, TextRequest
+from albor.inference.prompts import TextRequest
+from albor.inference.text import Answer
 from tests.service import Service, completion, says, serving
 
 SAMPLED = Sampling(temperature=0.8, top_p=0.9)

@@ -20,7 +20,7 @@ from albor.models.decoder import Decoder
 from albor.models.gguf import write_gguf
 from tests.models.gguf_example import example
 
-SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+SHAPE: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
          "intermediate_size": 48, "max_position_embeddings": 120}  # fmt: skip
 SAMPLINGS = [
     Sampling(),
@@ -183,9 +183,10 @@ def test_why_it_ended(directory: Path, engine) -> None:
 # --- what the model says ---
 
 
+@torch.no_grad()
 def logprobs(model: Decoder, ids: Sequence[int]) -> torch.Tensor:
-    with torch.no_grad():
-        return model(torch.tensor([list(ids)]))[0].log_softmax(-1)
+    found: torch.Tensor = model(torch.tensor([list(ids)]))[0].log_softmax(-1)
+    return found
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS, ids=str)

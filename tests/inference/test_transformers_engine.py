@@ -9,7 +9,8 @@ import torch
 
 from albor.data.tokenizer import Codec
 from albor.inference.engine import STOP_EVERY, Request, Sampling
-from albor.inference.text import EngineWriter, TextRequest
+from albor.inference.prompts import TextRequest
+from albor.inference.text import EngineWriter
 from albor.inference.transformers_engine import TransformersEngine
 from tests import foreign
 from tests.inference.asking import sampled
