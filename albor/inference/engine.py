@@ -141,6 +141,10 @@ class Generates(Protocol):
 class Engine(Generates, Protocol):
     """One loaded model."""
 
+    @property
+    def warmed_by(self) -> Sequence[int]:
+        """Lengths of prompts that should be read once before somebody waits for it."""
+
     def session(self, *, rows: int | None = None, capacity: int | None = None) -> Session:
         """Room for so many continuations at a time, of so many tokens each; null is the engine's own number, and its
         context. What prompts have in common with earlier ones is not read again."""

@@ -74,6 +74,16 @@ class LanguageModel:
             self._desk = Desk(self.engine.session(rows=self._rows), self.codec)
         return self._desk
 
+    def warm(self) -> None:
+        """Writes a little for nobody: weights come into memory, and on a GPU what is made once for all is made."""
+        text = "def f(x):\n    return x\n" * 40
+        ids = self.codec.encode(text)
+        for length in self.engine.warmed_by:
+            framed = Framed(tuple(ids[: min(length, self.context // 2)]), 4, False)
+            writing = self._begin(framed, Sampling(temperature=0.5), 0, (), None)
+            while writing.ended is None:
+                self.desk().advance()
+
     # --- texts ---
 
     def complete(

@@ -44,6 +44,10 @@ class SlotEngine(ABC, Generic[S]):
         return 16
 
     @property
+    def warmed_by(self) -> Sequence[int]:
+        return (8,)
+
+    @property
     def chunk(self) -> int:
         """Tokens of prompts that are read between two steps of others, so that these do not wait for long."""
         return 64

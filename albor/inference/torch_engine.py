@@ -11,7 +11,7 @@ import torch
 from albor.inference.device import best_dtype
 from albor.inference.engine import Ids, Score
 from albor.inference.network import Network
-from albor.inference.network_slots import NetworkSlots
+from albor.inference.network_slots import BUCKETS, NetworkSlots
 from albor.inference.slot_engine import SlotEngine
 from albor.inference.slots import padded
 from albor.models.checkpoint import load_model
@@ -62,6 +62,10 @@ class TorchEngine(SlotEngine[NetworkSlots]):
     @property
     def budget(self) -> int:
         return TOKENS.get(self.device.type, 4096)
+
+    @property
+    def warmed_by(self) -> Sequence[int]:
+        return BUCKETS if self.device.type == "cuda" else super().warmed_by
 
     @property
     def chunk(self) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 from msgspec import json
 from prometheus_client import generate_latest
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -57,7 +58,8 @@ class Api:
             Route("/v1/chat/completions", self._answering(self.chat), methods=["POST"]),
             Route("/infill", self._answering(self.infill), methods=["POST"]),
         ]
-        return Guard(Starlette(routes=routes), self.settings, self.metrics)
+        handlers: dict[Any, Any] = {HTTPException: unknown, Exception: failed}
+        return Guard(Starlette(routes=routes, exception_handlers=handlers), self.settings, self.metrics)
 
     def _answering(self, handler: Handler) -> Handler:
         async def answer(request: Request) -> Response:
@@ -263,6 +265,18 @@ def answered(content: Any, status: int = 200, headers: Mapping[str, str] | None 
 def refused(refusal: Refusal) -> Response:
     headers = {"retry-after": "1"} if refusal.status in (429, 503) else None
     return answered(refusal.content, refusal.status, headers)
+
+
+async def unknown(request: Request, error: HTTPException) -> Response:
+    path = request.url.path
+    if error.status_code == 405:
+        return refused(Refusal(405, f"{path} takes no {request.method}"))
+    return refused(Refusal(404, f"there is no {path} here", code="unknown_url"))
+
+
+async def failed(request: Request, error: Exception) -> Response:
+    """Starlette writes the traceback to the log."""
+    return refused(Refusal(500, "the server failed; its log says how", code="server_failed"))
 
 
 def model_entry(served: Served) -> dict[str, Any]:

@@ -27,8 +27,10 @@ class Piece:
     stream: Stream
     first: bool = True
     """Whether nothing of the text came before."""
-    tokens: slice = slice(None)
-    """Those that came with it."""
+    since: int = 0
+    """Its tokens are those from here on,"""
+    until: int | None = None
+    """and before this one; None is all."""
 
     @classmethod
     def all_of(cls, stream: Stream) -> Piece:
@@ -38,16 +40,15 @@ class Piece:
         """What the model says of its tokens, if it was asked."""
         writing = self.stream.writing
         assert writing is not None
-        likelihoods = writing.likelihoods[self.tokens]
-        start = self.tokens.start or 0
-        return model.said(writing.tokens[start : start + len(likelihoods)], likelihoods)
+        likelihoods = writing.likelihoods[self.since : self.until]
+        return model.said(writing.tokens[self.since : self.since + len(likelihoods)], likelihoods)
 
     @property
     def offsets(self) -> list[int]:
         """Where in the text its tokens begin."""
         writing = self.stream.writing
         assert writing is not None
-        return writing.spelling.starts[self.tokens][: len(writing.likelihoods[self.tokens])]
+        return writing.spelling.starts[self.since : self.since + len(writing.likelihoods[self.since : self.until])]
 
 
 class Exchange:
@@ -92,7 +93,7 @@ class Exchange:
                     shown[index] = len(text)
                     if ended is not None:
                         left.discard(index)
-                    yield index, Piece(new, ended, stream, first, slice(told[index], count))
+                    yield index, Piece(new, ended, stream, first, told[index], count)
                     told[index] = count
 
     @contextmanager

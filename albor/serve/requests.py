@@ -23,7 +23,7 @@ Count = Annotated[int, Meta(ge=0, le=1 << 30)]
 Temperature = Annotated[float, Meta(ge=0, le=2)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 TopK = Annotated[int, Meta(ge=-1)]
-Seed = Annotated[int, Meta(ge=-(1 << 63), lt=1 << 63)]
+Seed = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 Stop = str | list[str] | None
 
 

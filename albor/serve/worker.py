@@ -142,8 +142,9 @@ class Worker:
         try:
             desk = self.model.desk()
             while self._take(desk):
+                news = desk.advance()
                 now = time.perf_counter()
-                self._show([self._look(writing, now) for writing in desk.advance()], now)
+                self._show([self._look(writing, now) for writing in news], now)
         except Exception as error:
             traceback.print_exc(file=sys.stderr)
             self._break(f"{type(error).__name__}: {error}")

@@ -64,6 +64,10 @@ class Parrot:
         self.ids = list(ids)
         self.asked: list[Request] = []
 
+    @property
+    def warmed_by(self) -> Sequence[int]:
+        raise NotImplementedError
+
     def generate(self, requests: Sequence[Request]) -> Found:
         self.asked += requests
         for index, request in enumerate(requests):

@@ -1,0 +1,119 @@
+"""Models over HTTP, until somebody stops it: every rung of a ladder, a stage's own model, or models that are given."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Annotated, Literal
+
+from annotated_types import Interval
+
+from albor.config.schema.config import Config as Whole
+from albor.config.types import Bytes, NonNegative, Positive, Seconds, Text
+from albor.errors import AlborError
+from albor.stages.base import Context, Facts, Stage, Upstream
+
+LIBRARIES = ("starlette", "uvicorn", "msgspec", "prometheus_client")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Keys of the serve stage alone."""
+
+    name: Literal["serve"] = "serve"
+    """The stage's name."""
+    of: Text | None = None
+    """The stage whose model is served; null serves all rungs of the ladder. Models that are given (inputs.NAME=RUN)
+    are served instead of either."""
+    default: Text | None = None
+    """The model that answers where a request names none; null is the last one."""
+    host: Text = "127.0.0.1"
+    """Address that is listened at. One that other machines reach needs a key."""
+    port: Annotated[int, Interval(ge=0, le=65535)] = 8000
+    """Port that is listened at; 0 takes one that is free."""
+    key_env: Text | None = None
+    """Environment variable with the key that clients must send; null asks for none."""
+    slots: Positive = 8
+    """Texts that a model writes at a time; others wait."""
+    waiting: NonNegative = 64
+    """Texts that may wait for each model; more are answered with 429."""
+    timeout: Seconds = 300.0
+    """Longest time that an answer may take."""
+    drain: Seconds = 30.0
+    """Longest time that answers under way have once the server is to stop."""
+    max_body: Bytes = 1 << 20
+    """Largest request."""
+    fim: Literal["psm", "spm"] | None = None
+    """Order in which holes are filled. spm lets what was read serve again when somebody goes on typing, and is null's
+    choice where a model has learned it, as albor's do; otherwise null is psm."""
+    device: Text | None = None
+    """Where models are computed, "cpu" or "cuda:1" say; null is the best there is. GGUF files are computed on CPUs."""
+
+
+def inputs(cfg: Whole) -> dict[str, str | Upstream]:
+    """The models, by the names they are served under. Raises AlborError when there is none."""
+    if cfg.inputs:
+        return {name: Upstream(stage=None, makes="model") for name in cfg.inputs}
+    if cfg.stage.of is not None:
+        return {"model": Upstream(stage=cfg.stage.of, makes="model", key="stage.of")}
+    if not cfg.ladder.rungs:
+        raise AlborError(
+            "the ladder has no rungs to serve",
+            "choose one (ladder=demo), a stage (stage.of=pretrain), or a model (inputs.model=RUN)",
+            code="E-CHOICE",
+        )
+    said = cfg.ladder.overrides
+    return {
+        rung: Upstream(stage=stage, makes="model", target=said, key=f"ladder.rungs.{rung}")
+        for rung, stage in cfg.ladder.rungs.items()
+    }
+
+
+def requires(cfg: Whole, given: Mapping[str, Facts]) -> None:
+    """The packages, the key, and somewhere to listen. Raises AlborError."""
+    missing = ", ".join(name for name in LIBRARIES if find_spec(name) is None)
+    if missing:
+        raise refusal(f"serving needs packages that are not installed: {missing}", "pip install 'albor[serve]'")
+    wanted, names = cfg.stage, list(inputs(cfg))
+    if wanted.default is not None and wanted.default not in names:
+        cause = f"stage.default={wanted.default} is not served: {', '.join(names)}"
+        raise refusal(cause, f"name one: stage.default={names[-1]}")
+    if wanted.key_env is not None and not os.environ.get(wanted.key_env):
+        raise refusal(
+            f"the environment variable {wanted.key_env} with the API key is not set", f"export {wanted.key_env}=…"
+        )
+    if wanted.key_env is None and wanted.host not in LOOPBACK:
+        raise refusal(
+            f"stage.host={wanted.host} can be reached from elsewhere, and no key is asked for",
+            "name a variable that holds one: stage.key_env=ALBOR_API_KEY; or stage.host=127.0.0.1",
+        )
+    from albor.runs.ports import listen
+
+    listen(wanted.host, wanted.port).close()
+
+
+def refusal(cause: str, fix: str) -> AlborError:
+    return AlborError(cause, fix, code="E-SERVE")
+
+
+def run(cfg: Whole, context: Context) -> Facts:
+    from albor.serve.server import serve
+
+    return serve(cfg.stage, {name: (given.path, given.id) for name, given in context.inputs.items()})
+
+
+STAGE = Stage(
+    name="serve",
+    version=1,
+    makes="service",
+    config=Config,
+    reads=("ladder",),
+    label=lambda cfg: cfg.stage.of or (cfg.ladder.name if not cfg.inputs else "-".join(cfg.inputs)),
+    inputs=inputs,
+    requires=requires,
+    run=run,
+    action=True,
+)
