@@ -160,7 +160,8 @@ class Target:
                 continue
             for stage in level:
                 draft = self._draft(stage)
-                if draft is not None and name in stages.find(stage).inputs(draft):
+                found = stages.find(stage)
+                if draft is not None and (name == found.instead or name in found.inputs(draft)):
                     self._received[stage].add(i)
                     self._known.pop(stage, None)
                     taken.add(i)

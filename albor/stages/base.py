@@ -159,6 +159,8 @@ class Stage:
     requires: Callable[[Config, Mapping[str, Facts]], None] = lambda cfg, inputs: None
     """Raises AlborError when this machine lacks a tool that a run needs, or its inputs what is asked of them; asked
     before anything is started."""
+    instead: str | None = None
+    """An input that, where it is given, stands for all others."""
     resumable: bool = False
     """Whether an interrupted run goes on from its own directory."""
     action: bool = False

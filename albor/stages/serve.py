@@ -1,10 +1,10 @@
-"""Models over HTTP, until somebody stops it: every rung of a ladder, a stage's own model, or models that are given."""
+"""Models over HTTP, until somebody stops it: every rung of a ladder, a stage's own model, or models that there are."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Annotated, Literal
 
@@ -26,8 +26,10 @@ class Config:
     name: Literal["serve"] = "serve"
     """The stage's name."""
     of: Text | None = None
-    """The stage whose model is served; null serves all rungs of the ladder. Models that are given (inputs.NAME=RUN)
-    are served instead of either."""
+    """The stage whose model is served; null serves all rungs of the ladder. inputs.model=RUN serves a model that there
+    is."""
+    models: dict[str, Text] = field(default_factory=dict)
+    """Models to serve instead, by the names that requests call them: runs, directories, or hf:org/name."""
     default: Text | None = None
     """The model that answers where a request names none; null is the last one."""
     host: Text = "127.0.0.1"
@@ -55,10 +57,13 @@ class Config:
 
 def inputs(cfg: Whole) -> dict[str, str | Upstream]:
     """The models, by the names they are served under. Raises AlborError when there is none."""
-    if cfg.inputs:
-        return {name: Upstream(stage=None, makes="model") for name in cfg.inputs}
-    if cfg.stage.of is not None:
-        return {"model": Upstream(stage=cfg.stage.of, makes="model", key="stage.of")}
+    if cfg.stage.models:
+        return {
+            name: Upstream(stage=None, makes="model", default=given, key=f"stage.models.{name}")
+            for name, given in cfg.stage.models.items()
+        }
+    if cfg.stage.of is not None or "model" in cfg.inputs:
+        return {"model": Upstream(stage=cfg.stage.of or "pretrain", makes="model", key="stage.of")}
     if not cfg.ladder.rungs:
         raise AlborError(
             "the ladder has no rungs to serve",
@@ -111,9 +116,10 @@ STAGE = Stage(
     makes="service",
     config=Config,
     reads=("ladder",),
-    label=lambda cfg: cfg.stage.of or (cfg.ladder.name if not cfg.inputs else "-".join(cfg.inputs)),
+    label=lambda cfg: "-".join(cfg.stage.models) or cfg.stage.of or cfg.ladder.name,
     inputs=inputs,
     requires=requires,
     run=run,
+    instead="model",
     action=True,
 )
