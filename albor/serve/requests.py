@@ -169,7 +169,7 @@ def parse(body: bytes, kind: type[Body]) -> Body:
         found: Body = _decoders[kind].decode(body)
     except ValidationError as error:
         cause, _, place = str(error).partition(" - at `$")
-        param = re.sub(r"\[\.\.\.\]|^\.|`$", "", place) or _missing(cause)
+        param = re.sub(r"^\.|`$", "", place) or _missing(cause)
         raise bad(f"{param}: {cause[0].lower()}{cause[1:]}" if param else cause, param) from None
     except (DecodeError, UnicodeDecodeError) as error:
         raise bad(f"the body is not JSON in UTF-8: {error}") from None
