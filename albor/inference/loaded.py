@@ -225,21 +225,29 @@ class LanguageModel:
 
 
 def load(
-    model: str | Path, *, outputs: str | Path = "outputs", device: str | None = None, rows: int | None = None
+    model: str | Path,
+    *,
+    outputs: str | Path = "outputs",
+    device: str | None = None,
+    threads: int | None = None,
+    rows: int | None = None,
 ) -> LanguageModel:
     """The model of a run (an id, or the beginning of one, in ``outputs``) or in a directory, or a GGUF file there.
 
-    ``device`` is the best there is if it is not said; GGUF files are computed on CPUs. ``rows`` bounds the texts that
-    are written at a time. A run's files are held against their hashes. Raises AlborError when there is no such model.
+    ``device`` is the best there is if it is not said; GGUF files are computed on CPUs, by so many ``threads``. ``rows``
+    bounds the texts that are written at a time. A run's files are held against their hashes. Raises AlborError when
+    there is no such model.
     """
     path = Path(model)
     if path.suffix == ".gguf" and path.is_file():
         from albor.inference.gguf_engine import GgufEngine
 
-        return LanguageModel(path.parent, GgufEngine.load(path), Codec.of_model(path.parent), rows=rows)
+        return LanguageModel(
+            path.parent, GgufEngine.load(path, threads=threads), Codec.of_model(path.parent), rows=rows
+        )
     if not path.is_dir() or any((place / MANIFEST).exists() for place in (path, path.parent)):
         run = Store(Path(outputs)).find(str(model))
         path = run.artifact
         for name, known in run.manifest.files.items():
             verify(path / name, known)
-    return LanguageModel(path, open_engine(path, device=device), Codec.of_model(path), rows=rows)
+    return LanguageModel(path, open_engine(path, device=device, threads=threads), Codec.of_model(path), rows=rows)

@@ -47,6 +47,8 @@ class Wanted(Protocol):
     @property
     def fim(self) -> FimOrder | None: ...
     @property
+    def threads(self) -> int | None: ...
+    @property
     def device(self) -> str | None: ...
 
 
@@ -115,7 +117,7 @@ def open_models(wanted: Wanted, models: Mapping[str, tuple[Path, str]]) -> dict[
     """Loads them and has each write a little, so that the first request does not wait for what is made once."""
     served = {}
     for name, (path, source) in models.items():
-        model = load(path, device=wanted.device, rows=wanted.slots)
+        model = load(path, device=wanted.device, threads=wanted.threads, rows=wanted.slots)
         model.warm()
         worker = Worker(model, rows=wanted.slots, most_waiting=wanted.waiting)
         served[name] = Served(name, worker, source, wanted.fim or order_of(model))

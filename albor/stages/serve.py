@@ -51,6 +51,8 @@ class Config:
     fim: Literal["psm", "spm"] | None = None
     """Order in which holes are filled. spm lets what was read serve again when somebody goes on typing, and is null's
     choice where a model has learned it, as albor's do; otherwise null is psm."""
+    threads: Positive | None = None
+    """CPU threads of each model; null takes all that there are. Best is the number of physical cores."""
     device: Text | None = None
     """Where models are computed, "cpu" or "cuda:1" say; null is the best there is. GGUF files are computed on CPUs."""
 
