@@ -261,6 +261,7 @@ def main() -> int:
         words = (
             f"inputs.model={served}",
             "stage.port=0",
+            "tracking=none",
             f"stage.slots={given.streams}",
             f"stage.threads={given.threads}",
         )

@@ -45,6 +45,25 @@ def token_bytes(tokenizer: Tokenizer, layout: Layout, vocab_size: int) -> NDArra
     return sizes
 
 
+def spellings(tokenizer: Tokenizer, layout: Layout, vocab_size: int) -> list[bytes] | None:
+    """The bytes that each id is decoded to, control tokens to none; None where a text is not its tokens' bytes in a
+    row."""
+    if layout["decoder"] is None or layout["decoder"]["type"] != "ByteLevel":
+        return None
+    visible = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    hidden = [byte for byte in range(256) if byte not in visible]
+    # GPT-2's alphabet: a byte that is no visible character is written as one from 256 on.
+    alphabet = {chr(byte): byte for byte in visible} | {chr(256 + n): byte for n, byte in enumerate(hidden)}
+    found = [b""] * vocab_size
+    for token, number in tokenizer.get_vocab(with_added_tokens=True).items():
+        known = all(letter in alphabet for letter in token)
+        found[number] = bytes(alphabet[letter] for letter in token) if known else token.encode()
+    for token in layout["added_tokens"]:
+        if token["special"]:
+            found[token["id"]] = b""
+    return found
+
+
 def is_byte_level(layout: Layout) -> bool:
     """Whether tokens spell the bytes of a text, as a normalizer left it."""
     byte_level = [step for step in _pre_tokenizers(layout) if step["type"] == "ByteLevel"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from albor.data import chat_ids
 from albor.data.encoded import Encoded
 from albor.data.errors import DataError
 from albor.data.fim import FimIds
-from albor.data.token_layout import splits_by_words, text_only, token_bytes
+from albor.data.token_layout import spellings, splits_by_words, text_only, token_bytes
 from albor.data.word_cache import WordCache
 from albor.runs.files import write_text
 
@@ -179,6 +180,11 @@ class Codec:
     def vocabulary(self) -> dict[str, int]:
         """Every token, control tokens too, and its id."""
         return dict(self._tokenizer.get_vocab(with_added_tokens=True))
+
+    @cached_property
+    def spellings(self) -> list[bytes] | None:
+        """The bytes that each id is decoded to; None where a text is not its tokens' bytes in a row."""
+        return spellings(*text_only(json.loads(self._saved)), self.vocab_size)
 
     @property
     def controls(self) -> dict[str, int]:

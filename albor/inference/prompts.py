@@ -36,6 +36,10 @@ class Tokens(Protocol):
     def controls(self) -> Mapping[str, int]:
         """Control tokens, as they are written, and their ids."""
 
+    @property
+    def spellings(self) -> Sequence[bytes] | None:
+        """The bytes that each id is decoded to; None where a text is not its tokens' bytes in a row."""
+
     def encode(self, text: str) -> list[int]: ...
     def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
         """Control tokens are left out, or shown as they are written."""

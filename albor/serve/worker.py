@@ -19,8 +19,9 @@ from albor.inference.loaded import LanguageModel
 from albor.inference.writing import Desk, Writing
 from albor.serve.refusals import Refusal
 
-SHOWN_EVERY = 0.01
-"""Seconds between two looks at a text that is being written: where tokens come faster, several come at once."""
+SHOWN_EVERY, MANY = 0.01, 16
+"""Seconds between two looks at a text that is being written, longer where there are more than so many: where tokens
+come faster, several come at once. Telling takes the interpreter from the thread that writes."""
 T = TypeVar("T")
 
 
@@ -204,7 +205,8 @@ class Worker:
         stream.ended = ended
 
     def _show(self, streams: list[Stream], now: float) -> None:
-        due = [stream for stream in streams if stream.over or (stream.text and now - stream.last >= SHOWN_EVERY)]
+        pause = SHOWN_EVERY * max(1.0, len(self._streams) / MANY)
+        due = [stream for stream in streams if stream.over or (stream.text and now - stream.last >= pause)]
         for stream in due:
             stream.last = now
         _wake(due)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import random
 
@@ -15,13 +16,22 @@ from albor.inference.text import cut_at
 from tests.models.gguf_example import codec as example_codec
 
 CODEC = example_codec()
+OTHER = copy.copy(CODEC)
+OTHER.spellings = None
+"""The same, were its tokens not known to spell bytes."""
 TEXTS = st.text(st.sampled_from("ab \n\té🙂中\u0301\ufffd"), max_size=40)
 PIECES = st.lists(st.integers(1, 5), min_size=1, max_size=5)
 
 
 def fed(ids: list[int], sizes: list[int], stop: tuple[str, ...] = ()) -> tuple[Spelling, list[str]]:
-    """Tokens some at a time, and what was shown after each of them."""
-    spelling, shown, start, turn = Spelling(CODEC, stop), [""], 0, 0
+    """Tokens some at a time, and what was shown after each of them; the same whether their bytes are known or not."""
+    (found, shown), (other, _) = (one_by_one(codec, ids, sizes, stop) for codec in (CODEC, OTHER))
+    assert (found.text, found.stopped) == (other.text, other.stopped)
+    return found, shown
+
+
+def one_by_one(codec: Codec, ids: list[int], sizes: list[int], stop: tuple[str, ...]) -> tuple[Spelling, list[str]]:
+    spelling, shown, start, turn = Spelling(codec, stop), [""], 0, 0
     while start < len(ids):
         size = sizes[turn % len(sizes)]
         spelling.feed(ids[start : start + size])
@@ -74,6 +84,12 @@ def test_a_control_token_can_end_it() -> None:
     assert fed(CODEC.encode("<|im_end|>"), [2], ("<|im_end|>",))[0].text == ""
 
 
+def test_every_token_is_spelled_as_it_is_decoded() -> None:
+    assert CODEC.spellings is not None
+    for token, spelled in enumerate(CODEC.spellings):
+        assert spelled.decode(errors="replace") == CODEC.decode([token])
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_long_text_costs_no_more_than_its_length(seed: int) -> None:
     """It is never read again from its beginning."""
@@ -85,7 +101,7 @@ def test_a_long_text_costs_no_more_than_its_length(seed: int) -> None:
             return super().decode(ids, skip_special=skip_special)
 
     counted = Counted.__new__(Counted)
-    counted.__dict__.update(CODEC.__dict__)
+    counted.__dict__.update(OTHER.__dict__)
     spelling = Spelling(counted, ("never",))
     for _ in range(400):
         spelling.feed([draw.randrange(16, 512)])
