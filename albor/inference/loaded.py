@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,7 +199,7 @@ class LanguageModel:
             framed.ids,
             max_new_tokens=framed.room,
             sampling=sampling,
-            seed=secrets.randbits(64) if seed is None else seed,
+            seed=random.getrandbits(64) if seed is None else seed,
             stop=stop,
             told=told,
         )

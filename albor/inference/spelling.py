@@ -30,7 +30,9 @@ class ByBytes:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def feed(self, ids: Sequence[int]) -> str:
-        return self._decoder.decode(b"".join([self._spellings[token] for token in ids]))
+        known = self._spellings
+        # Rows of an embedding beyond the vocabulary stand for nothing.
+        return self._decoder.decode(b"".join([known[token] for token in ids if token < len(known)]))
 
     def close(self) -> str:
         return self._decoder.decode(b"", final=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -297,7 +297,7 @@ def envelope(
     kind: str, prefix: str, served: Served, choices: list[Any], used: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     found = {
-        "id": f"{prefix}-{secrets.token_hex(12)}",
+        "id": f"{prefix}-{random.getrandbits(96):024x}",
         "object": kind,
         "created": int(time.time()),
         "model": served.name,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -108,7 +108,7 @@ class Served:
         number: int = 0,
     ) -> list[Order]:
         """``count`` texts behind a prompt, the ``number``-th of its request; with a seed they are always the same."""
-        base = secrets.randbits(63) if seed is None else seed
+        base = random.getrandbits(63) if seed is None else seed
         return [
             Order(
                 prompt=framed.ids,
