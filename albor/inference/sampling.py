@@ -45,22 +45,31 @@ def choose(logits: Tensor, uniform: Tensor, knobs: Tensor) -> Tensor:
     """
     if logits.is_cuda:  # gpu
         return kernels.choose(logits, uniform, knobs)
-    logits, uniform, knobs = logits.cpu(), uniform.cpu(), knobs.cpu()  # not every device has float64
-    sharpness, top_p = knobs[:, :1], knobs[:, 1:].double()
-    if not top_p.any():
-        return logits.argmax(dim=-1)
-    depths = (logits.amax(-1, keepdim=True) - logits) * sharpness
-    shares = (-depths.double()).exp()
-    if bool((top_p < 1).any()):
+    rows = (part.detach().cpu().numpy() for part in (logits, uniform, knobs))
+    return torch.tensor([_chosen(*row) for row in zip(*rows, strict=True)], device=logits.device)
+
+
+def _chosen(logits: np.ndarray, uniform: float, knobs: np.ndarray) -> int:
+    """One row's token.
+
+    In NumPy, which works on one core: torch's threads would go on waiting for work where llama.cpp's are to compute.
+    """
+    sharpness, top_p = knobs
+    if top_p == 0:
+        return int(logits.argmax())
+    depths = (logits.max() - logits) * sharpness
+    shares = np.exp(-depths.astype(np.float64))
+    kept = np.arange(len(logits))
+    if top_p < 1:
         # Tokens of less than (1 - top_p) / V each do not reach 1 - top_p together, so the others reach top_p: only
         # those need an order.
-        whole = shares.sum(dim=-1, keepdim=True)
-        candidates = (shares >= (1 - top_p) / shares.shape[1] * whole) & (top_p < 1)
-        most = max(1, int(candidates.sum(dim=-1).max()))
-        ordered = depths.topk(most, largest=False).values
-        reached = (-ordered.double()).exp().cumsum(dim=-1)
-        last = ordered.gather(1, (reached < top_p * whole).sum(dim=-1, keepdim=True).clamp_(max=most - 1))
-        shares = shares.masked_fill((depths > last) & (top_p < 1), 0.0)
-    reached = shares.cumsum(dim=-1)
-    picked = torch.searchsorted(reached, uniform[:, None] * reached[:, -1:], right=True).squeeze(1)
-    return picked.clamp_(max=logits.shape[1] - 1)  # of logits that are not numbers
+        whole = shares.sum()
+        kept = np.flatnonzero(shares >= (1 - float(top_p)) / len(logits) * whole)
+        ordered = np.sort(depths[kept])
+        reached = np.exp(-ordered.astype(np.float64)).cumsum()
+        last = ordered[min(int((reached < float(top_p) * whole).sum()), len(ordered) - 1) :][:1]
+        kept = kept[(depths[kept] <= last) if len(last) else []]
+    reached = shares[kept].cumsum()
+    if not len(reached):
+        return len(logits) - 1  # of logits that are not numbers
+    return int(kept[min(np.searchsorted(reached, uniform * reached[-1], side="right"), len(kept) - 1)])
