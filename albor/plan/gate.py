@@ -78,8 +78,9 @@ def check_everything(planner: Planner) -> Gate:
         if group not in ("ladder", "model")
         for choice in choices
     ]
-    # A ladder names the model that its numbers are for.
-    pairs = [(f"model={m}", f"stage={s}") for m in groups["model"] for s in groups["stage"] if s != "ladder"]
+    # A ladder names the model that its numbers are for, and what is served is a ladder.
+    stages = [stage for stage in groups["stage"] if stage not in ("ladder", "serve")]
+    pairs = [(f"model={m}", f"stage={s}") for m in groups["model"] for s in stages]
     pairs += [("stage=ladder", f"ladder={name}") for name in groups["ladder"]]
     for texts in ((), *singles, *pairs):
         check(planner, texts, gate)

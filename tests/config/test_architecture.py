@@ -30,9 +30,9 @@ MAY_ENTER: dict[str, tuple[str, ...]] = {
     "models": ("runs",),  # for atomic files
     "training": ("models", "data", "runs"),
     "transforms": ("models",),
-    "inference": ("models",),
+    "inference": ("models", "data", "runs"),  # the codec, and the run that a model is of
     "evals": ("inference", "models", "data", "runs"),  # held-out rows and the codec
-    "serve": ("inference",),
+    "serve": ("inference", "data", "models", "runs"),
     "report": ("data", "runs"),  # a corpus has a card
     "stages": ("config", "contracts", "runs"),
     "audit": ("config", "contracts", "runs", "stages"),

@@ -216,7 +216,15 @@ OF_ONE_METHOD = {
     "stage.dry_run=false": ("stage=publish", "stage.repo=a/b"),
     "stage.private=false": ("stage=publish", "stage.repo=a/b"),
     "stage.revision=v1": ("stage=publish", "stage.repo=a/b"),
-}
+    **{text: ("stage=serve",) for text in (
+        "stage.default=q4", "stage.host=localhost", "stage.port=9", "stage.key_env=K",
+        "stage.slots=9", "stage.waiting=9", "stage.timeout=9", "stage.drain=9", "stage.max_body=9", "stage.fim=psm",
+    )},
+    **{text: ("stage=bench",) for text in (
+        "stage.device=cpu", "stage.threads=[3]", "stage.rows=[3]", "stage.prompt_tokens=9", "stage.new_tokens=9",
+        "stage.rounds=9", "stage.peers=false",
+    )},
+}  # fmt: skip
 PREFER = ("preferences", "finetune dpo")
 BY_PREFERENCE = {
     # what is said of the target finetune objective=dpo → the runs that it changes
@@ -244,7 +252,7 @@ OF_THE_HUB = (
     "commercial=true", "backend=vllm",
 )  # fmt: skip
 """Keys of a teacher that is not albor's."""
-ELSEWHERE = {"init_from", "inputs", "stage.name",
+ELSEWHERE = {"init_from", "inputs", "stage.name", "stage.models",
              "eval.of", "eval.endpoint", "task",
              "optim.kind", "optim.matrix_lr", "optim.momentum", "optim.newton_schulz_steps",
              "tokenizer.kind", "executor.kind", "teacher.kind", "merge.kind", "instructions.kind", "finetune.kind",
