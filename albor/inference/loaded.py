@@ -208,9 +208,9 @@ class LanguageModel:
         shown = 0
         try:
             while True:
-                if len(writing.text) > shown:
-                    yield writing.text[shown:]
-                    shown = len(writing.text)
+                if len(text := writing.text) > shown:  # it may grow while somebody has this piece
+                    new, shown = text[shown:], len(text)
+                    yield new
                 elif writing.ended:
                     return
                 else:

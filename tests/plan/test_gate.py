@@ -29,9 +29,7 @@ def test_everything_that_is_shipped(albor, planner: Planner, tmp_path: Path) -> 
                                "instructions=jsonl stage=instructions", "stage=publish", "teacher=hf",
                                "tokenizer=hf", *nowhere]  # fmt: skip
     groups = planner.resolver.composer.groups
-    models = len(groups["model"]) * (
-        len(groups["stage"]) - 2
-    )  # none with a ladder, none with the ladder that is served
+    models = len(groups["model"]) * (len(groups["stage"]) - 2)  # neither ladders nor what serves one
     assert gate["checked"] == 1 + sum(len(groups[group]) for group in groups if group != "model") + models
     assert list(tmp_path.iterdir()) == []
 

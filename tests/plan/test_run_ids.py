@@ -216,14 +216,14 @@ OF_ONE_METHOD = {
     "stage.dry_run=false": ("stage=publish", "stage.repo=a/b"),
     "stage.private=false": ("stage=publish", "stage.repo=a/b"),
     "stage.revision=v1": ("stage=publish", "stage.repo=a/b"),
-    **{text: ("stage=serve",) for text in (
+    **dict.fromkeys((
         "stage.default=q4", "stage.host=localhost", "stage.port=9", "stage.key_env=K",
         "stage.slots=9", "stage.waiting=9", "stage.timeout=9", "stage.drain=9", "stage.max_body=9", "stage.fim=psm",
-    )},
-    **{text: ("stage=bench",) for text in (
+    ), ("stage=serve",)),
+    **dict.fromkeys((
         "stage.device=cpu", "stage.threads=[3]", "stage.rows=[3]", "stage.prompt_tokens=9", "stage.new_tokens=9",
         "stage.rounds=9", "stage.peers=false",
-    )},
+    ), ("stage=bench",)),
 }  # fmt: skip
 PREFER = ("preferences", "finetune dpo")
 BY_PREFERENCE = {
