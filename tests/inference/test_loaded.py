@@ -25,7 +25,7 @@ def directories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module", params=["chat", "q8"])
 def model(request: pytest.FixtureRequest, directories: dict[str, Path]) -> LanguageModel:
-    return albor.load(directories[request.param])
+    return albor.load(directories[request.param], threads=1)
 
 
 def test_a_text_whole_and_in_pieces(model: LanguageModel) -> None:

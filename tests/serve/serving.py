@@ -77,7 +77,7 @@ def serving(place: Path, *words: str, **environment: str) -> Iterator[Running]:
     log = place / "serve.log"
     with log.open("w") as file:
         process = subprocess.Popen(
-            [*COMMAND, "stage=serve", "stage.port=0", *words],
+            [*COMMAND, "stage=serve", "stage.port=0", "stage.threads=1", "tracking=none", *words],
             cwd=place,
             env=os.environ | environment,
             stdout=file,

@@ -31,7 +31,7 @@ def client(server: Running) -> openai.OpenAI:
 @pytest.fixture(scope="session")
 def here(directories: dict[str, Path]) -> dict[str, LanguageModel]:
     """The same models in this process."""
-    return {name: albor.load(path) for name, path in directories.items()}
+    return {name: albor.load(path, threads=1) for name, path in directories.items()}
 
 
 # --- texts ---
