@@ -107,7 +107,7 @@ def host_of(url: str) -> str:
         parsed = http.URL("")
     if parsed.scheme in ("http", "https") and parsed.host:
         return parsed.host
-    fix = f"write it as {ADDRESS} is written" if "://" in url else f"say how it is reached: http://{url}"
+    fix = "write http://HOST:PORT or https://HOST:PORT" if "://" in url else f"say how it is reached: http://{url}"
     raise AlborError(f"'{url}' is no address of a server", fix, code="E-ENDPOINT")
 
 

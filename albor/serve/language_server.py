@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from lsprotocol import types
 from pygls.lsp.server import LanguageServer
+from pygls.protocol import LanguageServerProtocol, lsp_method
 
 from albor.errors import AlborError
 from albor.serve.documents import Document, Documents, Place
@@ -39,7 +40,7 @@ class CompletionServer(LanguageServer):
 
     def __init__(self, settings: Settings) -> None:
         """Raises AlborError when nobody can be asked with these settings."""
-        super().__init__("albor", version("albor"), text_document_sync_kind=types.TextDocumentSyncKind.Incremental)
+        super().__init__("albor", version("albor"), protocol_cls=Protocol)
         self.settings, self.completer = settings, settings.completer()
         self.documents = Documents(encoding="utf-16")
         self.latest = Latest()
@@ -51,7 +52,8 @@ class CompletionServer(LanguageServer):
 
     def configure(self, params: types.InitializeParams) -> None:
         """Takes the editor's options and units, before anything is opened."""
-        self.documents = Documents(encoding=str(self.workspace.position_encoding), root=params.root_uri)
+        encoding = types.PositionEncodingKind(self.workspace.position_encoding).value
+        self.documents = Documents(encoding=encoding, root=params.root_uri)
         self.menu_indents = params.client_info is not None and params.client_info.name in INDENTS_LATER_LINES
         changed, self.complaints = self.settings.changed_by(params.initialization_options)
         try:
@@ -99,15 +101,38 @@ class CompletionServer(LanguageServer):
         self.window_show_message(types.ShowMessageParams(type=kind, message=f"albor: {text}"))
 
 
+class Protocol(LanguageServerProtocol):
+    """pygls's protocol with documents of our own: in pygls's a form feed ends a line, as it does for Python only."""
+
+    _server: CompletionServer
+
+    @lsp_method(types.TEXT_DOCUMENT_DID_OPEN)
+    def lsp_text_document__did_open(self, params: types.DidOpenTextDocumentParams) -> None:
+        document = params.text_document
+        self._server.documents.open(document.uri, document.text, str(document.language_id))
+
+    @lsp_method(types.TEXT_DOCUMENT_DID_CHANGE)
+    def lsp_text_document__did_change(self, params: types.DidChangeTextDocumentParams) -> None:
+        uri, documents = params.text_document.uri, self._server.documents
+        for change in params.content_changes:
+            if isinstance(change, types.TextDocumentContentChangePartial):
+                documents.edit(uri, place(change.range.start), place(change.range.end), change.text)
+            else:
+                documents.rewrite(uri, change.text)
+        self._server.latest.edited(uri)
+
+    @lsp_method(types.TEXT_DOCUMENT_DID_CLOSE)
+    def lsp_text_document__did_close(self, params: types.DidCloseTextDocumentParams) -> None:
+        self._server.documents.close(params.text_document.uri)
+        self._server.latest.edited(params.text_document.uri)
+
+
 def language_server(settings: Settings) -> CompletionServer:
     """A server that ``start_io`` starts. Raises AlborError when nobody can be asked with these settings."""
     server = CompletionServer(settings)
     server.feature(types.INITIALIZE)(initialize)
     server.feature(types.INITIALIZED)(initialized)
     server.feature(types.SHUTDOWN)(shutdown)
-    server.feature(types.TEXT_DOCUMENT_DID_OPEN)(opened)
-    server.feature(types.TEXT_DOCUMENT_DID_CHANGE)(changed)
-    server.feature(types.TEXT_DOCUMENT_DID_CLOSE)(closed)
     menu_options = types.CompletionOptions(trigger_characters=TRIGGERS)
     server.feature(types.TEXT_DOCUMENT_COMPLETION, menu_options)(menu)
     server.feature(types.TEXT_DOCUMENT_INLINE_COMPLETION, types.InlineCompletionOptions())(inline)
@@ -125,26 +150,6 @@ def initialized(ls: CompletionServer, params: types.InitializedParams) -> None:
 
 async def shutdown(ls: CompletionServer, params: None) -> None:
     await ls.completer.close()
-
-
-def opened(ls: CompletionServer, params: types.DidOpenTextDocumentParams) -> None:
-    document = params.text_document
-    ls.documents.open(document.uri, document.text, str(document.language_id))
-
-
-def changed(ls: CompletionServer, params: types.DidChangeTextDocumentParams) -> None:
-    uri = params.text_document.uri
-    for change in params.content_changes:
-        if isinstance(change, types.TextDocumentContentChangePartial):
-            ls.documents.edit(uri, place(change.range.start), place(change.range.end), change.text)
-        else:
-            ls.documents.rewrite(uri, change.text)
-    ls.latest.edited(uri)
-
-
-def closed(ls: CompletionServer, params: types.DidCloseTextDocumentParams) -> None:
-    ls.documents.close(params.text_document.uri)
-    ls.latest.edited(params.text_document.uri)
 
 
 async def menu(ls: CompletionServer, params: types.CompletionParams) -> types.CompletionList:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
+from contextlib import redirect_stdout
 
 from albor.cli.arguments import Arguments
 from albor.errors import AlborError
@@ -21,5 +23,7 @@ def run(arguments: Arguments) -> int:
     server = language_server(Settings(**{name: value for name, value in given.items() if value is not None}))
     if sys.stdin.isatty():
         print("waiting for an editor on standard input: docs/editors.md says how it is set up", file=sys.stderr)
-    server.start_io()
+    wire = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    with redirect_stdout(sys.stderr):  # what prints by mistake is no message; and the server closes what it writes to
+        server.start_io(stdout=wire)
     return 0
