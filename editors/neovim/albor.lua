@@ -27,7 +27,8 @@ local function as_before(key, mapping)
   return keys(mapping.rhs or key)
 end
 
-local function map_accept(key)
+-- Lets a key take the suggestion in insert mode, or do what it did where there is none.
+function M.map(key)
   local before = vim.fn.maparg(key, 'i', false, true)
   vim.keymap.set('i', key, function()
     return vim.lsp.inline_completion.get() and '' or as_before(key, before)
@@ -57,7 +58,7 @@ function M.setup(given)
   })
   vim.lsp.enable('albor')
   if inline and config.accept then
-    map_accept(config.accept)
+    M.map(config.accept)
   end
 end
 
