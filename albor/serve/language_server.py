@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from importlib.metadata import version
-from typing import NamedTuple
 
 from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 from pygls.protocol import LanguageServerProtocol, lsp_method
 
 from albor.errors import AlborError
-from albor.serve.documents import Document, Documents, Place
+from albor.serve.documents import Documents, Place
 from albor.serve.latest import Latest
 from albor.serve.settings import Settings
+from albor.serve.spot import Spot
 from albor.serve.suggestion import MOST_LINES, as_snippet, fitting, label, word_before
 from albor.serve.window import window
 
@@ -21,18 +21,8 @@ TRIGGERS = (".", "(", "[", "=", ",")
 """Characters after which an editor's menu may open by itself."""
 INDENTS_LATER_LINES = ("Neovim",)
 """Editors whose menu inserts lines after the first only of a snippet, and indents them."""
-
-
-class Spot(NamedTuple):
-    """A document at the moment that something is asked about it, and where the cursor is."""
-
-    uri: str
-    document: Document
-    cursor: int
-    """Characters before it."""
-    before: str
-    after: str
-    """What is before and after it, in lines that end in ``\\n``."""
+ASKS_ONCE = ("helix",)
+"""Editors that ask nothing more while a word is typed on and they wait, and fit a late answer to the word."""
 
 
 class CompletionServer(LanguageServer):
@@ -48,13 +38,16 @@ class CompletionServer(LanguageServer):
         """To be said as soon as the editor listens."""
         self.menu_indents = False
         """Whether the editor's menu takes lines after the first only as a snippet's, and indents them."""
+        self.asks_once = False
+        """Whether the editor waits for its first answer while a word is typed on."""
         self._failing = False
 
     def configure(self, params: types.InitializeParams) -> None:
         """Takes the editor's options and units, before anything is opened."""
         encoding = types.PositionEncodingKind(self.workspace.position_encoding).value
         self.documents = Documents(encoding=encoding, root=params.root_uri)
-        self.menu_indents = params.client_info is not None and params.client_info.name in INDENTS_LATER_LINES
+        client = params.client_info.name if params.client_info else ""
+        self.menu_indents, self.asks_once = client in INDENTS_LATER_LINES, client in ASKS_ONCE
         changed, self.complaints = self.settings.changed_by(params.initialization_options)
         try:
             self.completer, self.settings = changed.completer(), changed
@@ -66,17 +59,13 @@ class CompletionServer(LanguageServer):
         uri = params.text_document.uri
         if (document := self.documents.get(uri)) is None:
             return None
-        cursor = document.offset(place(params.position))
-        before, after = (part.replace("\r\n", "\n") for part in (document.text[:cursor], document.text[cursor:]))
-        return Spot(uri, document, cursor, before, after)
+        return Spot(uri, document, document.offset(place(params.position)))
 
     async def suggestion(self, spot: Spot, *, wait: bool) -> str:
         """What fits at a spot, "" when there is nothing. With ``wait`` it waits first, for keys that may yet come."""
         await asyncio.sleep(self.settings.debounce_ms / 1000 if wait else 0)
-        around = window(
-            spot.before, spot.after, self.documents.others(spot.uri), budget=self.settings.context_characters
-        )
-        multiline = self.settings.multiline
+        before, after, multiline = spot.before, spot.after, self.settings.multiline
+        around = window(before, after, self.documents.others(spot.uri), budget=self.settings.context_characters)
         try:
             text = await self.completer.complete(
                 around.prefix,
@@ -89,7 +78,7 @@ class CompletionServer(LanguageServer):
             self.fail(error)
             return ""
         self._failing = False
-        return fitting(text, spot.before, spot.after, most_lines=MOST_LINES if multiline else 1)
+        return fitting(text, before, after, most_lines=MOST_LINES if multiline else 1)
 
     def fail(self, error: AlborError) -> None:
         """Says what is wrong, once until it works again: the next key would say the same."""
@@ -133,6 +122,7 @@ def language_server(settings: Settings) -> CompletionServer:
     server.feature(types.INITIALIZE)(initialize)
     server.feature(types.INITIALIZED)(initialized)
     server.feature(types.SHUTDOWN)(shutdown)
+    server.feature(types.WORKSPACE_DID_CHANGE_CONFIGURATION)(configured_already)
     menu_options = types.CompletionOptions(trigger_characters=TRIGGERS)
     server.feature(types.TEXT_DOCUMENT_COMPLETION, menu_options)(menu)
     server.feature(types.TEXT_DOCUMENT_INLINE_COMPLETION, types.InlineCompletionOptions())(inline)
@@ -148,6 +138,10 @@ def initialized(ls: CompletionServer, params: types.InitializedParams) -> None:
         ls.say(complaint)
 
 
+def configured_already(ls: CompletionServer, params: types.DidChangeConfigurationParams) -> None:
+    """Helix says here again what it said when it greeted."""
+
+
 async def shutdown(ls: CompletionServer, params: None) -> None:
     await ls.completer.close()
 
@@ -158,15 +152,28 @@ async def menu(ls: CompletionServer, params: types.CompletionParams) -> types.Co
     if (spot := ls.spot(params)) is None:
         return nothing
     wait = params.context is not None and params.context.trigger_kind != types.CompletionTriggerKind.Invoked
-    text = await ls.latest.ask((spot.uri, "menu"), ls.suggestion(spot, wait=wait))
+    text = await menu_text(ls, spot, wait=wait)
     item = menu_item(spot, text, as_lines_of_a_snippet=ls.menu_indents) if text else None
     return types.CompletionList(is_incomplete=True, items=[item]) if item else nothing
 
 
+async def menu_text(ls: CompletionServer, spot: Spot, *, wait: bool) -> str | None:
+    """What may follow at a spot. For an editor that asks once, what was typed meanwhile and what may follow that."""
+    key, now = (spot.uri, "menu"), spot
+    text = await ls.latest.ask(key, ls.suggestion(spot, wait=wait))
+    while text is None and ls.asks_once and not ls.latest.asking(key):
+        if (later := spot.typed_on(ls.documents.get(spot.uri))) is None:
+            return None
+        now = later
+        text = await ls.latest.ask(key, ls.suggestion(now, wait=True))
+    return now.document.text[spot.cursor : now.cursor] + text if text else text
+
+
 def menu_item(spot: Spot, text: str, *, as_lines_of_a_snippet: bool) -> types.CompletionItem | None:
     """An item that replaces the typed part of a word by the whole, which is what editors compare with what is typed."""
-    word = word_before(spot.before)
-    told = as_snippet(word + text, spot.before) if as_lines_of_a_snippet else word + text
+    before = spot.before
+    word = word_before(before)
+    told = as_snippet(word + text, before) if as_lines_of_a_snippet else word + text
     if told == word:
         return None
     kind = types.InsertTextFormat.Snippet if as_lines_of_a_snippet else types.InsertTextFormat.PlainText

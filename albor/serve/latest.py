@@ -29,6 +29,10 @@ class Latest:
                 del self._running[key]
         return asked.result() if latest else None
 
+    def asking(self, key: Key) -> bool:
+        """Whether a question waits for its answer."""
+        return key in self._running
+
     def edited(self, document: str) -> None:
         """Ends what was asked about the document as it was."""
         for key in [key for key in self._running if key[0] == document]:

@@ -13,7 +13,9 @@ ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "editors"
 ANSWER = "add(a, b):\n    return a + b"
 """Of a function that begins with `def `."""
-PRESERVED = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
+SYSTEM = "/usr/local/bin:/usr/bin:/bin"
+"""Where no other language server of this environment is."""
+PRESERVED = ("HOME", "LANG", "TMPDIR", "PYTHONPATH", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
 
 
 def program(variable: str, name: str) -> str:
@@ -34,7 +36,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     xdg = {f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("CONFIG", "DATA", "STATE", "CACHE")}
     runtime = home / "run"
     runtime.mkdir(mode=0o700, exist_ok=True)
-    path = f"{command.parent}:{kept['PATH']}"
+    path = f"{command.parent}:{SYSTEM}"
     here = f"{ROOT}:{kept['PYTHONPATH']}" if "PYTHONPATH" in kept else str(ROOT)
     return (
         kept

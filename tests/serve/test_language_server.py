@@ -114,6 +114,25 @@ def test_a_request_that_is_over_is_hung_up_on_at_once(how: str, editor: Editor, 
     editor.tell("$/cancelRequest", {"id": elsewhere})
 
 
+@pytest.mark.parametrize("typed", ["e", "et", " ", ""])
+def test_an_editor_that_asks_once_is_answered_for_the_word_as_it_is_typed_on(typed: str, server: Infill) -> None:
+    with editing(server.url, client="helix") as editor:
+        editor.open("x\nr\n")
+        server.delay = 10.0
+        number = editor.menu(1, 1)
+        server.wait(1)
+        server.delay, server.says = 0.0, lambda body: "x\nreturn"[len(body["input_prefix"]) :]
+        editor.type(typed, 1, 1 if typed else 0, over=0 if typed else 1)
+        answer = editor.answer(number)
+        until(lambda: server.asked[0].gone, "a connection that is closed")
+        if typed.isalpha():
+            assert item_of(answer)["textEdit"]["newText"] == "return"
+            assert item_of(answer)["textEdit"]["range"] == {"start": at(1, 0), "end": at(1, 1)}
+            assert server.asked[-1].body["input_prefix"] == f"x\nr{typed}"
+        else:
+            assert answer["items"] == [] and len(server.asked) == 1
+
+
 def test_every_answer_is_to_its_own_question(editor: Editor, server: Infill) -> None:
     """Each key edits and asks: what is not overtaken fits the text that stood there."""
     editor.open("\n")
