@@ -8,8 +8,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from albor.serve.suggestion import fitting
 from albor.serve.window import window
 from tests.editors.programs import CONFIGS, program
