@@ -8,7 +8,8 @@ local M = {}
 M.defaults = {
   cmd = { 'albor', 'lsp' },
   accept = '<Tab>', -- takes the suggestion, and does what it did where there is none; false maps no key
-  options = vim.empty_dict(), -- url, model, keyEnv, maxTokens, debounceMs, multiline, contextCharacters
+  -- url, model, keyEnv, maxTokens, debounceMs, multiline, contextCharacters. Neovim waits for a pause itself.
+  options = { debounceMs = 0 },
 }
 
 local function keys(text)

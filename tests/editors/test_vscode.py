@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -90,16 +89,18 @@ def code_server(home: Path, settings: dict[str, Any]) -> Iterator[str]:
     user, extensions = home / "user", home / "extensions"
     (user / "User").mkdir(parents=True)
     (user / "User" / "settings.json").write_text(json.dumps(QUIET | settings))
-    shutil.copytree(CONFIGS / "vscode", extensions / "albor.albor-0.1.0")
+    subprocess.run([CONFIGS / "vscode" / "vsix.sh", home / "albor.vsix"], check=True)
     port = free_port()
     words = {"auth": "none", "bind-addr": f"127.0.0.1:{port}", "user-data-dir": user, "extensions-dir": extensions,
              "config": home / "none.yaml"}  # fmt: skip
     switches = [f"--{name}={value}" for name, value in words.items()]
+    env = environment(home)
     quiet = ("--disable-telemetry", "--disable-update-check", "--disable-workspace-trust")
     with (home / "log").open("w") as log:
-        process = subprocess.Popen(
-            [command, *switches, *quiet], env=environment(home), stdout=log, stderr=log, start_new_session=True
-        )
+        install = [command, *switches, "--install-extension", str(home / "albor.vsix")]
+        subprocess.run(install, env=env, stdout=log, stderr=log, check=True, timeout=60)
+        command_line = [command, *switches, *quiet]
+        process = subprocess.Popen(command_line, env=env, stdout=log, stderr=log, start_new_session=True)
         try:
             until(lambda: answers(f"http://127.0.0.1:{port}/healthz"), "code-server", 60)
             yield f"http://127.0.0.1:{port}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -305,6 +306,11 @@ def test_a_document_that_is_sent_whole(editor: Editor, server: Infill) -> None:
 def test_a_mistake_on_the_command_line(words: tuple[str, ...], said: str, albor) -> None:
     done = albor("lsp", *words)
     assert done.code == 2 and said in done.err and done.out == ""
+
+
+def test_it_needs_nothing_heavy() -> None:
+    probe = "import sys, albor.serve.language_server; assert not {'torch', 'numpy', 'hydra'} & {*sys.modules}"
+    subprocess.run([sys.executable, "-c", probe], timeout=60, check=True)
 
 
 @pytest.mark.parametrize("package", ["pygls", "httpx2"])
