@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import random
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from albor.serve.suggestion import fitting
 from albor.serve.window import window
 from tests.editors.programs import CONFIGS, program
-from tests.serve.infill import infill
+from tests.serve.infill import infill, until
 
 PIECES = ["\n", "a", "bc ", "    ", "é", "x" * 30, "(", ")", "[", "return 1", "\r\n"]
 CASES = 2000
@@ -93,13 +94,25 @@ def test_what_is_wrong_is_said(tmp_path: Path) -> None:
 
 
 def test_what_is_aborted_is_hung_up_on_at_once(tmp_path: Path) -> None:
-    with infill() as server:
+    """While the process that asked goes on."""
+    abort, end = tmp_path / "abort", tmp_path / "end"
+    script = """
+        const [abortFile, endFile, ...request] = given;
+        const there = async (file) => {
+            while (!require('fs').existsSync(file)) await new Promise((resolve) => setTimeout(resolve, 10));
+        };
+        const abort = new AbortController();
+        const answer = client.complete(...request, abort.signal).catch(() => 'hung up');
+        await there(abortFile);
+        abort.abort();
+        await there(endFile);
+        return answer;"""
+    with infill() as server, ThreadPoolExecutor() as pool:
         server.delay = 10.0
-        script = """const abort = new AbortController();
-            setTimeout(() => abort.abort(), 300);
-            await client.complete(...given, abort.signal).catch(() => {});
-            const aborted = Date.now();
-            await new Promise((resolve) => setTimeout(resolve, 300));
-            return aborted;"""
-        node(script, [SETTINGS | {"url": server.url}, AROUND], tmp_path)
-        assert server.asked[0].gone
+        given = [str(abort), str(end), SETTINGS | {"url": server.url}, AROUND]
+        answer = pool.submit(node, script, given, tmp_path)
+        server.wait(1)
+        abort.touch()
+        until(lambda: server.asked[0].gone, "a connection that is closed", 2)
+        end.touch()
+        assert answer.result() == "hung up"
