@@ -27,6 +27,7 @@ VERBS: dict[str, str] = {
     "monitor": "a run as it goes, or went: progress, curves, throughput, alerts, whether it lives (--once: as text)",
     "replay": "train up to a step again, beside the run, and say whether every bit is the same",
     "data": "rows of a packed corpus, decoded (inspect RUN), and what a corpus is made of (stats RUN)",
+    "lsp": "completions in an editor, from a server that has a model: the language server that the editor starts",
     "doctor": "what this machine has and lacks",
     "falsify": "what the runs say of albor's predictions: corroborated, falsified or untested",
     "audit": "whether a model may be released: every check of a release, with its evidence and a grade",
@@ -42,6 +43,7 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "monitor": ("once",),
     "replay": ("step",),
     "data": ("split", "row", "rows", "all", "json"),
+    "lsp": ("url", "model", "key_env"),
     "doctor": ("json",),
     "falsify": ("json", "out"),
     "audit": ("critical_only", "format", "out"),
@@ -95,6 +97,8 @@ class Arguments:
     every: float = 5.0
     model: str | None = None
     user: str | None = None
+    url: str | None = None
+    key_env: str | None = None
     layout: Literal["in_out", "out_in"] | None = None
 
 
@@ -137,6 +141,8 @@ def parser() -> Parser:
     p.add_argument("--every", type=float)
     p.add_argument("--model")
     p.add_argument("--user")
+    p.add_argument("--url")
+    p.add_argument("--key-env")
     p.add_argument("--layout", choices=("in_out", "out_in"))
     return p
 
