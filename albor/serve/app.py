@@ -20,6 +20,7 @@ from albor.serve import answers
 from albor.serve.exchange import Exchange, Piece, events, read_body
 from albor.serve.guard import Guard, Settings
 from albor.serve.metrics import Metrics
+from albor.serve.page import playground
 from albor.serve.refusals import Refusal, bad
 from albor.serve.requests import (
     DEFAULT_TOKENS,
@@ -50,6 +51,7 @@ class Api:
 
     def app(self) -> Guard:
         routes = [
+            Route("/", self._answering(self.page)),
             Route("/health", self._answering(self.health)),
             Route("/metrics", self._answering(self.prometheus)),
             Route("/v1/models", self._answering(self.list_models)),
@@ -80,6 +82,9 @@ class Api:
         return self.models[name]
 
     # --- what there is ---
+
+    async def page(self, request: Request) -> Response:
+        return Response(playground(), media_type="text/html")
 
     async def health(self, request: Request) -> Response:
         broken = {name: served.worker.broken for name, served in self.models.items() if served.worker.broken}

@@ -94,7 +94,8 @@ def serve(wanted: Wanted, models: Mapping[str, tuple[Path, str]]) -> dict[str, A
             timeout_graceful_shutdown=round(wanted.drain),
             server_header=False,
         )
-        print(f"serving {', '.join(served)} at {url}/v1 (stop with Ctrl-C)", file=sys.stderr, flush=True)
+        told = f"serving {', '.join(served)} at {url}/v1 and, to look at, {url}/ (stop with Ctrl-C)"
+        print(told, file=sys.stderr, flush=True)
         Server(config, api).run(sockets=[opened])
     finally:
         opened.close()

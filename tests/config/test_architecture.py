@@ -32,7 +32,7 @@ MAY_ENTER: dict[str, tuple[str, ...]] = {
     "transforms": ("models",),
     "inference": ("models", "data", "runs"),  # the codec, and the run that a model is of
     "evals": ("inference", "models", "data", "runs"),  # held-out rows and the codec
-    "serve": ("inference", "data", "models", "runs"),
+    "serve": ("inference", "data", "models", "runs", "report"),  # the playground looks like the other pages
     "report": ("data", "runs"),  # a corpus has a card
     "stages": ("config", "contracts", "runs"),
     "audit": ("config", "contracts", "runs", "stages"),
