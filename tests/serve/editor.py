@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.serve.infill import PATIENCE
 
-URI = "file:///work/project/a.py"
+URI = "file:///home/me/project/a.py"
 INVOKED, AUTOMATIC = 1, 2
 
 

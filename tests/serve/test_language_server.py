@@ -19,7 +19,7 @@ pytest.importorskip("pygls", reason="pip install 'albor[serve]'")
 
 SOON = 0.1
 """Seconds in which a server must learn that nobody waits any more."""
-OTHER = "file:///work/project/pkg/b.py"
+OTHER = "file:///home/me/project/pkg/b.py"
 
 
 @pytest.fixture
@@ -268,10 +268,10 @@ def test_options_that_mean_nothing_are_said(server: Infill) -> None:
 
 
 def test_other_files_that_are_open(server: Infill) -> None:
-    with editing(server.url, "--model", "big", root="file:///work/project") as editor:
+    with editing(server.url, "--model", "big", root="file:///home/me/project") as editor:
         editor.open("b = 1\n", OTHER)
         editor.open("c = 1\n", "file:///elsewhere/c%20d.py")
-        editor.open("# text\n", "file:///work/project/t.md", "markdown")
+        editor.open("# text\n", "file:///home/me/project/t.md", "markdown")
         editor.open("\n")
         editor.type("bb", 0, 0, over=1, uri=OTHER)
         editor.answer(editor.inline(0, 0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import sys
 from contextlib import redirect_stdout
@@ -23,6 +24,7 @@ def run(arguments: Arguments) -> int:
     server = language_server(Settings(**{name: value for name, value in given.items() if value is not None}))
     if sys.stdin.isatty():
         print("waiting for an editor on standard input: docs/editors.md says how it is set up", file=sys.stderr)
+    logging.getLogger("pygls").setLevel(logging.ERROR)  # it warns of each cancellation that comes after its answer
     wire = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     with redirect_stdout(sys.stderr):  # what prints by mistake is no message; and the server closes what it writes to
         server.start_io(stdout=wire)
