@@ -22,9 +22,10 @@ LONG = {"prompt": "def f(", "max_tokens": 390, "temperature": 1, "logprobs": 20}
 """Takes a while: what is told of each token costs most."""
 
 
-def streamed(server: Running, found: list[Any]) -> None:
+def streamed(server: Running, found: list[Any], **more: Any) -> None:
     """Asks for a text in pieces and notes what comes."""
-    with httpx.stream("POST", f"{server.url}/v1/completions", json={**LONG, "stream": True}, timeout=60) as answer:
+    body = {**LONG, "stream": True, **more}
+    with httpx.stream("POST", f"{server.url}/v1/completions", json=body, timeout=60) as answer:
         for line in filter(None, answer.iter_lines()):
             found.append(line)  # noqa: PERF402 - somebody watches it grow
 
@@ -88,10 +89,10 @@ def test_when_too_many_wait_the_others_are_told_to_come_again(directories: dict[
 
 def test_an_answer_may_take_only_so_long(directories: dict[str, Path], tmp_path: Path) -> None:
     with serving(tmp_path, f"inputs.model={directories['base']}", "stage.timeout=0.02") as server:
-        late = server.post("/v1/completions", LONG)
+        late = server.post("/v1/completions", {**LONG, "n": 16})  # not all of them end by chance
         assert late.status_code == 504 and late.json()["error"]["type"] == "timeout_error"
         parts: list[str] = []
-        streamed(server, parts)
+        streamed(server, parts, n=16)
         assert "timeout_error" in parts[-2] and parts[-1] == "data: [DONE]"
         until(lambda: server.gauge("albor_running_requests", "model") == 0, 20)
 
