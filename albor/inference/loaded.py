@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from albor.data.chat import Message, render
 from albor.data.tokenizer import Codec
@@ -30,6 +31,25 @@ class TokenLogprob:
     """In nats."""
     likeliest: tuple[tuple[str, float], ...]
     """The likeliest tokens there, and theirs."""
+
+
+class Wishes(TypedDict, total=False):
+    """How a text is written; all may be left out."""
+
+    max_tokens: int
+    """Most new tokens: 128."""
+    temperature: float
+    """0, the likeliest token each time."""
+    top_p: float
+    """Draw from the fewest tokens whose probabilities reach this sum: 1, all of them."""
+    top_k: int
+    """Before that, keep so many of the likeliest: 0, all of them."""
+    seed: int | None
+    """Of the random numbers: drawn."""
+    stop: Sequence[str]
+    """The text ends before the first of these."""
+    fim: FimOrder
+    """In which order a hole is asked for: psm."""
 
 
 @dataclass(frozen=True)
@@ -80,57 +100,24 @@ class LanguageModel:
         ids = self.codec.encode(text)
         for length in self.engine.warmed_by:
             framed = Framed(tuple(ids[: min(length, self.context // 2)]), 4, False)
-            writing = self._begin(framed, Sampling(temperature=0.5), 0, (), None)
-            while writing.ended is None:
-                self.desk().advance()
+            self._finish(self._begin(framed, Sampling(temperature=0.5), 0, (), None))
 
     # --- texts ---
 
     def complete(
-        self,
-        prefix: str,
-        suffix: str | None = None,
-        *,
-        max_tokens: int = 128,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        top_k: int = 0,
-        seed: int | None = None,
-        stop: Sequence[str] = (),
-        fim: FimOrder = "psm",
-        logprobs: int | None = None,
+        self, prefix: str, suffix: str | None = None, *, logprobs: int | None = None, **wishes: Unpack[Wishes]
     ) -> Completion:
         """What follows ``prefix`` or, with a ``suffix``, what stands between them.
 
-        Text too long for the context loses its beginning, and the suffix its end. ``seed`` is drawn when it is not
-        given; ``logprobs`` asks for each token's log-probability and those of so many of the likeliest. Raises
-        AlborError when the model fills no holes, ValueError for settings out of their range.
+        Text too long for the context loses its beginning, and the suffix its end. ``logprobs`` asks for each token's
+        log-probability and those of so many of the likeliest. Raises AlborError when the model fills no holes,
+        ValueError for settings out of their range.
         """
-        sampling = Sampling(temperature=temperature, top_p=top_p, top_k=top_k)
-        framed = self.frame(TextRequest(prompt=prefix, suffix=suffix, fim=fim, max_new_tokens=max_tokens))
-        writing = self._begin(framed, sampling, seed, stop, logprobs)
-        while writing.ended is None:
-            self.desk().advance()
-        return self._completion(writing)
+        return self._whole(self._write(prefix, suffix, logprobs, **wishes))
 
-    def stream(
-        self,
-        prefix: str,
-        suffix: str | None = None,
-        *,
-        max_tokens: int = 128,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        top_k: int = 0,
-        seed: int | None = None,
-        stop: Sequence[str] = (),
-        fim: FimOrder = "psm",
-    ) -> Iterator[str]:
+    def stream(self, prefix: str, suffix: str | None = None, **wishes: Unpack[Wishes]) -> Iterator[str]:
         """``complete``, piece by piece, as it is written. Closing the iterator ends it."""
-        sampling = Sampling(temperature=temperature, top_p=top_p, top_k=top_k)
-        framed = self.frame(TextRequest(prompt=prefix, suffix=suffix, fim=fim, max_new_tokens=max_tokens))
-        writing = self._begin(framed, sampling, seed, stop, None)
-        return self._pieces(writing)
+        return self._pieces(self._write(prefix, suffix, None, **wishes))
 
     def chat(
         self,
@@ -146,10 +133,7 @@ class LanguageModel:
         its context."""
         ids = self.conversation(messages)
         framed = Framed(tuple(ids), min(max_tokens, self.context - len(ids)), False)
-        writing = self._begin(framed, Sampling(temperature=temperature, top_p=top_p), seed, stop, None)
-        while writing.ended is None:
-            self.desk().advance()
-        return self._completion(writing)
+        return self._whole(self._begin(framed, Sampling(temperature=temperature, top_p=top_p), seed, stop, None))
 
     def logprobs(self, text: str, *, told: int = 0) -> list[TokenLogprob]:
         """Each token of a text, behind the end of another, with its log-probability. Raises ValueError when it is
@@ -192,6 +176,24 @@ class LanguageModel:
     def spell(self, token: int) -> str:
         return self.codec.decode([token], skip_special=False)
 
+    def _write(
+        self,
+        prefix: str,
+        suffix: str | None,
+        told: int | None,
+        *,
+        max_tokens: int = 128,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        top_k: int = 0,
+        seed: int | None = None,
+        stop: Sequence[str] = (),
+        fim: FimOrder = "psm",
+    ) -> Writing:
+        sampling = Sampling(temperature=temperature, top_p=top_p, top_k=top_k)
+        framed = self.frame(TextRequest(prompt=prefix, suffix=suffix, fim=fim, max_new_tokens=max_tokens))
+        return self._begin(framed, sampling, seed, stop, told)
+
     def _begin(
         self, framed: Framed, sampling: Sampling, seed: int | None, stop: Sequence[str], told: int | None
     ) -> Writing:
@@ -218,7 +220,12 @@ class LanguageModel:
         finally:
             self.desk().cancel(writing)
 
-    def _completion(self, writing: Writing) -> Completion:
+    def _finish(self, writing: Writing) -> None:
+        while writing.ended is None:
+            self.desk().advance()
+
+    def _whole(self, writing: Writing) -> Completion:
+        self._finish(writing)
         assert writing.ended is not None
         said = self.said(writing.tokens, writing.likelihoods) if writing.likelihoods else []
         return Completion(writing.text, tuple(writing.tokens), writing.ended, writing.made.reused, tuple(said))

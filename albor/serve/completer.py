@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import httpx2 as http
 
@@ -22,22 +22,6 @@ HELP = {
     413: "show it less: contextCharacters in the editor's settings",
 }
 """The way out, by status."""
-
-
-class Completer(Protocol):
-    async def complete(
-        self,
-        prefix: str,
-        suffix: str,
-        *,
-        extra: Sequence[tuple[str, str]],
-        max_tokens: int,
-        stop: Sequence[str],
-    ) -> str:
-        """The text between ``prefix`` and ``suffix``, up to the first of ``stop``, in ``max_tokens`` tokens or fewer.
-
-        ``extra`` is (name, text) of other files. Raises AlborError. A caller that no longer wants the answer cancels.
-        """
 
 
 class HttpCompleter:
@@ -67,6 +51,10 @@ class HttpCompleter:
         max_tokens: int,
         stop: Sequence[str],
     ) -> str:
+        """The text between ``prefix`` and ``suffix``, up to the first of ``stop``, in ``max_tokens`` tokens or fewer.
+
+        ``extra`` is (name, text) of other files. Raises AlborError. A caller that no longer wants the answer cancels.
+        """
         body: dict[str, Any] = {
             "input_prefix": prefix,
             "input_suffix": suffix,

@@ -9,10 +9,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import uvicorn
 
+from albor.config.schema.serve import LOOPBACK, Serve
 from albor.inference.loaded import LanguageModel, load
 from albor.inference.prompts import FimOrder
 from albor.models.companions import ROLES
@@ -21,35 +22,6 @@ from albor.serve.app import Api
 from albor.serve.guard import Settings
 from albor.serve.served import Served
 from albor.serve.worker import Worker
-
-
-class Wanted(Protocol):
-    """Keys of the serve stage."""
-
-    @property
-    def default(self) -> str | None: ...
-    @property
-    def host(self) -> str: ...
-    @property
-    def port(self) -> int: ...
-    @property
-    def key_env(self) -> str | None: ...
-    @property
-    def slots(self) -> int: ...
-    @property
-    def waiting(self) -> int: ...
-    @property
-    def timeout(self) -> float: ...
-    @property
-    def drain(self) -> float: ...
-    @property
-    def max_body(self) -> int: ...
-    @property
-    def fim(self) -> FimOrder | None: ...
-    @property
-    def threads(self) -> int | None: ...
-    @property
-    def device(self) -> str | None: ...
 
 
 class Server(uvicorn.Server):
@@ -76,7 +48,7 @@ class Server(uvicorn.Server):
         self._api.draining = self.should_exit = True
 
 
-def serve(wanted: Wanted, models: Mapping[str, tuple[Path, str]]) -> dict[str, Any]:
+def serve(wanted: Serve, models: Mapping[str, tuple[Path, str]]) -> dict[str, Any]:
     """Serves models (directory and source, by name) until a signal ends it. Raises AlborError."""
     opened = listen(wanted.host, wanted.port)
     try:
@@ -104,17 +76,16 @@ def serve(wanted: Wanted, models: Mapping[str, tuple[Path, str]]) -> dict[str, A
     return {"url": url, "models": [*served], "tokens": sum(one.worker.tokens for one in served.values())}
 
 
-def settings(wanted: Wanted) -> Settings:
-    local = wanted.host in ("127.0.0.1", "localhost", "::1")
+def settings(wanted: Serve) -> Settings:
     return Settings(
         key=os.environ[wanted.key_env] if wanted.key_env else None,
-        hosts=("127.0.0.1", "localhost", "[::1]") if local else None,
+        hosts=tuple(f"[{host}]" if ":" in host else host for host in LOOPBACK) if wanted.host in LOOPBACK else None,
         max_body=wanted.max_body,
         timeout=wanted.timeout,
     )
 
 
-def open_models(wanted: Wanted, models: Mapping[str, tuple[Path, str]]) -> dict[str, Served]:
+def open_models(wanted: Serve, models: Mapping[str, tuple[Path, str]]) -> dict[str, Served]:
     """Loads them and has each write a little, so that the first request does not wait for what is made once."""
     served = {}
     for name, (path, source) in models.items():

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import select
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.service import listening
 
 PATIENCE = 15.0
 """Seconds after which what a test waits for will not come."""
@@ -79,20 +80,30 @@ def infill(port: int = 0) -> Iterator[Infill]:
 
         def log_message(self, *words: object) -> None: ...
 
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    server.daemon_threads = True
-    served = Infill(f"http://127.0.0.1:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
     try:
-        yield served
+        with listening(Handler, port) as url:
+            served = Infill(url)
+            yield served
     finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
         for connection in connections:  # kept alive, they would be answered by a server that is gone
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+
+
+def body_of(prefix: str, *, tokens: int, stop: list[str]) -> dict[str, Any]:
+    """What a request for the model m, with the file n.py beside it, is to say in whatever language it is made."""
+    return {
+        "input_prefix": prefix,
+        "input_suffix": "b",
+        "prompt": "",
+        "input_extra": [{"filename": "n.py", "text": "t"}],
+        "n_predict": tokens,
+        "stop": stop,
+        "temperature": 0,
+        "cache_prompt": True,
+        "stream": False,
+        "model": "m",
+    }
 
 
 def hung_up(connection: socket.socket, seconds: float) -> bool:

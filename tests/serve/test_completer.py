@@ -8,7 +8,7 @@ import pytest
 
 from albor.errors import AlborError
 from albor.serve.completer import HttpCompleter
-from tests.serve.infill import infill
+from tests.serve.infill import body_of, infill
 
 
 def ask(completer: HttpCompleter) -> str:
@@ -27,18 +27,7 @@ def test_a_proxy_is_not_asked_for_this_machine(monkeypatch: pytest.MonkeyPatch) 
     with infill() as server:
         assert ask(HttpCompleter(server.url, model="m", key="k")) == "pass"
     (asked,) = server.asked
-    assert asked.body == {
-        "input_prefix": "a",
-        "input_suffix": "b",
-        "prompt": "",
-        "input_extra": [{"filename": "n.py", "text": "t"}],
-        "n_predict": 3,
-        "stop": ["\n"],
-        "temperature": 0.0,
-        "cache_prompt": True,
-        "stream": False,
-        "model": "m",
-    }
+    assert asked.body == body_of("a", tokens=3, stop=["\n"])
 
 
 def test_half_a_character_is_replaced() -> None:
