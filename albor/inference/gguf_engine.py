@@ -51,12 +51,13 @@ class LlamaSlots(Slots):
         self._held[slot] = length
 
     def step(self, live: int, span: int, ranked: bool) -> None:
-        lengths = self.lengths[:live].numpy()
-        for slot, length in enumerate(lengths):
+        assert self.host is not None
+        tokens, lengths = self.host.tokens, self.host.lengths
+        for slot, length in enumerate(lengths[:live].tolist()):
             self._cut(slot, length)
             self._held[slot] += 1
-        logits = self._context.decode(self.tokens[:live].numpy(), lengths, self._sequences[:live], np.ones(live))
-        self._take(torch.from_numpy(logits), ranked)
+        logits = self._context.decode(tokens[:live], lengths[:live], self._sequences[:live], 1)
+        self.host.take(logits, ranked)
 
     def logits(
         self, rows: Sequence[Ids], slots: Sequence[int], starts: Sequence[int], wanted: Sequence[Sequence[bool]]
@@ -87,14 +88,15 @@ class GgufEngine(SlotEngine[LlamaSlots]):
     """
 
     def __init__(self, path: Path, *, batch_size: int | None = None, threads: int | None = None) -> None:
-        """Maps a file into memory. ``threads`` is best the number of physical cores; null takes all that there are.
+        """Maps a file into memory. ``threads`` is best the number of physical cores; null takes what OMP_NUM_THREADS
+        says, or all that there are.
 
         Raises ModelError.
         """
         self._model: LlamaModel | None = LlamaModel(path)
         ends = (self._model.value(f"tokenizer.ggml.{key}_token_id") for key in ENDS)
         super().__init__(frozenset(int(end) for end in ends if end), min(batch_size or 16, MOST_SEQUENCES))
-        self.threads = threads or os.cpu_count() or 1
+        self.threads = threads or int(os.environ.get("OMP_NUM_THREADS", "0")) or os.cpu_count() or 1
 
     @classmethod
     def load(cls, path: Path, *, batch_size: int | None = None, threads: int | None = None) -> Self:

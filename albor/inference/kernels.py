@@ -332,7 +332,7 @@ def _choose_kernel(logits, uniform, knobs, depths, tokens, out, vocab, BLOCK: tl
 
 
 def choose(logits: Tensor, uniform: Tensor, knobs: Tensor) -> Tensor:
-    """``sampling.choose`` of float32 logits, without sorting them."""
+    """``host.choose`` for the rows of float32 logits, without sorting them."""
     rows, vocab = logits.shape
     depths, tokens = torch.empty_like(logits), torch.empty_like(logits, dtype=torch.int32)
     out = torch.empty(rows, dtype=torch.int64, device=logits.device)

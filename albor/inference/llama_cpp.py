@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import ctypes
 import weakref
+from collections.abc import Sequence
 from ctypes import POINTER, Structure, c_bool, c_char_p, c_float, c_int32, c_size_t, c_uint8, c_uint32, c_void_p
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from albor.models.errors import ModelError
 from albor.models.llama_library import library
@@ -29,6 +29,7 @@ F32, F16 = 0, 1
 ERROR = 4
 """GGML_LOG_LEVEL_ERROR."""
 
+Numbers = Sequence[int] | np.ndarray
 LogCallback = ctypes.CFUNCTYPE(None, ctypes.c_int, c_char_p, c_void_p)
 
 # Both structures are followed by room for fields that a later version may append: the library copies as much as it
@@ -145,7 +146,7 @@ TYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "llama_memory_seq_cp": (None, (c_void_p, c_int32, c_int32, c_int32, c_int32)),
     "llama_memory_seq_rm": (c_bool, (c_void_p, c_int32, c_int32, c_int32)),
     "llama_decode": (c_int32, (c_void_p, Batch)),
-    "llama_get_logits": (POINTER(c_float), (c_void_p,)),
+    "llama_get_logits": (c_void_p, (c_void_p,)),
 }
 
 _said: list[str] = []
@@ -248,22 +249,28 @@ class LlamaContext:
             )
         weakref.finalize(self, self._llama.llama_free, self._pointer)
         self._memory = self._llama.llama_get_memory(self._pointer)
-
-    def decode(self, tokens: ArrayLike, positions: ArrayLike, sequences: ArrayLike, wanted: ArrayLike) -> np.ndarray:
-        """Reads up to BATCH tokens; the logits [W, V], float32, behind those that are wanted, until the next call."""
-        token, position, sequence = (np.asarray(n, np.int32) for n in (tokens, positions, sequences))
-        asked = np.asarray(wanted, np.int8)
-        ones = np.ones(len(token), np.int32)
-        places = sequence.ctypes.data + np.arange(len(token), dtype=np.uint64) * sequence.itemsize
+        # Made once, and filled for each call: a new array and its address take as long as a layer of a small model.
+        token, position, sequence = (np.zeros(BATCH, np.int32) for _ in range(3))
+        ones, asked = np.ones(BATCH, np.int32), np.zeros(BATCH, np.int8)
+        places = sequence.ctypes.data + np.arange(BATCH, dtype=np.uint64) * sequence.itemsize
+        self._given, self._held = (token, position, sequence, asked), (ones, places)
         pointers = (array.ctypes.data for array in (position, ones, places, asked))
+        self._batch = Batch(0, token.ctypes.data, None, *pointers)
+
+    def decode(self, tokens: Numbers, positions: Numbers, sequences: Numbers, wanted: Numbers | int) -> np.ndarray:
+        """Reads up to BATCH tokens; the logits [W, V], float32, behind those that are wanted, until the next call."""
+        count = self._batch.n_tokens = len(tokens)
+        token, position, sequence, asked = (array[:count] for array in self._given)
+        token[:], position[:], sequence[:], asked[:] = tokens, positions, sequences, wanted
         _said.clear()
-        status = self._llama.llama_decode(self._pointer, Batch(len(token), token.ctypes.data, None, *pointers))
+        status = self._llama.llama_decode(self._pointer, self._batch)
         if status != 0:
-            raise _failure(f"decode {len(token)} tokens (status {status})", "lower the batch size, or free some memory")
-        shape = int(asked.sum()), self._model.vocab_size
+            raise _failure(f"decode {count} tokens (status {status})", "lower the batch size, or free some memory")
+        shape = int(np.count_nonzero(asked)), self._model.vocab_size
         if not shape[0]:
             return np.empty(shape, np.float32)
-        return np.ctypeslib.as_array(self._llama.llama_get_logits(self._pointer), shape)
+        numbers = (c_float * (shape[0] * shape[1])).from_address(self._llama.llama_get_logits(self._pointer))
+        return np.ndarray(shape, np.float32, memoryview(numbers))
 
     def copy(self, source: int, target: int) -> None:
         """Gives a sequence all that another has."""

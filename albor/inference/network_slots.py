@@ -14,7 +14,7 @@ WIDTHS = (1, 2, 8, 16, 32)
 """Rows of the graphs for few rows; above, powers of two of the number of slots. Between 2 and 8, matrix products cost
 the same."""
 
-FEW, BUCKETS = 4, (16, 64, 256, 1024)
+FEW, BUCKETS = 8, (16, 64, 256, 1024)
 """Prompts that are read one after the other by graphs, and the lengths that there are graphs for."""
 
 
@@ -35,13 +35,14 @@ class NetworkSlots(Slots):
         self._memory = torch.cuda.graph_pool_handle() if network.device.type == "cuda" else None
 
     def read(self, rows: Sequence[Sequence[int]], slots: Sequence[int], starts: Sequence[int]) -> None:
-        if self.device.type == "cuda" and len(rows) <= FEW and max(map(len, rows)) <= BUCKETS[-1]:  # gpu
+        if self.device.type == "cuda" and len(rows) <= FEW:  # gpu
             for row, slot, start in zip(rows, slots, starts, strict=True):
-                self._replay_read(row, slot, start)
+                for done in range(0, len(row), BUCKETS[-1]):
+                    self._replay_read(row[done : done + BUCKETS[-1]], slot, start + done)
             return
-        tokens, at = self._send(padded(rows, 0)), self._send(slots)
+        tokens, at, begun = (self._send(given).to(self.network.device) for given in (padded(rows, 0), slots, starts))
         span = min(max(starts) + tokens.shape[1], self.capacity)
-        self.network.read(tokens, self.cache, at, self._send(starts) if any(starts) else None, span)
+        self.network.read(tokens, self.cache, at, begun if any(starts) else None, span)
 
     def _replay_read(self, row: Sequence[int], slot: int, start: int) -> None:  # gpu
         """One prompt by a graph, since the host takes longer to ask for its kernels than the device to run them."""
@@ -69,7 +70,7 @@ class NetworkSlots(Slots):
             cached[:, target, :, :span] = cached[:, source, :, :span]
 
     def exchange(self, sources: Sequence[int], targets: Sequence[int], span: int) -> None:
-        ours, theirs = self._send([*sources, *targets]), self._send([*targets, *sources])
+        ours, theirs = (self._send(at).to(self.network.device) for at in ([*sources, *targets], [*targets, *sources]))
         for cached in (self.cache.keys, self.cache.values):
             for layer in cached:
                 layer[theirs, :, :span] = layer[ours, :, :span]
@@ -95,5 +96,6 @@ class NetworkSlots(Slots):
         self._graphs[width, ranked] = graph
 
     def _step(self, width: int, span: int, ranked: bool) -> None:
-        logits = self.network.step(self.tokens[:width], self.cache, self.lengths[:width], self.rotation, span)
+        tokens, lengths = (state[:width].to(self.network.device) for state in (self.tokens, self.lengths))
+        logits = self.network.step(tokens, self.cache, lengths, self.rotation, span)
         self._take(logits, ranked)

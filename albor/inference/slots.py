@@ -11,13 +11,11 @@ import torch
 from torch import Tensor
 
 from albor.inference.engine import MOST_TOLD, MOST_TOP_K, Request
-from albor.inference.sampling import choose, draws, knobs, narrow
+from albor.inference.host import Host
+from albor.inference.sampling import draws, knobs, narrow
 
 STEPS = 4
 """Most steps between two looks."""
-
-
-Parts = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -49,8 +47,9 @@ class Slots(ABC):
     """
 
     def __init__(self, device: torch.device, count: int, capacity: int, eos: frozenset[int]) -> None:
-        """``device`` has the rows' state."""
-        self.device, self.count, self.capacity = device, count, capacity
+        """Steps are made on ``device``. Where that is no CUDA device, the host has the rows' state."""
+        self.device = device = device if device.type == "cuda" else torch.device("cpu")
+        self.count, self.capacity = count, capacity
 
         def numbers(*shape: int, dtype: torch.dtype = torch.long) -> Tensor:
             return torch.zeros(shape, dtype=dtype, device=device)
@@ -64,9 +63,10 @@ class Slots(ABC):
         self.fresh = numbers(count)
         """New tokens since the last look, and what they are."""
         self.drawn = numbers(count, STEPS, dtype=torch.int32)
-        self._told: Parts = ()
-        """Log-probabilities, likeliest tokens and theirs, as ``Seen`` has them; made when they are first wanted."""
+        self._told: tuple[Tensor, ...] = ()
+        """On a GPU the log-probabilities, likeliest tokens and theirs, as ``Seen`` has them; made when first wanted."""
         self.eos = torch.tensor(sorted(eos), dtype=torch.long, device=device)
+        self.host = Host(self) if self.device.type == "cpu" else None
 
     # --- rows come and go ---
 
@@ -117,17 +117,28 @@ class Slots(ABC):
 
     def begin(self) -> None:
         """From here on, up to STEPS steps are made before a look."""
-        self.fresh.zero_()
+        if self.host is not None:
+            self.host.fresh[:] = 0
+        else:
+            self.fresh.zero_()  # gpu
 
     def _take(self, logits: Tensor, ranked: bool) -> None:
         """Chooses the next tokens of the first rows by their logits [W, V], float32."""
+        if self.host is not None:
+            self.host.take(logits.cpu().numpy(), ranked)
+        else:
+            self._take_there(logits, ranked)  # gpu
+
+    def _take_there(self, logits: Tensor, ranked: bool) -> None:  # gpu
+        from albor.inference import kernels
+
         if not ranked:
-            self._choose(logits)
+            kernels.take(logits, self)
             return
         width = len(logits)
         best = logits.topk(min(MOST_TOP_K, logits.shape[1]))
         place = self.fresh[:width].clone()
-        self._choose(narrow(logits, self.top_k[:width], best.values))
+        kernels.take(narrow(logits, self.top_k[:width], best.values), self)
         if not self._told:
             shape = self.count, STEPS, min(MOST_TOLD, logits.shape[1])
             self._told = (
@@ -142,36 +153,17 @@ class Slots(ABC):
         likeliest[every, place] = best.indices[:, :shown]
         most[every, place] = best.values[:, :shown] - whole
 
-    def _choose(self, logits: Tensor) -> None:
-        if self.device.type == "cuda":  # gpu
-            from albor.inference import kernels
-
-            kernels.take(logits, self)
-            return
-        width = len(logits)
-        tokens, lengths, made, fresh, alive = (
-            state[:width] for state in (self.tokens, self.lengths, self.made, self.fresh, self.alive)
-        )
-        uniform = self.uniform[:width].gather(1, made[:, None]).squeeze(1)
-        tokens.copy_(choose(logits, uniform, self.knobs[:width]))
-        self.drawn[:width].scatter_(1, fresh[:, None], tokens[:, None].int())
-        for count in (made, lengths, fresh):
-            count += alive
-        alive &= (made < self.limits[:width]) & (tokens[:, None] != self.eos).all(dim=1)
-
     def look(self, live: int, ranked: bool) -> Look:
         """How the first ``live`` rows stand after the steps since ``begin``, the log-probabilities only where all of
         them were ``ranked``.
 
         On CUDA the host need not wait: it may ask for more steps before it calls what is returned.
         """
-        states = [self.fresh[:live], self.alive[:live], self.drawn[:live]]
-        if ranked:
-            states += (part[:live] for part in self._told)
-        if self.device.type == "cuda":
-            return _later(states)  # gpu
-        copies = [state.to("cpu", copy=True) for state in states]
-        return lambda: _seen(copies)
+        if self.host is not None:
+            seen = self.host.look(live, ranked)
+            return lambda: seen
+        states = (self.fresh, self.alive, self.drawn, *(self._told if ranked else ()))  # gpu
+        return _later([state[:live] for state in states])  # gpu
 
     def _send(self, values: Sequence[int] | np.ndarray) -> Tensor:
         """An array on the device, without waiting for what the device is doing."""
@@ -197,10 +189,6 @@ def _later(states: Sequence[Tensor]) -> Look:  # gpu
 
     def wait() -> Seen:
         copied.synchronize()
-        return _seen(copies)
+        return Seen(*(copy.numpy() for copy in copies))
 
     return wait
-
-
-def _seen(states: Sequence[Tensor]) -> Seen:
-    return Seen(*(state.numpy() for state in states))

@@ -24,8 +24,8 @@ ROWS = {"cuda": 512}
 """Rows generated at a time, where memory allows and nobody says otherwise; 16 on other devices."""
 TOKENS = {"cuda": 32768}
 """Tokens read at a time; 4,096 on other devices."""
-CHUNKS = {"cuda": 1024}
-"""Tokens read between two steps of others."""
+CHUNKS = {"cuda": 8192}
+"""Tokens read between two steps of others. A GPU waits for the host's calls as long for a thousand."""
 SHARE = 0.7
 """Of the free memory of a GPU, for keys and values."""
 

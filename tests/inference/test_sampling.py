@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from albor.inference import host
 from albor.inference.engine import Sampling, derive_seed
-from albor.inference.sampling import choose, draws, knobs
+from albor.inference.sampling import draws, knobs
 from tests.models.triton_device import DEVICE, NEEDS_KERNELS, rounding_as_on_a_device
 
 
 def picked(logits: Tensor, uniform: Tensor, **how: Any) -> Tensor:
     return choose(logits, uniform, spread_over(logits, **{"temperature": 1.0, **how}))
+
+
+def choose(logits: Tensor, uniform: Tensor, asked: Tensor) -> Tensor:
+    rows = zip(logits.numpy(), uniform.tolist(), asked.tolist(), strict=True)
+    return torch.tensor([host.choose(row, number, *knob) for row, number, knob in rows])
 
 
 def spread_over(logits: Tensor, **how: Any) -> Tensor:
@@ -44,6 +51,21 @@ def test_tokens_as_likely_as_the_last_one_stay_with_it() -> None:
     logits = torch.tensor([[0.2, 0.4, 0.2, 0.2]]).log().repeat(1000, 1)
     assert {*picked(logits, spread(1000), top_p=0.5).tolist()} == {0, 1, 2, 3}
     assert {*picked(logits, spread(1000), top_p=0.39).tolist()} == {1}
+
+
+@pytest.mark.parametrize("vocab", [1, 2, 100, 130, 5000])
+def test_the_highest_are_those_of_a_sort(vocab) -> None:
+    torch.manual_seed(vocab)
+    for logits in (row.numpy() for rows in kinds(3, max(vocab, 2)).values() for row in rows[:, :vocab]):
+        for count in (1, 20, 128):
+            found = host.highest(logits, count)
+            assert found.tolist() == np.argsort(-logits, kind="stable")[:count].tolist()
+
+
+def test_top_k_keeps_the_highest_and_their_equals() -> None:
+    logits = np.array([1.0, 3.0, 2.0, 2.0, 0.0], np.float32)
+    for top_k, kept in ((0, 5), (1, 1), (2, 3), (3, 3), (4, 4), (5, 5), (128, 5)):
+        assert int(np.isfinite(host.narrow(logits, top_k)).sum()) == kept
 
 
 def test_random_numbers_follow_the_seed_alone() -> None:
