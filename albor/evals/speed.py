@@ -23,8 +23,9 @@ from typing import Any, Literal
 
 from albor.errors import AlborError
 
-Engine = Literal["albor", "transformers", "llama.cpp"]
-"""Our engine; transformers' ``generate``; llama.cpp's decoding alone, as its own bench times it."""
+Engine = Literal["albor", "transformers", "llama.cpp", "llama-bench"]
+"""Our engine; transformers' ``generate``; the decoding alone of the llama.cpp that ours computes with; llama.cpp's own
+bench, whatever build of it is installed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +93,9 @@ def ask(question: Question) -> list[Timing]:
 
 def measure(question: Question) -> Iterator[Timing]:
     """The same in this process."""
+    if question.engine == "llama-bench":
+        yield _llama_bench(question)
+        return
     write, named = {"albor": _ours, "transformers": _transformers, "llama.cpp": _llama_cpp}[question.engine](question)
     for rows in question.rows:
         rounds = [write(rows) for _ in range(question.rounds + 1)][1:]
@@ -241,19 +245,42 @@ def _llama_cpp(question: Question) -> tuple[Write, str]:
     return write, "llama.cpp, decoding alone"
 
 
+def _llama_bench(question: Question) -> Timing:
+    """Its medians of whole rounds, of one text: it tells no single token's time."""
+    (file,) = Path(question.directory).glob("*.gguf")
+    sizes = f"-p {question.prompt_tokens} -n {question.new_tokens} -r {question.rounds} -t {question.threads or 1}"
+    words = ["llama-bench", "-m", str(file), *sizes.split(), "-o", "json"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"llama-bench: {done.stderr.strip()[-300:]}")
+    read, written = (sorted(one["samples_ns"]) for one in json.loads(done.stdout))
+    steps = [nanoseconds / question.new_tokens / 1e6 for nanoseconds in written]
+    return Timing(
+        engine="llama-bench",
+        device=question.device,
+        threads=question.threads,
+        rows=1,
+        first_ms=median(read) / 1e6 + median(steps),
+        p50_ms=median(steps),
+        p90_ms=None,
+        rate=question.new_tokens / (median(read) + median(written)) * 1e9,
+        memory=_memory(question.device, resource.RUSAGE_CHILDREN),
+    )
+
+
 def _vocab_size(directory: Path) -> int:
     from albor.data.tokenizer import Codec
 
     return Codec.of_model(directory).vocab_size
 
 
-def _memory(device: str) -> int:
+def _memory(device: str, whose: int = resource.RUSAGE_SELF) -> int:
     if device.startswith("cuda"):
         import torch
 
         return int(torch.cuda.max_memory_allocated())
     unit = 1 if platform.system() == "Darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return resource.getrusage(whose).ru_maxrss * unit
 
 
 if __name__ == "__main__":

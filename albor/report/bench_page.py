@@ -49,7 +49,7 @@ def rows(found: Mapping[str, Any]) -> list[list[str]]:
 def caption(found: Mapping[str, Any]) -> str:
     """What was measured, and on what."""
     return (
-        f"{found['model']}, {size(found['bytes'])}, on {found['machine']}: prompts of {found['prompt_tokens']} tokens, "
+        f"{found['model']}, {size(found['bytes'])}, on {found['machine']}; prompts of {found['prompt_tokens']} tokens, "
         f"{found['new_tokens']} new ones; medians of {found['rounds']} rounds."
     )
 

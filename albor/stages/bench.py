@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 from typing import TYPE_CHECKING, Any, Literal
 
 from albor.config.schema.config import Config as Whole
 from albor.config.types import Positive, Text
 from albor.errors import AlborError
 from albor.runs.files import write_text
+from albor.runs.store import ARTIFACT
 from albor.stages.base import Context, Facts, Stage, Upstream
 
 if TYPE_CHECKING:
@@ -44,7 +46,8 @@ class Config:
     rounds: Positive = 5
     """Times that each is measured; one before them is not counted."""
     peers: bool = True
-    """Whether transformers and llama.cpp are measured, too, where they can compute the model and are installed."""
+    """Whether transformers, llama.cpp and its llama-bench are measured, too, where they can compute the model and are
+    installed."""
 
 
 def run(cfg: Whole, context: Context) -> Facts:
@@ -60,7 +63,7 @@ def run(cfg: Whole, context: Context) -> Facts:
         timings += ask(question)
     weights = given.path.glob("*.gguf" if holds_gguf(given.path) else "*.safetensors")
     found = {
-        "model": given.config.get("name") or given.path.parent.name,
+        "model": given.config.get("name") or (given.path.parent if given.path.name == ARTIFACT else given.path).name,
         "run": given.id,
         "parameters": given.facts.get("parameters"),
         "bytes": sum(path.stat().st_size for path in weights),
@@ -92,19 +95,22 @@ def device_of(wanted: Any, path: Path) -> str:
 
 
 def asked(wanted: Any, path: Path, device: str) -> Iterator[Question]:
-    """What is measured: our engine, then its peers, each with every number of threads."""
-    from albor.evals.speed import Question
+    """What is measured: with each number of threads our engine, and after it its peers, lest the machine change."""
+    from albor.evals.speed import Engine, Question
     from albor.inference.opening import holds_gguf
 
     threads: tuple[int | None, ...] = (None,)
     if device == "cpu":
         threads = wanted.threads or tuple(sorted({1, os.cpu_count() or 1}))
-    peer = "llama.cpp" if holds_gguf(path) else "transformers"
-    peers = [peer] if wanted.peers and (peer == "llama.cpp" or find_spec("transformers")) else []
-    for engine in ("albor", *peers):
-        for count in threads:
+    engines: list[Engine] = ["albor"]
+    if wanted.peers and holds_gguf(path):
+        engines += ["llama.cpp", "llama-bench"] if which("llama-bench") else ["llama.cpp"]
+    elif wanted.peers and find_spec("transformers"):
+        engines += ["transformers"]
+    for count in threads:
+        for engine in engines:
             yield Question(
-                engine=engine,  # type: ignore[arg-type]
+                engine=engine,
                 directory=str(path),
                 device=device,
                 threads=count,
