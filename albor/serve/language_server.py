@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from importlib.metadata import version
 
 from lsprotocol import types
@@ -41,6 +42,8 @@ class CompletionServer(LanguageServer):
         self.asks_once = False
         """Whether the editor waits for its first answer while a word is typed on."""
         self._failing = False
+        self._last_key, self._pause = float("-inf"), float("inf")
+        """When the last key came, and seconds since the one before it."""
 
     def configure(self, params: types.InitializeParams) -> None:
         """Takes the editor's options and units, before anything is opened."""
@@ -61,9 +64,15 @@ class CompletionServer(LanguageServer):
             return None
         return Spot(uri, document, document.offset(place(params.position)))
 
+    def key_pressed(self) -> None:
+        now = time.monotonic()
+        self._pause, self._last_key = now - self._last_key, now
+
     async def suggestion(self, spot: Spot, *, wait: bool) -> str:
-        """What fits at a spot, "" when there is nothing. With ``wait`` it waits first, for keys that may yet come."""
-        await asyncio.sleep(self.settings.debounce_ms / 1000 if wait else 0)
+        """What fits at a spot, "" when there is nothing. With ``wait``, and where keys come in a hurry, it waits first
+        for those that may yet come."""
+        debounce = self.settings.debounce_ms / 1000
+        await asyncio.sleep(debounce if wait and self._pause < debounce else 0)
         before, after, multiline = spot.before, spot.after, self.settings.multiline
         around = window(before, after, self.documents.others(spot.uri), budget=self.settings.context_characters)
         try:
@@ -109,6 +118,7 @@ class Protocol(LanguageServerProtocol):
             else:
                 documents.rewrite(uri, change.text)
         self._server.latest.edited(uri)
+        self._server.key_pressed()
 
     @lsp_method(types.TEXT_DOCUMENT_DID_CLOSE)
     def lsp_text_document__did_close(self, params: types.DidCloseTextDocumentParams) -> None:

@@ -36,7 +36,8 @@ class Settings:
     max_tokens: int = 64
     """Most tokens of a suggestion."""
     debounce_ms: int = 75
-    """Milliseconds without a key before a suggestion that nobody asked for is computed."""
+    """Milliseconds without a key before a suggestion that nobody asked for is computed, where keys come faster. After a
+    longer pause a key is answered at once."""
     multiline: bool = True
     """Whether a suggestion may have more than one line."""
     context_characters: int = 6144

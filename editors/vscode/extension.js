@@ -5,17 +5,21 @@ const vscode = require('vscode');
 const { complete } = require('./client');
 const { window, fitting } = require('./text');
 
-const PAUSE = 75; // milliseconds without a key before a completion that nobody asked for is computed
+const PAUSE = 75; // milliseconds: of keys that come faster, only one that this time passes after is answered
 
 function activate(context) {
   const status = new Status();
   const edited = new LastEdited();
-  const provider = new Provider(status, edited);
+  const keys = new Keys();
+  const provider = new Provider(status, edited, keys);
   context.subscriptions.push(
     status,
     vscode.languages.registerInlineCompletionItemProvider({ language: 'python' }, provider),
     vscode.commands.registerCommand('albor.toggle', toggle),
-    vscode.workspace.onDidChangeTextDocument(({ document }) => edited.add(document)),
+    vscode.workspace.onDidChangeTextDocument(({ document }) => {
+      edited.add(document);
+      keys.pressed();
+    }),
     vscode.workspace.onDidCloseTextDocument((document) => edited.remove(document)),
     vscode.workspace.onDidChangeConfiguration((event) => event.affectsConfiguration('albor') && status.show('')),
   );
@@ -30,9 +34,10 @@ function toggle() {
 }
 
 class Provider {
-  constructor(status, edited) {
+  constructor(status, edited, keys) {
     this.status = status;
     this.edited = edited;
+    this.keys = keys;
   }
 
   async provideInlineCompletionItems(document, position, context, token) {
@@ -46,7 +51,7 @@ class Provider {
     const abort = new AbortController();
     const cancelled = token.onCancellationRequested(() => abort.abort());
     try {
-      await pause(automatic ? PAUSE : 0);
+      await pause(automatic && this.keys.inHurry ? PAUSE : 0);
       if (token.isCancellationRequested) return [];
       const around = window(before, after, this.edited.others(document), config.get('contextCharacters'));
       const completion = fitting(await complete(asked, around, abort.signal), before, after);
@@ -85,6 +90,20 @@ class LastEdited {
       .filter((other) => other !== document && other.languageId === 'python')
       .filter((other) => other.uri.scheme === document.uri.scheme) // a file's older versions have another
       .map((other) => [vscode.workspace.asRelativePath(other.uri), inUnixLines(other.getText())]);
+  }
+}
+
+// Whether the last one came soon after the one before it.
+class Keys {
+  constructor() {
+    this.last = -Infinity;
+    this.inHurry = false;
+  }
+
+  pressed() {
+    const now = performance.now();
+    this.inHurry = now - this.last < PAUSE;
+    this.last = now;
   }
 }
 

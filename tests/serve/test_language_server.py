@@ -157,10 +157,15 @@ def test_keys_in_a_hurry_ask_once(server: Infill) -> None:
             numbers.append(editor.inline(0, count + 1, trigger=AUTOMATIC))
         answers = [editor.answer(number) for number in numbers]
         assert [text_of(answer) for answer in answers] == [None] * 7 + ["pass"]
-        assert [asked.body["input_prefix"] for asked in server.asked] == ["x" * 8]
+        # The first one comes after a pause and is asked for at once; the others overtake it.
+        assert [asked.body["input_prefix"] for asked in server.asked][-1] == "x" * 8 and len(server.asked) <= 2
         now = time.monotonic()
         editor.answer(editor.inline(0, 8))
         assert time.monotonic() - now < 0.2  # who asks does not wait
+        editor.type("y", 0, 8)
+        now = time.monotonic()
+        editor.answer(editor.inline(0, 9, trigger=AUTOMATIC))
+        assert time.monotonic() - now < 0.2  # nor does a key after a pause
 
 
 def test_an_answer_has_bounds(editor: Editor, server: Infill) -> None:
