@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,10 +52,18 @@ class Outcome:
 
 @pytest.fixture
 def albor(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], resolver: Resolver
 ) -> Callable[..., Outcome]:
-    """Runs ``albor WORDS`` in an empty working directory."""
+    """Runs ``albor WORDS`` in an empty working directory. What is composed of our own files alone, is composed once."""
     monkeypatch.chdir(tmp_path)
+
+    def composer(search_path: Sequence[str]) -> Composer:
+        made = Composer(search_path)
+        if made.directories == resolver.composer.directories:
+            made._composed = resolver.composer._composed
+        return made
+
+    monkeypatch.setattr("albor.cli.session.Composer", composer)
 
     def call(*words: str) -> Outcome:
         capsys.readouterr()
