@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,18 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Modules and tests are no garbage: every worker would look through them again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a command line came to."""
@@ -39,10 +52,18 @@ class Outcome:
 
 @pytest.fixture
 def albor(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], resolver: Resolver
 ) -> Callable[..., Outcome]:
-    """Runs ``albor WORDS`` in an empty working directory."""
+    """Runs ``albor WORDS`` in an empty working directory. What is composed of our own files alone, is composed once."""
     monkeypatch.chdir(tmp_path)
+
+    def composer(search_path: Sequence[str]) -> Composer:
+        made = Composer(search_path)
+        if made.directories == resolver.composer.directories:
+            made._composed = resolver.composer._composed
+        return made
+
+    monkeypatch.setattr("albor.cli.session.Composer", composer)
 
     def call(*words: str) -> Outcome:
         capsys.readouterr()

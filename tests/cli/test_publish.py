@@ -176,12 +176,14 @@ def test_it_is_done_each_time_it_is_asked_for(publish: Publish, hub: Hub) -> Non
     ("path", "status", "message", "code", "said"),
     [
         ("whoami", 401, "Invalid credentials", 2, "the token is not valid"),
-        ("repos/create", 403, "no rights here", 2, "no rights here"),
-        ("repos/create", 400, "a bad name", 2, "a bad name"),
-        ("preupload", 404, "no such branch", 2, "check stage.repo and stage.revision"),
+        pytest.param("repos/create", 403, "no rights here", 2, "no rights here", marks=pytest.mark.slow),
+        pytest.param("repos/create", 400, "a bad name", 2, "a bad name", marks=pytest.mark.slow),
+        pytest.param(
+            "preupload", 404, "no such branch", 2, "check stage.repo and stage.revision", marks=pytest.mark.slow
+        ),
         ("/commit/", 400, '"license" must be one of', 2, "stage.licence"),
-        ("/commit/", 409, "changed meanwhile", 1, "the same command again"),
-        ("/commit/", 503, "overloaded", 1, "whether the Hub is ill"),
+        pytest.param("/commit/", 409, "changed meanwhile", 1, "the same command again", marks=pytest.mark.slow),
+        pytest.param("/commit/", 503, "overloaded", 1, "whether the Hub is ill", marks=pytest.mark.slow),
         ("/upload/", 403, "expired", 2, "(403)"),
     ],
 )

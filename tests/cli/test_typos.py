@@ -7,7 +7,7 @@ import pytest
 from bench.typos import measure, mistakes, total
 
 
-@pytest.mark.parametrize("made", [150, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("made", [60, pytest.param(1000, marks=pytest.mark.slow)])
 def test_typing_mistakes(made: int) -> None:
     tallies = measure(made)
     whole = total(tallies)

@@ -19,7 +19,6 @@ from albor.config.overrides import split
 from albor.plan.keys import keys
 from albor.plan.resolver import Resolver, apply_values
 
-ROUNDS = 30
 VALUES = (
     "3",
     "-1",
@@ -105,10 +104,11 @@ def random_overrides(rng: random.Random, composer: Composer) -> list[str]:
     return texts
 
 
-def test_random_overrides_compose_as_hydra_composes_them(resolver: Resolver) -> None:
+@pytest.mark.parametrize("rounds", [12, pytest.param(30, marks=pytest.mark.slow)])
+def test_random_overrides_compose_as_hydra_composes_them(resolver: Resolver, rounds: int) -> None:
     rng = random.Random(20260611)
     signs, compared = set[str](), 0
-    while compared < ROUNDS:
+    while compared < rounds:
         texts = random_overrides(rng, resolver.composer)
         try:
             theirs = by_hydra(texts)

@@ -87,7 +87,10 @@ def test_a_budget_of_tokens_is_rounded_down_to_whole_steps() -> None:
 
 
 @pytest.mark.contract("C-TRAINCFG-001", level=4)
-@pytest.mark.parametrize("known", [True, False], ids=["rows known", "rows unknown"])
+@pytest.mark.parametrize(
+    "known",
+    [pytest.param(True, id="rows known", marks=pytest.mark.slow), pytest.param(False, id="rows unknown")],
+)
 def test_it_is_refused_exactly_when_its_formula_does_not_hold(known: bool) -> None:
     parameters = z3.Int("parameters")
     trainer = SimpleNamespace(

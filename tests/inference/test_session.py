@@ -67,8 +67,17 @@ def alone(engine: SlotEngine[Any], request: Request) -> list[int]:
     return ids
 
 
-@pytest.mark.parametrize("chunk", [7, 64])
-@pytest.mark.parametrize("pace", [(1, 0), (4, 1), (3, 2)])
+@pytest.mark.parametrize(
+    ("chunk", "pace"),
+    [
+        (64, (1, 0)),
+        (7, (3, 2)),
+        *(
+            pytest.param(chunk, pace, marks=pytest.mark.slow)
+            for chunk, pace in ((7, (1, 0)), (64, (3, 2)), (7, (4, 1)), (64, (4, 1)))
+        ),
+    ],
+)
 def test_each_is_continued_as_if_it_were_alone(engine, monkeypatch, chunk, pace) -> None:
     """Whatever comes, goes, is cancelled or shares a beginning beside it."""
     draw = random.Random(chunk)

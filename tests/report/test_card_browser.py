@@ -17,8 +17,12 @@ __all__ = ["pytestmark"]
 
 @pytest.mark.parametrize(
     "made",
-    [card(), thin_card("long-name-" * 20), empty_card(), hostile_card()],
-    ids=["whole", "long", "empty", "hostile"],
+    [
+        pytest.param(card(), id="whole", marks=pytest.mark.slow),
+        pytest.param(thin_card("long-name-" * 20), id="long"),
+        pytest.param(empty_card(), id="empty", marks=pytest.mark.slow),
+        pytest.param(hostile_card(), id="hostile"),
+    ],
 )
 def test_the_page_is_ready_and_fits(made: DataCard, tmp_path: Path) -> None:
     root, _, console = visit(tmp_path, card_page(made))

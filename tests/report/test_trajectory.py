@@ -127,7 +127,13 @@ def test_markdown_is_the_table() -> None:
     assert {line.count(" | ") for line in lines[:8]} == {lines[0].count(" | ")}
 
 
-@every_ladder
+@pytest.mark.parametrize(
+    "made",
+    [
+        pytest.param(made, id=name, marks=() if name in ("six", "hostile") else pytest.mark.slow)
+        for name, made in LADDERS.items()
+    ],
+)
 @browser[0]
 @browser[1]
 def test_the_page_is_ready_and_fits(made: Trajectory, tmp_path: Path) -> None:

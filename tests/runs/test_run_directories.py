@@ -19,22 +19,53 @@ import yaml
 
 from albor.plan.processes import End, Processes
 from albor.runs.store import exclusive
+from tests.command import albor as command
+
+pytestmark = pytest.mark.xdist_group("run directories")
 
 PREPARE = ("stage=prepare", "tracking=none", "data=local", "data.source.roots=[src]", "data.source.licence=MIT")
 TOKENIZER = ("stage=tokenizer", *PREPARE[1:], "tokenizer.vocab_size=280")
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with six small packages below ``src``."""
+def write_packages(place: Path) -> None:
+    """Six small ones, below ``src``."""
     for package in range(6):
         for module in range(2):
-            file = tmp_path / "src" / f"package{package}" / f"module{module}.py"
+            file = place / "src" / f"package{package}" / f"module{module}.py"
             file.parent.mkdir(parents=True, exist_ok=True)
             lines = "".join(f"    total = total + {package} * {line}\n" for line in range(9 + module))
             file.write_text(f"def compute_{package}_{module}(total):\n{lines}    return total\n")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with six small packages below ``src``."""
+    write_packages(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory in which TOKENIZER was built."""
+    place = tmp_path_factory.mktemp("built")
+    write_packages(place)
+    done = command(*TOKENIZER, cwd=place)
+    assert done.returncode == 0, done.stderr
+    return place
+
+
+@pytest.fixture
+def tokenized(here: Path, built: Path) -> None:
+    """TOKENIZER is built here, of the same files: their times are part of what a run is known by."""
+    shutil.rmtree(here / "src")
+    shutil.copytree(built, here, dirs_exist_ok=True)
+
+
+@pytest.fixture
+def prepared(tokenized: None, here: Path) -> None:
+    """PREPARE is built here, and nothing else."""
+    shutil.rmtree(here / "outputs" / "tokenizer")
 
 
 def runs(root: Path = Path("outputs")) -> dict[str, Path]:
@@ -107,8 +138,7 @@ def test_the_same_run_twice_has_the_same_bytes(here: Path, albor) -> None:
         assert artifact(one[stage]) == artifact(other[stage])
 
 
-def test_a_damaged_artifact_is_built_again(here: Path, albor) -> None:
-    assert albor(*TOKENIZER).code == 0
+def test_a_damaged_artifact_is_built_again(here: Path, tokenized: None, albor) -> None:
     made = runs()
     before = artifact(made["prepare"])
     train = made["prepare"] / "artifact" / "train-00000.parquet"
@@ -124,8 +154,7 @@ def test_a_damaged_artifact_is_built_again(here: Path, albor) -> None:
     assert states(albor, *TOKENIZER)["tokenizer"][0] == "done"
 
 
-def test_bytes_that_are_not_those_written_are_never_read(here: Path, albor) -> None:
-    assert albor(*PREPARE).code == 0
+def test_bytes_that_are_not_those_written_are_never_read(here: Path, prepared: None, albor) -> None:
     train = runs()["prepare"] / "artifact" / "train-00000.parquet"
     data = bytearray(train.read_bytes())
     data[len(data) // 2] ^= 1
@@ -135,8 +164,7 @@ def test_bytes_that_are_not_those_written_are_never_read(here: Path, albor) -> N
     assert manifest(runs()["tokenizer"])["status"] == "planned"
 
 
-def test_an_input_that_was_rebuilt_makes_what_used_it_stale(here: Path, albor) -> None:
-    assert albor(*TOKENIZER).code == 0
+def test_an_input_that_was_rebuilt_makes_what_used_it_stale(here: Path, tokenized: None, albor) -> None:
     directory = runs()["prepare"]
     run = manifest(directory)
     run["digest"] = "0" * 64
@@ -190,8 +218,7 @@ def test_killed_in_the_middle_and_run_again_gives_the_same_bytes(here: Path, alb
     assert not (directory / "artifact.partial").exists()
 
 
-def test_two_processes_at_once(here: Path, albor) -> None:
-    assert albor(*PREPARE).code == 0
+def test_two_processes_at_once(here: Path, prepared: None, albor) -> None:
     directory = runs()["prepare"]
     before = (directory / "manifest.yaml").read_bytes()
     with exclusive(directory):
@@ -207,8 +234,7 @@ def test_exec_refuses_what_is_no_run(here: Path) -> None:
     assert not (here / "nothing").exists()
 
 
-def test_exec_refuses_a_run_whose_input_is_not_done(here: Path, albor) -> None:
-    assert albor(*TOKENIZER).code == 0
+def test_exec_refuses_a_run_whose_input_is_not_done(here: Path, tokenized: None, albor) -> None:
     made = runs()
     run = manifest(made["prepare"])
     (made["prepare"] / "manifest.yaml").write_text(yaml.safe_dump(run | {"status": "failed", "files": {}}))
@@ -218,8 +244,7 @@ def test_exec_refuses_a_run_whose_input_is_not_done(here: Path, albor) -> None:
     assert done.returncode == 2 and "documents is failed, not done" in done.stderr
 
 
-def test_a_store_that_was_moved_still_works(here: Path, albor) -> None:
-    assert albor(*PREPARE).code == 0
+def test_a_store_that_was_moved_still_works(here: Path, prepared: None, albor) -> None:
     shutil.move("outputs", "moved")
     assert states(albor, *TOKENIZER, "outputs=moved")["prepare"][0] == "done"
     assert albor(*TOKENIZER, "outputs=moved").code == 0
@@ -228,8 +253,7 @@ def test_a_store_that_was_moved_still_works(here: Path, albor) -> None:
     assert albor("runs", "outputs=again").out.count("done") == 2
 
 
-def test_a_run_stands_for_an_input(here: Path, albor) -> None:
-    assert albor(*PREPARE).code == 0
+def test_a_run_stands_for_an_input(here: Path, prepared: None, albor) -> None:
     id_ = manifest(runs()["prepare"])["id"]
     for given in (id_, id_[:6], f"prepare/{runs()['prepare'].name}", str(runs()["prepare"])):
         plan = json.loads(
@@ -244,8 +268,7 @@ def test_a_run_stands_for_an_input(here: Path, albor) -> None:
     assert states(albor, *words, "outputs=moved")["tokenizer"][0] == "done"
 
 
-def test_a_label_may_change_without_a_new_run(here: Path, albor) -> None:
-    assert albor(*PREPARE).code == 0
+def test_a_label_may_change_without_a_new_run(here: Path, prepared: None, albor) -> None:
     again = albor(*PREPARE, "name=mine")
     assert again.code == 0 and "nothing to do" in again.err
     assert len(runs()) == 1
@@ -283,8 +306,7 @@ def test_a_full_disk_is_one_message(here: Path, tiny_disk: Path) -> None:
     assert "free some space" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_what_a_killed_attempt_left_is_not_published(here: Path, albor) -> None:
-    assert albor(*PREPARE).code == 0
+def test_what_a_killed_attempt_left_is_not_published(here: Path, prepared: None, albor) -> None:
     made = runs()["prepare"]
     files = sorted(path.name for path in (made / "artifact").iterdir())
     manifest = (made / "manifest.yaml").read_text()
@@ -318,9 +340,8 @@ run()
 """
 
 
-def test_an_interrupt_that_was_answered_is_answered_once(here: Path, albor) -> None:
+def test_an_interrupt_that_was_answered_is_answered_once(here: Path, prepared: None, albor) -> None:
     """The second comes while the process is on its way out."""
-    assert albor(*PREPARE).code == 0
     made = runs()["prepare"]
     manifest = (made / "manifest.yaml").read_text()
     (made / "manifest.yaml").write_text(manifest.replace("status: done", "status: planned"))

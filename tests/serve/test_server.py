@@ -30,7 +30,7 @@ def streamed(server: Running, found: list[Any], **more: Any) -> None:
             found.append(line)  # noqa: PERF402 - somebody watches it grow
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_lets_what_is_under_way_end(directories: dict[str, Path], tmp_path: Path, number: int) -> None:
     with serving(tmp_path, f"inputs.model={directories['base']}") as server:
         pieces: list[list[str]] = [[] for _ in range(6)]

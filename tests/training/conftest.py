@@ -2,6 +2,7 @@ import dataclasses
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,6 +18,14 @@ from .toy import MODEL, toy_job
 # A busy machine is no defect.
 settings.register_profile("training", deadline=None)
 settings.load_profile("training")
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training collects garbage before its first step, which takes longer than the run here, where all of pytest is
+    looked through. Processes that tests start do it."""
+    still = SimpleNamespace(collect=lambda: 0, freeze=lambda: None, unfreeze=lambda: None)
+    monkeypatch.setattr("albor.training.base.gc", still)
 
 
 @pytest.fixture(scope="session")

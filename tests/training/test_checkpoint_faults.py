@@ -225,7 +225,7 @@ def test_the_temporary_directory_of_the_system_is_not_used(tmp_path, disk, monke
 # --- processes that are killed ---
 
 
-@pytest.mark.parametrize("rounds", [12, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [6, pytest.param(300, marks=pytest.mark.slow)])
 def test_killed_in_the_middle_of_saving_leaves_nothing_unloadable(tmp_path, rounds):
     command = [sys.executable, str(SAVER), str(tmp_path), str(rounds), "1"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

@@ -1,6 +1,7 @@
 import math
 import os
 import signal
+from functools import partial
 
 import numpy as np
 import pytest
@@ -22,7 +23,9 @@ from albor.training.watchdog import Heartbeat
 from .toy import MODEL, SEQ_LEN, equal, weights
 
 DPO = Dpo()
-KINDS = pytest.mark.parametrize("adapter", [Lora(r=4, dropout=0.1), Lora(r=4, dora=True), FullFinetune()])
+LORA, DORA = Lora(r=4, dropout=0.1), Lora(r=4, dora=True)
+KINDS = pytest.mark.parametrize("adapter", [LORA, DORA, FullFinetune()])
+slow = partial(pytest.param, marks=pytest.mark.slow)
 
 
 @pytest.fixture
@@ -125,7 +128,7 @@ def test_the_gradient_of_a_whole_model_is_the_difference_quotient(prefer, init):
     assert (values[0] - values[1]) / (2 * step) == pytest.approx((gradient * direction).sum().item(), rel=2e-2)
 
 
-@KINDS
+@pytest.mark.parametrize("adapter", [slow(LORA), DORA, FullFinetune()])
 def test_what_is_preferred_becomes_likelier_and_the_reference_stays(prefer, init, adapter):
     lines: list[dict[str, float | int]] = []
     trained = fit(
@@ -138,7 +141,7 @@ def test_what_is_preferred_becomes_likelier_and_the_reference_stays(prefer, init
     assert math.isfinite(trained.result["val_loss"])
 
 
-@KINDS
+@pytest.mark.parametrize("adapter", [slow(LORA), slow(DORA), FullFinetune()])
 def test_an_interrupted_run_ends_with_the_bits_of_an_uninterrupted_one(prefer, init, tmp_path, adapter):
     def stop(step, total, metrics):
         if step == 6:

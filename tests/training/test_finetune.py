@@ -2,6 +2,7 @@ import dataclasses
 import json
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,9 @@ from .toy import MODEL, SEQ_LEN, equal, weights
 
 TEACHING = Path(__file__).parent / "teaching.py"
 LORA = Lora(r=4, dropout=0.1)
-KINDS = pytest.mark.parametrize("adapter", [LORA, Lora(r=4, dora=True), FullFinetune()], ids=["lora", "dora", "full"])
+DORA = Lora(r=4, dora=True)
+ADAMW, MUON = AdamW(lr=1e-2), Muon(lr=1e-2, matrix_lr=1e-2)
+slow = partial(pytest.param, marks=pytest.mark.slow)
 
 
 @pytest.fixture
@@ -52,7 +55,7 @@ def teach(job, tmp_path_factory):
     return make
 
 
-@KINDS
+@pytest.mark.parametrize("adapter", [LORA, slow(DORA), FullFinetune()], ids=["lora", "dora", "full"])
 def test_the_answers_are_learnt_and_the_weights_are_plain(teach, init, adapter):
     trained = fit(MODEL, teach(total_steps=60, optim=AdamW(lr=3e-2)), init, adapter)
     assert trained.result["val_loss"] < 0.6 * trained.result["initial_val_loss"]
@@ -82,8 +85,18 @@ def test_only_labels_are_learnt(teach, init):
     assert count == 36 and result["initial_val_loss"] == pytest.approx(total / count, rel=1e-5)
 
 
-@KINDS
-@pytest.mark.parametrize("optim", [AdamW(lr=1e-2), Muon(lr=1e-2, matrix_lr=1e-2)], ids=["adamw", "muon"])
+@pytest.mark.parametrize(
+    ("optim", "adapter"),
+    [
+        (MUON, LORA),
+        (ADAMW, DORA),
+        slow(ADAMW, LORA),
+        slow(MUON, DORA),
+        slow(ADAMW, FullFinetune()),
+        slow(MUON, FullFinetune()),
+    ],
+    ids=["muon-lora", "adamw-dora", "adamw-lora", "muon-dora", "adamw-full", "muon-full"],
+)
 def test_an_interrupted_run_ends_with_the_bits_of_an_uninterrupted_one(teach, init, tmp_path, adapter, optim):
     def stop(step, total, metrics):
         if step == 6:

@@ -97,8 +97,14 @@ def test_how_often_a_run_validates_saves_and_logs_drops_nothing_else(job, tmp_pa
     assert equal(*(weights(fit(DROPPING, made)) for made in (often, seldom)))
 
 
-@pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize("stop", [1, 7, 8])
+@pytest.mark.parametrize(
+    ("stop", "checkpointing"),
+    [
+        (1, False),
+        (7, True),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in ((1, True), (7, False), (8, False), (8, True))),
+    ],
+)
 def test_a_resumed_run_goes_on_dropping_where_it_was(job, tmp_path, stop, checkpointing) -> None:
     whole = fit(DROPPING, job(activation_checkpointing=checkpointing, directory=tmp_path / "whole"))
     assert fit(DROPPING, job(activation_checkpointing=checkpointing, stop_at=stop)).result["steps"] == stop
@@ -125,7 +131,7 @@ def test_every_rank_drops_something_else_from_the_same_weights(job, tmp_path, mo
 # --- activation checkpointing ---
 
 
-@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("precision", [pytest.param("float32", marks=pytest.mark.slow), "bf16"])
 def test_activation_checkpointing_trains_the_same_weights(job, tmp_path, precision) -> None:
     changes = {"precision": precision, "z_loss": 1e-2, "document_mask": True, "eos_id": 30}
     kept, recomputed = (
