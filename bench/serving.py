@@ -17,7 +17,6 @@ import asyncio
 import json
 import random
 import re
-import signal
 import statistics
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from typing import Any
 
 import torch
 
+from albor.config.schema.model import Model
 from albor.inference.engine import Sampling
 from albor.inference.loaded import LanguageModel, load
 from albor.models.checkpoint import save_model
@@ -37,14 +37,14 @@ from albor.models.gguf import write_gguf
 from bench.generation import shape
 from bench.timing import machine
 from tests.models.gguf_example import codec
+from tests.serve.serving import serving
 
 PROMPT = "def quicksort(items):\n    if len(items) < 2:\n        return items\n"
 
 
-def write_model(place: Path, name: str, kind: str) -> None:
+def write_model(place: Path, config: Model, kind: str) -> None:
     """A directory to serve."""
     torch.manual_seed(0)
-    config = shape(name)
     model = Decoder(config)
     weights = place / "weights"
     save_model(config, model.state_dict(), weights, eos_token_id=None, pad_token_id=4)
@@ -255,29 +255,14 @@ def main() -> int:
     with TemporaryDirectory() as made:
         place = Path(made) / "model"
         place.mkdir()
-        write_model(place, given.model, given.kind)
+        write_model(place, shape(given.model), given.kind)
         served = place if given.kind != "torch" else place / "weights"
-        log = Path(made) / "log"
-        words = (
-            f"inputs.model={served}",
-            "stage.port=0",
-            "tracking=none",
-            f"stage.slots={given.streams}",
-            f"stage.threads={given.threads}",
-        )
-        with log.open("w") as file:
-            server = subprocess.Popen([sys.executable, "-m", "albor", "stage=serve", *words], cwd=made, stderr=file)
-        try:
-            while not (found := re.search(r"at http://127.0.0.1:(\d+)/v1", log.read_text())):
-                if server.poll() is not None:
-                    sys.exit(log.read_text())
-                time.sleep(0.1)
+        words = f"inputs.model={served}", f"stage.slots={given.streams}"
+        with serving(Path(made), *words, threads=given.threads) as server:
             print(f"{machine()}; {given.model}, {given.kind}, {given.threads} threads\n\n| what | | |\n|---|---|---|")
-            asyncio.run(measure(given, served, int(found[1]), server.pid))
-        finally:
-            server.send_signal(signal.SIGTERM)
-            server.wait(60)
-    return server.returncode
+            port = int(server.url.rpartition(":")[2])
+            asyncio.run(measure(given, served, port, server.process.pid))
+            return server.stop()
 
 
 if __name__ == "__main__":

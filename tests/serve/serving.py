@@ -72,12 +72,12 @@ class Running:
 
 
 @contextmanager
-def serving(place: Path, *words: str, **environment: str) -> Iterator[Running]:
+def serving(place: Path, *words: str, threads: int = 1, **environment: str) -> Iterator[Running]:
     """``albor stage=serve WORDS`` in a directory, on a port that is free."""
     log = place / "serve.log"
     with log.open("w") as file:
         process = subprocess.Popen(
-            [*COMMAND, "stage=serve", "stage.port=0", "stage.threads=1", "tracking=none", *words],
+            [*COMMAND, "stage=serve", "stage.port=0", f"stage.threads={threads}", "tracking=none", *words],
             cwd=place,
             env=os.environ | environment,
             stdout=file,
