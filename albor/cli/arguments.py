@@ -38,7 +38,7 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "runs": ("json",),
     "contracts": ("json", "graph"),
     "fit": ("json", "tokens_per_step"),
-    "sample": ("prompt", "max_new_tokens", "temperature", "top_p", "seed"),
+    "sample": ("prompt", "suffix", "max_new_tokens", "temperature", "top_p", "seed"),
     "eval": ("strict",),
     "monitor": ("once",),
     "replay": ("step",),
@@ -77,6 +77,7 @@ class Arguments:
     graph: str | None = None
     tokens_per_step: str | None = None
     prompt: list[str] = field(default_factory=list)
+    suffix: str | None = None
     max_new_tokens: int = 64
     temperature: float = 0.2
     top_p: float = 0.95
@@ -121,6 +122,7 @@ def parser() -> Parser:
     p.add_argument("--graph", choices=("mermaid", "svg"))
     p.add_argument("--tokens-per-step")
     p.add_argument("--prompt", action="append")
+    p.add_argument("--suffix")
     p.add_argument("--max-new-tokens", type=int)
     p.add_argument("--temperature", type=float)
     p.add_argument("--top-p", type=float)

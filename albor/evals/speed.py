@@ -246,15 +246,18 @@ def _llama_cpp(question: Question) -> tuple[Write, str]:
 
 
 def _llama_bench(question: Question) -> Timing:
-    """Its medians of whole rounds, of one text: it tells no single token's time."""
+    """Its medians of whole rounds, of one text: it tells no single token's time. New tokens are those behind as long a
+    prompt."""
     (file,) = Path(question.directory).glob("*.gguf")
-    sizes = f"-p {question.prompt_tokens} -n {question.new_tokens} -r {question.rounds} -t {question.threads or 1}"
+    prompt, new = question.prompt_tokens, question.new_tokens
+    sizes = f"-p {prompt} -n {new} -d 0,{prompt} -r {question.rounds} -t {question.threads or 1}"
     words = ["llama-bench", "-m", str(file), *sizes.split(), "-o", "json"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         sys.exit(f"llama-bench: {done.stderr.strip()[-300:]}")
-    read, written = (sorted(one["samples_ns"]) for one in json.loads(done.stdout))
-    steps = [nanoseconds / question.new_tokens / 1e6 for nanoseconds in written]
+    found = {(one["n_depth"], one["n_gen"]): one["samples_ns"] for one in json.loads(done.stdout)}
+    read, written = found[0, 0], found[prompt, new]
+    steps = [nanoseconds / new / 1e6 for nanoseconds in written]
     return Timing(
         engine="llama-bench",
         device=question.device,
@@ -263,7 +266,7 @@ def _llama_bench(question: Question) -> Timing:
         first_ms=median(read) / 1e6 + median(steps),
         p50_ms=median(steps),
         p90_ms=None,
-        rate=question.new_tokens / (median(read) + median(written)) * 1e9,
+        rate=new / (median(read) + median(written)) * 1e9,
         memory=_memory(question.device, resource.RUSAGE_CHILDREN),
     )
 

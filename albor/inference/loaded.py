@@ -16,9 +16,11 @@ from albor.inference.opening import open_engine
 from albor.inference.prompts import FimOrder, Framed, Framing, NoFim, TextRequest
 from albor.inference.writing import Desk, Writing
 from albor.models.companions import chat_template
+from albor.runs.checkpoints import MODEL
+from albor.runs.lineage import chain
 from albor.runs.manifest import NAME as MANIFEST
 from albor.runs.manifest import verify
-from albor.runs.store import Store
+from albor.runs.store import ARTIFACT, Run, Store
 
 
 @dataclass(frozen=True)
@@ -240,6 +242,7 @@ def load(
     rows: int | None = None,
 ) -> LanguageModel:
     """The model of a run (an id, or the beginning of one, in ``outputs``) or in a directory, or a GGUF file there.
+    A run that made none has that of the nearest one upstream.
 
     ``device`` is the best there is if it is not said; GGUF files are computed on CPUs, by so many ``threads``. ``rows``
     bounds the texts that are written at a time. A run's files are held against their hashes. Raises AlborError when
@@ -253,8 +256,18 @@ def load(
             path.parent, GgufEngine.load(path, threads=threads), Codec.of_model(path.parent), rows=rows
         )
     if not path.is_dir() or any((place / MANIFEST).exists() for place in (path, path.parent)):
-        run = Store(Path(outputs)).find(str(model))
+        run = _with_model(Store(Path(outputs)).find(str(model)))
         path = run.artifact
         for name, known in run.manifest.files.items():
             verify(path / name, known)
     return LanguageModel(path, open_engine(path, device=device, threads=threads), Codec.of_model(path), rows=rows)
+
+
+def _with_model(found: Run) -> Run:
+    for directory, manifest in reversed(list(chain(found.directory))):
+        names = [name for name in manifest.files if name == MODEL or name.endswith(".gguf")]
+        if names and (directory / ARTIFACT / names[0]).exists():
+            return Run(directory, manifest)
+    raise AlborError(
+        "no model lies in this run or upstream of it", "choose a pretrain run that is done", place=str(found.directory)
+    )

@@ -14,7 +14,7 @@ WIDTHS = (1, 2, 8, 16, 32)
 """Rows of the graphs for few rows; above, powers of two of the number of slots. Between 2 and 8, matrix products cost
 the same."""
 
-FEW, BUCKETS = 8, (16, 64, 256, 1024)
+FEW, BUCKETS = 4, (16, 64, 256, 1024)
 """Prompts that are read one after the other by graphs, and the lengths that there are graphs for."""
 
 
