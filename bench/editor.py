@@ -45,7 +45,7 @@ def typed(editor: Editor, uri: str, pause: float) -> list[float]:
     return waited
 
 
-def served(url: str, tokens: int) -> list[float]:
+def served(url: str, tokens: int, pause: float) -> list[float]:
     """Milliseconds of the same questions, asked of the server itself."""
     lines = SOURCE.read_text(encoding="utf-8").splitlines(keepends=True)
     half = len(lines) // 2
@@ -53,6 +53,7 @@ def served(url: str, tokens: int) -> list[float]:
     waited = []
     with httpx2.Client(base_url=url) as client:
         for place in range(len(LINE)):
+            time.sleep(pause)
             body = {"input_prefix": before + LINE[: place + 1], "input_suffix": after, "n_predict": tokens}
             began = time.perf_counter()
             assert client.post("/infill", json={**body, "temperature": 0.0}).is_success
@@ -88,7 +89,7 @@ def main() -> int:
             options = {"maxTokens": given.tokens}
             with editing(server.url, options=options) as editor:
                 files = [typed(editor, f"file:///home/me/{number}.py", given.pause) for number in range(3)]
-            alone = served(server.url, given.tokens)
+            alone = served(server.url, given.tokens, given.pause)
             blocks = f"{config.num_hidden_layers} blocks of {config.intermediate_size} channels"
             print(f"{machine()}; {blocks}, q4_0, {given.threads} threads, {given.tokens} tokens")
             print("\n| what | keys | p50 | p90 |\n|---|---|---|---|")

@@ -230,8 +230,11 @@ class LlamaModel:
 class LlamaContext:
     """Keys and values of some sequences, each apart from the others; freed when nobody refers to it any more."""
 
-    def __init__(self, model: LlamaModel, sequences: int, capacity: int, threads: int) -> None:
-        """Room for ``capacity`` positions in each of the sequences, numbered from 0. Raises ModelError."""
+    def __init__(
+        self, model: LlamaModel, sequences: int, capacity: int, threads: int, *, flash: bool | None = None
+    ) -> None:
+        """Room for ``capacity`` positions in each of the sequences, numbered from 0. ``flash`` attention is the
+        library's choice unless it is said. Raises ModelError."""
         self._llama, self._model = llama(), model
         params = self._llama.llama_context_default_params()
         params.n_ctx, params.n_seq_max = sequences * capacity, sequences
@@ -239,7 +242,9 @@ class LlamaContext:
         params.n_threads = params.n_threads_batch = threads
         params.type_k = params.type_v = F32 if model.full_precision else F16
         if model.full_precision:
-            params.flash_attn_type = 0  # it rounds keys and values to float16
+            flash = False  # it rounds keys and values to float16
+        if flash is not None:
+            params.flash_attn_type = int(flash)
         params.offload_kqv = params.op_offload = False
         _said.clear()
         self._pointer = self._llama.llama_init_from_model(model.pointer, params)

@@ -53,8 +53,9 @@ class SlotEngine(ABC, Generic[S]):
         return 64
 
     @abstractmethod
-    def _make_slots(self, count: int, capacity: int) -> S:
-        """At most ``count`` of them, as many as there is memory for."""
+    def _make_slots(self, count: int, capacity: int, *, waited_for: bool = False) -> S:
+        """At most ``count`` of them, as many as there is memory for. ``waited_for``: what is read is asked for again
+        and again, and somebody waits for each token."""
 
     @abstractmethod
     def _continuations(self, rows: Sequence[Ids], counts: Sequence[int]) -> list[tuple[float, bool]]:
@@ -64,7 +65,8 @@ class SlotEngine(ABC, Generic[S]):
 
     def session(self, *, rows: int | None = None, capacity: int | None = None) -> Session:
         capacity = min(capacity or self.context, self.context)
-        slots = self._make_slots(rows or self.batch_size or self.most_rows, -(-capacity // ROUND) * ROUND)
+        count = rows or self.batch_size or self.most_rows
+        slots = self._make_slots(count, -(-capacity // ROUND) * ROUND, waited_for=True)
         pace = SESSION_PACE.get(slots.device.type)
         return Batch(slots, self._terms(slots.count, capacity, chunk=self.chunk, reuse=True, pace=pace))
 

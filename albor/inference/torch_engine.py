@@ -75,7 +75,7 @@ class TorchEngine(SlotEngine[NetworkSlots]):
     def most_rows(self) -> int:
         return ROWS.get(self.device.type, 16)
 
-    def _make_slots(self, count: int, capacity: int) -> NetworkSlots:
+    def _make_slots(self, count: int, capacity: int, *, waited_for: bool = False) -> NetworkSlots:
         if self.batch_size is None and self.device.type == "cuda":  # gpu
             torch.cuda.empty_cache()
             config = self.config

@@ -64,6 +64,8 @@ class Exchange:
 
     async def whole(self) -> Sequence[Stream]:
         """All of them, when all have ended. Raises Refusal."""
+        for stream in self.streams:
+            stream.watched = False
         async with aclosing(self.pieces()) as pieces:
             async for _ in pieces:
                 pass

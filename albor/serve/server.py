@@ -86,11 +86,9 @@ def settings(wanted: Serve) -> Settings:
 
 
 def open_models(wanted: Serve, models: Mapping[str, tuple[Path, str]]) -> dict[str, Served]:
-    """Loads them and has each write a little, so that the first request does not wait for what is made once."""
     served = {}
     for name, (path, source) in models.items():
         model = load(path, device=wanted.device, threads=wanted.threads, rows=wanted.slots)
-        model.warm()
         worker = Worker(model, rows=wanted.slots, most_waiting=wanted.waiting)
         served[name] = Served(name, worker, source, wanted.fim or order_of(model))
     return served

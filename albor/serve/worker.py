@@ -47,6 +47,8 @@ class Stream:
     """Of all texts of a request."""
     writing: Writing | None = None
     began: float = field(default_factory=time.perf_counter)
+    watched: bool = True
+    """Whether somebody looks at it before it ends."""
     first: float | None = None
     """When its first token came."""
     last: float = 0.0
@@ -78,6 +80,7 @@ class Worker:
         """Those under way, by what is written for them."""
         self._open: set[Stream] = set()
         self._calls: set[Future[Any]] = set()
+        self._warmed: Future[None] = Future()
         self._lock = threading.Lock()
         """Of the two sets."""
         self._thread = threading.Thread(target=self.run, name="albor-model", daemon=True)
@@ -90,7 +93,10 @@ class Worker:
         return len(self._open)
 
     def start(self) -> None:
+        """Returns when the model has written a little, so that no request waits for what is made once. Raises what that
+        raises."""
         self._thread.start()
+        self._warmed.result()
 
     def stop(self, timeout: float | None = None) -> None:
         """Ends the thread after what is under way."""
@@ -140,6 +146,14 @@ class Worker:
     # --- in its thread ---
 
     def run(self) -> None:
+        # Here, and not in the thread that starts this one: OpenMP keeps a team of threads for each thread that has
+        # computed with it, and with more of them than cores those of llama.cpp sleep where they should spin.
+        try:
+            self.model.warm()
+        except Exception as error:
+            self._warmed.set_exception(error)
+            return
+        self._warmed.set_result(None)
         try:
             desk = self.model.desk()
             while self._take(desk):
@@ -206,7 +220,7 @@ class Worker:
 
     def _show(self, streams: list[Stream], now: float) -> None:
         pause = SHOWN_EVERY * max(1.0, len(self._streams) / MANY)
-        due = [stream for stream in streams if stream.over or (stream.text and now - stream.last >= pause)]
+        due = [s for s in streams if s.over or (s.watched and s.text and now - s.last >= pause)]
         for stream in due:
             stream.last = now
         _wake(due)
