@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import TypedDict, Unpack, cast, get_args
 
-from albor.data.chat import Message, render
+from albor.data.chat import Message, Role, render
 from albor.data.tokenizer import Codec
 from albor.errors import AlborError
 from albor.inference.engine import Ended, Engine, Likelihood, Sampling
@@ -123,7 +123,7 @@ class LanguageModel:
 
     def chat(
         self,
-        messages: Sequence[Message],
+        messages: Sequence[Message | Mapping[str, str]],
         *,
         max_tokens: int = 512,
         temperature: float = 0.0,
@@ -131,9 +131,9 @@ class LanguageModel:
         seed: int | None = None,
         stop: Sequence[str] = (),
     ) -> Completion:
-        """The assistant's answer to messages. Raises AlborError when the model knows none, ValueError when they fill
-        its context."""
-        ids = self.conversation(messages)
+        """The assistant's answer to messages ({"role": …, "content": …}). Raises AlborError when the model knows none,
+        ValueError when they fill its context or one is no message."""
+        ids = self.conversation([given if isinstance(given, Message) else _message(given) for given in messages])
         framed = Framed(tuple(ids), min(max_tokens, self.context - len(ids)), False)
         return self._whole(self._begin(framed, Sampling(temperature=temperature, top_p=top_p), seed, stop, None))
 
@@ -261,6 +261,13 @@ def load(
         for name, known in run.manifest.files.items():
             verify(path / name, known)
     return LanguageModel(path, open_engine(path, device=device, threads=threads), Codec.of_model(path), rows=rows)
+
+
+def _message(given: Mapping[str, str]) -> Message:
+    roles = get_args(Role)
+    if given.keys() != {"role", "content"} or given["role"] not in roles:
+        raise ValueError(f"{dict(given)!r} is no message: a role ({', '.join(roles)}) and a content make one")
+    return Message(role=cast(Role, given["role"]), content=given["content"])
 
 
 def _with_model(found: Run) -> Run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -58,6 +59,8 @@ def serve(wanted: Serve, models: Mapping[str, tuple[Path, str]]) -> dict[str, An
         api = Api(in_order(served, wanted.default), settings(wanted))
         for one in served.values():
             one.worker.start()
+        gc.collect()
+        gc.freeze()  # what is there now stays: going through it again would stop everything for a tenth of a second at times
         config = uvicorn.Config(
             api.app(),
             log_level="warning",
