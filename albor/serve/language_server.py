@@ -15,7 +15,7 @@ from albor.serve.documents import Documents, Place
 from albor.serve.latest import Latest
 from albor.serve.settings import Settings
 from albor.serve.spot import Spot
-from albor.serve.suggestion import MOST_LINES, as_snippet, fitting, label, word_before
+from albor.serve.suggestion import MOST_LINES, Offer, as_snippet, fitting, label, word_before
 from albor.serve.window import window
 
 TRIGGERS = (".", "(", "[", "=", ",")
@@ -42,6 +42,8 @@ class CompletionServer(LanguageServer):
         self.asks_once = False
         """Whether the editor waits for its first answer while a word is typed on."""
         self._failing = False
+        self._offer: Offer | None = None
+        """The last one."""
         self._last_key, self._pause = float("-inf"), float("inf")
         """When the last key came, and seconds since the one before it."""
 
@@ -71,9 +73,11 @@ class CompletionServer(LanguageServer):
     async def suggestion(self, spot: Spot, *, wait: bool) -> str:
         """What fits at a spot, "" when there is nothing. With ``wait``, and where keys come in a hurry, it waits first
         for those that may yet come."""
+        before, after, multiline = spot.before, spot.after, self.settings.multiline
+        if self._offer and (rest := self._offer.rest(spot.uri, before, after)):
+            return rest  # nobody need be asked who typed what was suggested
         debounce = self.settings.debounce_ms / 1000
         await asyncio.sleep(debounce if wait and self._pause < debounce else 0)
-        before, after, multiline = spot.before, spot.after, self.settings.multiline
         around = window(before, after, self.documents.others(spot.uri), budget=self.settings.context_characters)
         try:
             text = await self.completer.complete(
@@ -87,7 +91,9 @@ class CompletionServer(LanguageServer):
             self.fail(error)
             return ""
         self._failing = False
-        return fitting(text, before, after, most_lines=MOST_LINES if multiline else 1)
+        found = fitting(text, before, after, most_lines=MOST_LINES if multiline else 1)
+        self._offer = Offer(spot.uri, before, after, found)
+        return found
 
     def fail(self, error: AlborError) -> None:
         """Says what is wrong, once until it works again: the next key would say the same."""

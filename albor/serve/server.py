@@ -60,7 +60,7 @@ def serve(wanted: Serve, models: Mapping[str, tuple[Path, str]]) -> dict[str, An
         for one in served.values():
             one.worker.start()
         gc.collect()
-        gc.freeze()  # what is there now stays: going through it again would stop everything for a tenth of a second at times
+        gc.freeze()  # what is there now stays; going through it again would stop everything for 0.1 s
         config = uvicorn.Config(
             api.app(),
             log_level="warning",

@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 MOST_LINES = 20
 """Lines of a suggestion."""
 LABEL = 60
 """Characters of a menu's line."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A suggestion that was made between two texts of a document."""
+
+    uri: str
+    before: str
+    after: str
+    text: str
+
+    def rest(self, uri: str, before: str, after: str) -> str:
+        """What is left of it where somebody typed its beginning; "" where something else was done, or all of it."""
+        typed = before[len(self.before) :]
+        along = typed and before.startswith(self.before) and self.text.startswith(typed)
+        rest = self.text[len(typed) :] if along and (uri, after) == (self.uri, self.after) else ""
+        return rest if rest.strip() else ""
 
 
 def fitting(text: str, before: str, after: str, *, most_lines: int = MOST_LINES) -> str:

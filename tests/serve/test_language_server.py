@@ -172,6 +172,22 @@ def test_keys_in_a_hurry_ask_once(server: Infill) -> None:
         assert time.monotonic() - now < 0.2  # nor does a key after a pause
 
 
+def test_who_types_a_suggestion_is_not_asked_about_again(editor: Editor, server: Infill) -> None:
+    editor.open("x = \ny = 2\n")
+    server.says = "sum(range(3))"
+    assert text_of(editor.answer(editor.inline(0, 4))) == "sum(range(3))"
+    for place, key in enumerate("sum", start=4):
+        editor.type(key, 0, place)
+        assert text_of(editor.answer(editor.inline(0, place + 1))) == "sum(range(3))"[place - 3 :]
+    assert len(server.asked) == 1
+    server.says = "mer"
+    editor.type("x", 0, 7)  # something else
+    assert text_of(editor.answer(editor.inline(0, 8))) == "mer" and len(server.asked) == 2
+    editor.type("mer", 0, 8)  # all of it
+    editor.answer(editor.inline(0, 11))
+    assert len(server.asked) == 3
+
+
 def test_the_server_itself_answers(directories: dict[str, Path], tmp_path: Path) -> None:
     """Not one of the tests' own: what a key is answered with is what the model writes there."""
     model = albor.load(directories["base"], threads=1)
