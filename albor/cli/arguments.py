@@ -159,7 +159,8 @@ def parse_arguments(argv: list[str]) -> Arguments:
     given = vars(known)
     for word in rest:
         if word.startswith("-") and not is_override(word):
-            guess = nearest(word, ["--config-dir", "--multirun", "--strict", "--json", "--help", "--version"])
+            flags = {flag.replace("_", "-") for known in FLAGS.values() for flag in known}
+            guess = nearest(word, [f"--{flag}" for flag in ("config-dir", "help", "version", *sorted(flags))])
             raise bad(f"{word} is not a flag", f"did you mean {guess}?" if guess else "`albor --help` lists them")
     words = [w for w in rest if not is_override(w)]
     verb = words.pop(0) if words and words[0] in VERBS else None
