@@ -23,3 +23,10 @@ def albor(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedPro
         timeout=TIMEOUT,
         check=False,
     )
+
+
+def succeeds(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """``albor WORDS`` for what it leaves; a test that rests on it fails with what it said."""
+    done = albor(*words, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return done

@@ -12,7 +12,7 @@ from albor.data.pairs import PairRows
 from albor.data.parquet import shards
 from albor.inference.opening import open_engine
 from albor.runs.store import Run, Store
-from tests.command import albor
+from tests.command import albor, succeeds
 from tests.small_corpus import TINY, write_corpus
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("preferences")]
@@ -42,8 +42,7 @@ SMALL = (
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("preferences")
     write_corpus(made)
-    done = albor(*SMALL, cwd=made)
-    assert done.returncode == 0, done.stderr
+    succeeds(*SMALL, cwd=made)
     return made
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from albor.runs.store import Run, Store
-from tests.command import COMMAND, albor
+from tests.command import COMMAND, albor, succeeds
 from tests.small_corpus import TINY, write_corpus
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("models")]
@@ -29,8 +29,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory in which a model was trained."""
     made = tmp_path_factory.mktemp("models")
     write_corpus(made)
-    done = albor(*TINY, "stage=pretrain", cwd=made)
-    assert done.returncode == 0, done.stderr
+    succeeds(*TINY, "stage=pretrain", cwd=made)
     return made
 
 

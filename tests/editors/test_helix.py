@@ -144,3 +144,4 @@ def test_a_server_that_is_not_there_is_told(tmp_path: Path, server: Infill) -> N
     with helix(tmp_path, server, "\n") as editor:
         editor.type("ire")
         editor.wait(lambda screen: "answers 503: no, thank you" in screen)
+    assert [asked.path for asked in server.asked][:1] == ["/infill"]

@@ -19,7 +19,7 @@ import yaml
 
 from albor.plan.processes import End, Processes
 from albor.runs.store import exclusive
-from tests.command import albor as command
+from tests.command import succeeds
 
 pytestmark = pytest.mark.xdist_group("run directories")
 
@@ -50,8 +50,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory in which TOKENIZER was built."""
     place = tmp_path_factory.mktemp("built")
     write_packages(place)
-    done = command(*TOKENIZER, cwd=place)
-    assert done.returncode == 0, done.stderr
+    succeeds(*TOKENIZER, cwd=place)
     return place
 
 

@@ -157,6 +157,9 @@ def test_a_server_with_a_key_asks_for_it(chromium, directories: dict[str, Path],
         page = context.new_page()
         page.goto(f"{server.url}/")
         page.wait_for_selector("#keyed", state="visible")
+        assert page.locator("#model option").count() == 0 and "key" in page.locator("#status").inner_text()
         page.fill("#key", "secret")
         page.locator("#key").press("Tab")
         page.wait_for_selector(".ghost")
+        assert page.locator("#model option").all_inner_texts() == ["model"]
+        assert page.locator("#status").inner_text() == ""

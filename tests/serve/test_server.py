@@ -111,7 +111,7 @@ def test_a_model_that_was_tampered_with_is_not_served(directories: dict[str, Pat
 Albor = Callable[..., Outcome]
 
 
-def refused(outcome: Outcome, *texts: str) -> None:
+def assert_refused(outcome: Outcome, *texts: str) -> None:
     assert outcome.code == 2 and "Traceback" not in outcome.text, outcome.text
     for text in texts:
         assert text in outcome.err, outcome.err
@@ -123,24 +123,24 @@ def test_a_port_in_use(albor: Albor, directories: dict[str, Path]) -> None:
         other.listen()
         port = other.getsockname()[1]
         found = albor("stage=serve", f"inputs.model={directories['base']}", f"stage.port={port}")
-    refused(found, "error[E-SERVE]", f"127.0.0.1:{port} cannot be listened at", "stage.port=0")
+    assert_refused(found, "error[E-SERVE]", f"127.0.0.1:{port} cannot be listened at", "stage.port=0")
 
 
 def test_others_reach_it_only_with_a_key(albor: Albor, directories: dict[str, Path]) -> None:
     given = ("stage=serve", f"inputs.model={directories['base']}")
-    refused(albor(*given, "stage.host=0.0.0.0"), "error[E-SERVE]", "no key is asked for", "stage.key_env=")
-    refused(albor(*given, "stage.key_env=NOT_THERE"), "NOT_THERE with the API key is not set")
-    refused(albor(*given, "stage.host=no.such.host.invalid", "stage.key_env=PATH"), "cannot be listened at")
+    assert_refused(albor(*given, "stage.host=0.0.0.0"), "error[E-SERVE]", "no key is asked for", "stage.key_env=")
+    assert_refused(albor(*given, "stage.key_env=NOT_THERE"), "NOT_THERE with the API key is not set")
+    assert_refused(albor(*given, "stage.host=no.such.host.invalid", "stage.key_env=PATH"), "cannot be listened at")
 
 
 def test_misspelt(albor: Albor, directories: dict[str, Path]) -> None:
     given = ("stage=serve", f"inputs.model={directories['base']}")
-    refused(albor(*given, "stage.prot=1"), "stage.port")
-    refused(albor(*given, "stage.port=70000"), "E-RANGE")
-    refused(albor(*given, "stage.default=bsae"), "stage.default=bsae is not served: model")
-    refused(albor("stage=serve", "inputs.modle=x"), "inputs.modle")
-    refused(albor("stage=serve", "inputs.model=nowhere"), "nowhere")
-    refused(albor("stage=serve", "stage.of=pretrian"), "did you mean 'pretrain'")
+    assert_refused(albor(*given, "stage.prot=1"), "stage.port")
+    assert_refused(albor(*given, "stage.port=70000"), "E-RANGE")
+    assert_refused(albor(*given, "stage.default=bsae"), "stage.default=bsae is not served: model")
+    assert_refused(albor("stage=serve", "inputs.modle=x"), "inputs.modle")
+    assert_refused(albor("stage=serve", "inputs.model=nowhere"), "nowhere")
+    assert_refused(albor("stage=serve", "stage.of=pretrian"), "did you mean 'pretrain'")
 
 
 def test_without_its_packages_it_says_what_to_install(
@@ -148,7 +148,7 @@ def test_without_its_packages_it_says_what_to_install(
 ) -> None:
     monkeypatch.setattr("albor.stages.serve.find_spec", lambda name: None if name == "uvicorn" else object())
     found = albor("stage=serve", f"inputs.model={directories['base']}")
-    refused(found, "not installed: uvicorn", "pip install 'albor[serve]'")
+    assert_refused(found, "not installed: uvicorn", "pip install 'albor[serve]'")
 
 
 def test_a_ladder_s_rungs_are_served_as_the_ladder_makes_them(albor: Albor) -> None:

@@ -52,7 +52,7 @@ def student() -> tuple[Tensor, Tensor, Tensor]:
     return torch.randn(N, H).requires_grad_(), torch.randn(V, H).requires_grad_(), labels
 
 
-def same_slope(found: Tensor, expected: Tensor, *of: Tensor) -> None:
+def assert_same_slope(found: Tensor, expected: Tensor, *of: Tensor) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-4)
     for a, b in zip(*(torch.autograd.grad(loss, of, retain_graph=True) for loss in (found, expected)), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
@@ -79,7 +79,7 @@ def test_chunks_have_the_slope_of_the_whole(kind: Divergence, temperature: float
     found, divergence = linear_distillation(hidden, weight, labels, Live(theirs, head, kind), **recipe)
     logits = hidden @ weight.T
     parts = reference(kind, soften(theirs @ head[:V].T, temperature), soften(logits, temperature))
-    same_slope(found, distillation_loss(logits, labels, parts, **recipe).sum(), hidden, weight)
+    assert_same_slope(found, distillation_loss(logits, labels, parts, **recipe).sum(), hidden, weight)
     torch.testing.assert_close(divergence, parts[labels != IGNORED].sum().detach(), rtol=1e-4, atol=1e-4)
     assert not divergence.requires_grad
 
@@ -93,7 +93,7 @@ def test_the_likeliest_and_a_tail(k: int, temperature: float, alpha: float) -> N
     found, _ = linear_distillation(hidden, weight, labels, TopK(ids.int(), log_probs), **recipe)
     logits = hidden @ weight.T
     parts = top_k_kl(logits, ids, log_probs, temperature=temperature)
-    same_slope(found, distillation_loss(logits, labels, parts, **recipe).sum(), hidden, weight)
+    assert_same_slope(found, distillation_loss(logits, labels, parts, **recipe).sum(), hidden, weight)
 
 
 def test_draws_are_an_unbiased_slope() -> None:

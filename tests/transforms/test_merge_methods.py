@@ -28,14 +28,14 @@ def merged(method: Merge, tensors: list[Tensor], base: Tensor | None = None, see
     return merge(method, tensors, base, name="w", seed=seed)
 
 
-def close(a: Tensor, b: Tensor) -> None:
+def assert_close(a: Tensor, b: Tensor) -> None:
     torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)
 
 
 @given(seed=SEEDS, weights=st.lists(st.floats(0.1, 5), min_size=1, max_size=5))
 def test_linear_of_equal_models_is_the_model(seed: int, weights: list[float]) -> None:
     x = drawn(seed)[0]
-    close(merged(Linear(weights=tuple(weights)), [x] * len(weights)), x)
+    assert_close(merged(Linear(weights=tuple(weights)), [x] * len(weights)), x)
 
 
 @given(seed=SEEDS, weights=st.lists(st.floats(-2, 2), min_size=3, max_size=3), density=SHARES)
@@ -45,13 +45,13 @@ def test_the_order_of_models_does_not_matter(seed: int, weights: list[float], de
     linear = (Linear(weights=tuple(w), normalise=False) for w in (weights, turned))
     ties = (Ties(weights=tuple(w), density=density, normalise=False) for w in (weights, turned))
     for (one, other), start in ((linear, None), (ties, base)):
-        close(merged(one, models, start), merged(other, [models[2], models[0], models[1]], start))
+        assert_close(merged(one, models, start), merged(other, [models[2], models[0], models[1]], start))
 
 
 @given(seed=SEEDS, weight=st.floats(0.1, 3))
 def test_ties_of_one_whole_model_is_that_model(seed: int, weight: float) -> None:
     base, model = drawn(seed, 2)
-    close(merged(Ties(density=1.0, weights=(weight,)), [model], base), model)
+    assert_close(merged(Ties(density=1.0, weights=(weight,)), [model], base), model)
 
 
 @given(seed=SEEDS, weights=st.tuples(st.floats(-2, 2), st.floats(-2, 2)), scale=st.floats(-2, 2))
@@ -64,8 +64,8 @@ def test_dare_that_drops_nothing_is_task_arithmetic(seed: int, weights: tuple[fl
 @given(seed=SEEDS)
 def test_task_arithmetic_of_weights_that_add_up_to_one_is_linear(seed: int) -> None:
     base, *models = drawn(seed)
-    close(merged(TaskArithmetic(weights=(0.3, 0.7)), models, base), merged(Linear(weights=(3, 7)), models))
-    close(merged(TaskArithmetic(normalise=True), models, base), merged(Linear(), models))
+    assert_close(merged(TaskArithmetic(weights=(0.3, 0.7)), models, base), merged(Linear(weights=(3, 7)), models))
+    assert_close(merged(TaskArithmetic(normalise=True), models, base), merged(Linear(), models))
 
 
 @pytest.mark.parametrize("method", BASED, ids=repr)
@@ -82,9 +82,9 @@ def test_ties_by_hand() -> None:
     one, other = base + torch.tensor([4.0, -3.0, 0.1, 2.0]), base + torch.tensor([2.0, 1.0, 0.2, -2.0])
     # Trimmed: [4, −3, 0, 2] and [2, 1, 0, −2]. Elected: +, −, nothing, + (an even sum).
     expected = base + torch.tensor([3.0, -3.0, 0.0, 2.0])
-    close(merged(Ties(density=0.75), [one, other], base), expected)
+    assert_close(merged(Ties(density=0.75), [one, other], base), expected)
     summed = Ties(density=0.75, normalise=False)
-    close(merged(summed, [one, other], base), base + torch.tensor([6.0, -3.0, 0.0, 2.0]))
+    assert_close(merged(summed, [one, other], base), base + torch.tensor([6.0, -3.0, 0.0, 2.0]))
 
 
 @given(seed=SEEDS, density=st.floats(0.001, 1), levels=st.sampled_from([1, 3, 1000]))

@@ -57,7 +57,7 @@ def largest() -> Iterator[dict[str, float]]:
         print(f"\n{name}: {difference:.1e}", end="")
 
 
-def agree(largest: dict[str, float], name: str, a: Tensor, b: Tensor) -> None:
+def assert_agree(largest: dict[str, float], name: str, a: Tensor, b: Tensor) -> None:
     difference = apart(a, b)
     largest[name] = max(largest.get(name, 0.0), difference)
     assert difference <= 1e-6, name
@@ -71,7 +71,7 @@ def test_slerp(largest: dict[str, float], t: float) -> None:
     """
     for base, (a, b) in cases():
         for x, y in ((a, b), (base, base), (a, -a)):
-            agree(largest, "slerp", ours(Slerp(t=t), [x, y]), theirs([y.double()], "slerp", x.double(), t=t))
+            assert_agree(largest, "slerp", ours(Slerp(t=t), [x, y]), theirs([y.double()], "slerp", x.double(), t=t))
 
 
 @pytest.mark.parametrize("weights", WEIGHTS)
@@ -79,7 +79,9 @@ def test_slerp(largest: dict[str, float], t: float) -> None:
 def test_linear(largest: dict[str, float], weights: tuple[float, float], normalise: bool) -> None:
     for base, models in cases():
         mine = ours(Linear(weights=(*weights, 0.2), normalise=normalise), [*models, base])
-        agree(largest, "linear", mine, theirs([*models, base], "linear", weight=[*weights, 0.2], normalize=normalise))
+        assert_agree(
+            largest, "linear", mine, theirs([*models, base], "linear", weight=[*weights, 0.2], normalize=normalise)
+        )
 
 
 @pytest.mark.parametrize("weights", WEIGHTS)
@@ -92,7 +94,7 @@ def test_task_arithmetic(
     for base, models in cases():
         parameters = {"weight": list(weights), "lambda": scale, "normalize": normalise}
         expected = theirs(models, "task_arithmetic", base, **parameters)
-        agree(largest, "task arithmetic", ours(method, models, base), expected)
+        assert_agree(largest, "task arithmetic", ours(method, models, base), expected)
 
 
 @pytest.mark.parametrize("weights", WEIGHTS)
@@ -102,7 +104,7 @@ def test_ties(largest: dict[str, float], weights: tuple[float, float], density: 
     method = Ties(weights=weights, density=density, normalise=normalise)
     for base, models in cases(torch.float64):
         parameters = {"weight": list(weights), "density": [density, density], "normalize": normalise}
-        agree(largest, "ties", ours(method, models, base), theirs(models, "ties", base, **parameters))
+        assert_agree(largest, "ties", ours(method, models, base), theirs(models, "ties", base, **parameters))
 
 
 @pytest.mark.parametrize("weights", WEIGHTS)
@@ -122,7 +124,7 @@ def test_dare_with_our_masks(largest, monkeypatch, weights, variant, normalise) 
         model = iter(range(2))
         parameters = {"weight": list(weights), "density": [density] * 2, "rescale": False, "normalize": normalise}
         mine = ours(method, models, base)  # draws nothing by bernoulli
-        agree(largest, f"dare {variant}", mine, theirs(models, f"dare_{variant}", base, **parameters))
+        assert_agree(largest, f"dare {variant}", mine, theirs(models, f"dare_{variant}", base, **parameters))
 
 
 def test_ties_of_float32_differ_in_what_is_decided_by_a_last_bit_only(largest: dict[str, float]) -> None:
