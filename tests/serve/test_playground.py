@@ -113,7 +113,9 @@ def test_two_rungs_side_by_side_with_their_times(page, here) -> None:
         assert card.locator("pre").evaluate("pre => pre.textContent") == said
         figures = dict(zip(card.locator("dt").all_inner_texts(), card.locator("dd").all_inner_texts(), strict=True))
         assert figures["all"].startswith(f"{TOKENS} in ") and figures["ended by"] == "length"
-        assert all(re.search(r"\d ms", figures[key]) for key in ("first token", "further ones", "all"))
+        assert all(re.search(r"\d ms", figures[key]) for key in ("first token", "all"))
+        # A busy browser may read all tokens at once: then there is no time between them.
+        assert re.search(r"\d ms each|^–$", figures["further ones"])
     page.locator(".card[data-model=q8] button").click()
     assert page.input_value("#code") == "import os\n" + here["q8"].complete("import os\n", max_tokens=TOKENS).text
 
