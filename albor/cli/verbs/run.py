@@ -11,7 +11,8 @@ from albor.cli.render import paint
 from albor.cli.session import planner
 from albor.cli.show import show_findings, verdict
 from albor.config.units import human_seconds
-from albor.plan.apply import build, check_machine, prepare
+from albor.plan.apply import check_machine, prepare
+from albor.plan.build import build
 from albor.plan.nodes import Node, Planner
 from albor.runs import manifest
 from albor.runs.manifest import Manifest
@@ -26,7 +27,7 @@ def run(arguments: Arguments) -> int:
 
     made = planner(arguments)
     if arguments.multirun or sweep.asks_for_sweep(made, arguments.overrides):
-        from albor.cli.launch import run_sweep
+        from albor.cli.sweeps import run_sweep
 
         return run_sweep(made, arguments)
     plan = made.plan(arguments.overrides)
