@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
 
 from albor.config.overrides import check_hydra, is_hydra, parse, plain_value, split
@@ -148,6 +148,7 @@ def space(planner: Planner, texts: Sequence[str], params: Mapping[str, Any]) -> 
 def points(planner: Planner, texts: Sequence[str]) -> list[tuple[str, ...]]:
     """Override lists, one per point, in Hydra's order; ``hydra.sweeper.params`` are taken in."""
     overrides = space(planner, texts, settings(planner, texts).params)
+    refuse_intervals(overrides)
     batches = BasicSweeper.split_arguments(overrides, max_batch_size=None)
     found = [tuple(point) for batch in batches for point in batch]
     if not found:
@@ -155,6 +156,18 @@ def points(planner: Planner, texts: Sequence[str]) -> list[tuple[str, ...]]:
         own = " ".join(t for t in texts if not is_hydra(t))
         raise ConfigRefused([Problem("E-OVERRIDE", own, cause, fix)])
     return found
+
+
+def refuse_intervals(overrides: Sequence[Override]) -> None:
+    """Raises ConfigRefused for what has no list of values."""
+    fix = "add hydra/sweeper=optuna to search in it, or list values: KEY=A,B or KEY=range(A,B,STEP)"
+    problems = [
+        Problem("E-OVERRIDE", o.key_or_group, "an interval has no list of values", fix, f"override {o.input_line}")
+        for o in overrides
+        if isinstance(o.value(), IntervalSweep)
+    ]
+    if problems:
+        raise ConfigRefused(problems)
 
 
 def preflight(planner: Planner, expanded: Sequence[tuple[str, ...]]) -> Sweep:

@@ -107,8 +107,8 @@ class OptunaSweeper:
     """What is sought: a fact of the run (val_loss, val_bits_per_byte), dots for what lies deeper; or a logged one."""
     direction: Literal["minimize", "maximize"] = "minimize"
     """Whether less of it is better, or more."""
-    sampler: Literal["tpe", "random", "gp", "cmaes", "grid", "qmc"] = "tpe"
-    """How Optuna chooses: tree-structured Parzen estimators, at random, Gaussian processes, and so on."""
+    sampler: Literal["tpe", "random", "gp", "cmaes"] = "tpe"
+    """How Optuna chooses: tree-structured Parzen estimators, at random, by Gaussian processes, by CMA-ES."""
     seed: NonNegative = 0
     """The sampler's seed; trials at a time end in another order each time, so only n_jobs=1 repeats a search."""
     n_startup_trials: Positive = 10
