@@ -50,7 +50,7 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "leaderboard": ("org", "model", "user", "out"),
     "watch": ("metric", "patience", "every"),
     "convert": ("layout",),
-    "": ("multirun", "strict", "cfg", "validate_only", "fail_fast"),
+    "": ("multirun", "strict", "cfg", "validate_only", "fail_fast", "detach"),
 }
 """Flags of each verb, beside --config-dir; "" is running a target."""
 
@@ -90,6 +90,7 @@ class Arguments:
     step: int | None = None
     validate_only: bool = False
     fail_fast: bool = False
+    detach: bool = False
     critical_only: bool = False
     format: str = "text"
     out: str | None = None
@@ -136,6 +137,7 @@ def parser() -> Parser:
     p.add_argument("--step", type=int)
     p.add_argument("--validate-only", action="store_true")
     p.add_argument("--fail-fast", action="store_true")
+    p.add_argument("--detach", action="store_true")
     p.add_argument("--critical-only", action="store_true")
     p.add_argument("--format", choices=("text", "json", "github", "markdown"))
     p.add_argument("--out")

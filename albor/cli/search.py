@@ -16,16 +16,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from albor.cli.arguments import Arguments
-from albor.cli.job import announce
 from albor.cli.render import paint, plural, show_findings_of, show_problems, table
-from albor.cli.sweeps import LOOK, job_of, refuse, shape, show_end, show_point, stoppable
+from albor.cli.sweeps import (
+    LOOK,
+    build_here,
+    build_there,
+    elsewhere,
+    job_of,
+    refuse,
+    shape,
+    show_end,
+    show_point,
+    stoppable,
+)
 from albor.config.problems import ConfigRefused
 from albor.config.schema.sweep import BasicLauncher, JoblibLauncher, OptunaSweeper
 from albor.errors import INTERRUPTED, AlborError
 from albor.plan import control, sweep
 from albor.plan.apply import check_machine, prepare, write_manifest
-from albor.plan.build import build
-from albor.plan.nodes import Plan, Planner
+from albor.plan.nodes import Node, Plan, Planner
 from albor.plan.search import Space, load_optuna, make_sampler, name_of, open_study, read_space, storage_errors
 from albor.runs import manifest, sweeps
 from albor.runs.manifest import Manifest
@@ -52,12 +61,15 @@ def run_search(planner: Planner, arguments: Arguments, asked: sweep.Settings, sw
     if code:
         return code
     for plan in planned.plans:
-        check_machine(plan)
+        check_machine(plan, elsewhere=elsewhere(asked.launcher))
     name = name_of(space, sweeper, planned.plans)
     place = sweeps.folder(Path(planned.plans[0].target.config.outputs), name)
     writable(place.parent.parent)
     with exclusive(place), storage_errors(str(sweeper.storage or place)):
-        code = build_common(planned.plans, name)
+        common = shared_by_all(planned.plans)
+        for node in common:
+            write_manifest(node, planned.plans[0], name)
+        code = 0 if elsewhere(asked.launcher) else build_here(common)
         if code:
             return code
         search = Search(planner, space, sweeper, place, arguments.overrides)
@@ -66,20 +78,17 @@ def run_search(planner: Planner, arguments: Arguments, asked: sweep.Settings, sw
         from albor.executors.jobs import open_jobs
 
         with open_jobs(launcher, directory=place / "jobs", shape=shape(planned.plans)) as jobs:
+            if elsewhere(asked.launcher) and not build_there(common, jobs, place):
+                return 1
             code = search.run(jobs, fail_fast=arguments.fail_fast)
         found = search.summarize()
     return code or found
 
 
-def build_common(plans: Sequence[Plan], group: str) -> int:
-    """Builds, once and here, the upstream runs that all trials have in common."""
-    for node in plans[0].nodes[:-1]:
-        if node.state != "done" and all(any(n.id == node.id for n in plan.nodes) for plan in plans):
-            write_manifest(node, plans[0], group)
-            code = build(node.directory, announce, lambda directory, run: None)
-            if code:
-                return code
-    return 0
+def shared_by_all(plans: Sequence[Plan]) -> list[Node]:
+    """The upstream runs that all trials have in common, and that are to be made once, before them."""
+    ids = set.intersection(*({node.id for node in plan.nodes[:-1]} for plan in plans))
+    return [node for node in plans[0].nodes if node.id in ids and node.state != "done"]
 
 
 class Search:

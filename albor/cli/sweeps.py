@@ -18,7 +18,7 @@ from albor.cli.render import paint, plural, show_error, show_findings_of, show_p
 from albor.cli.verbs.runs import notable, status
 from albor.config.overrides import is_hydra
 from albor.config.problems import Problem
-from albor.config.schema.sweep import BasicLauncher, Launcher, OptunaSweeper
+from albor.config.schema.sweep import BasicLauncher, Launcher, OptunaSweeper, RayLauncher, SlurmLauncher
 from albor.errors import INTERRUPTED, AlborError
 from albor.plan import control, sweep
 from albor.plan.apply import check_machine, prepare
@@ -26,7 +26,7 @@ from albor.plan.build import build
 from albor.plan.nodes import Node, Plan, Planner
 from albor.runs import manifest, sweeps
 from albor.runs.lineage import chain
-from albor.runs.store import Run
+from albor.runs.store import Run, exclusive
 
 if TYPE_CHECKING:
     from albor.executors.jobs import Ended, Job, Jobs, Shape
@@ -53,14 +53,15 @@ def run_sweep(planner: Planner, arguments: Arguments) -> int:
     place = sweeps.folder(Path(planned.plans[0].target.config.outputs), record.name)
     if todo:
         for plan in todo:
-            check_machine(plan)
+            check_machine(plan, elsewhere=elsewhere(asked.launcher))
         for plan in todo:
-            prepare(plan, group=record.name)
+            prepare(plan, group=record.name, shared=True)
     sweeps.save(place.parent.parent, record)
     if todo:
-        code = build_shared(todo) or run_points(todo, asked.launcher, place, fail_fast=arguments.fail_fast)
+        with exclusive(place):
+            code = run_points(todo, asked.launcher, place, fail_fast=arguments.fail_fast)
     summarized = summarize(planned.plans, record)
-    return code if code == INTERRUPTED else summarized
+    return code or summarized
 
 
 def recorded(plans: Sequence[Plan], texts: Sequence[str]) -> sweeps.Sweep:
@@ -104,30 +105,49 @@ def show_point(points: Sequence[str]) -> None:
     print(paint(f"{points[0]}{more}", "bold", stream=sys.stderr), file=sys.stderr)
 
 
-def build_shared(plans: Sequence[Plan]) -> int:
-    """Builds, once and here, the upstream runs that several points depend on; jobs may run side by side."""
+def elsewhere(launcher: Launcher) -> bool:
+    """Whether points run on other machines than this one."""
+    return isinstance(launcher, SlurmLauncher | RayLauncher)
+
+
+def shared(plans: Sequence[Plan]) -> list[Node]:
+    """The upstream runs that several points depend on, and that are to be made once, before them."""
     users: dict[str, int] = {}
     nodes: dict[str, Node] = {}
     for plan in plans:
         for node in plan.nodes[:-1]:
             users[node.id] = users.get(node.id, 0) + 1
             nodes[node.id] = node
-    for id_, node in nodes.items():
-        if node.state != "done" and (users[id_] > 1 or len(plans) == 1):
-            code = build(node.directory, announce, lambda directory, run: None)
-            if code:
-                return code
-    return 0
+    return [node for id_, node in nodes.items() if node.state != "done" and (users[id_] > 1 or len(plans) == 1)]
+
+
+def build_here(nodes: Sequence[Node]) -> int:
+    """Builds runs on this machine; the first exit code that is not 0, else 0."""
+    codes = (build(node.directory, announce, lambda directory, run: None) for node in nodes)
+    return next((code for code in codes if code), 0)
+
+
+def build_there(nodes: Sequence[Node], jobs: Jobs, place: Path) -> bool:
+    """Builds runs as jobs, before the points that need them; whether all are done."""
+    if nodes:
+        print(f"first what several points need: {plural(len(nodes), 'run')}", file=sys.stderr)
+        side_by_side([node.directory.absolute() for node in nodes], jobs, place, fail_fast=True)
+    return all(manifest.load(node.directory).status == "done" for node in nodes)
 
 
 def run_points(plans: Sequence[Plan], launcher: Launcher, place: Path, *, fail_fast: bool) -> int:
-    """Runs planned points, each once; 75 when that was interrupted, else 0: what failed is seen in the runs."""
+    """Runs planned points, each once, after what they share. Not 0 when that was interrupted or they could not be
+    started; what failed of them is seen in the runs."""
     directories = list(dict.fromkeys(plan.target.directory.absolute() for plan in plans))
-    if isinstance(launcher, BasicLauncher):
-        return one_by_one(directories, fail_fast=fail_fast)
+    first = shared(plans)
+    code = 0 if elsewhere(launcher) else build_here(first)
+    if code or isinstance(launcher, BasicLauncher):
+        return code or one_by_one(directories, fail_fast=fail_fast)
     from albor.executors.jobs import open_jobs
 
     with open_jobs(launcher, directory=place / "jobs", shape=shape(plans)) as jobs:
+        if elsewhere(launcher) and not build_there(first, jobs, place):
+            return 1
         return side_by_side(directories, jobs, place, fail_fast=fail_fast)
 
 
@@ -135,11 +155,13 @@ def shape(plans: Sequence[Plan]) -> Shape:
     """What a job must have for the largest of the points' trainings."""
     from albor.executors.jobs import Shape
 
-    trainers = [n.config.trainer for p in plans for n in p.nodes if n.stage.distributed and n.state != "done"]
+    nodes = [node for plan in plans for node in plan.nodes if node.state != "done"]
+    trainers = [node.config.trainer for node in nodes if node.stage.distributed]
+    on_cuda = [n for n in nodes if n.stage.accelerated and n.config.trainer.accelerator == "cuda"]
     return Shape(
         nodes=max((t.nodes for t in trainers), default=1),
         processes=max((t.devices for t in trainers), default=1),
-        gpus=max((t.devices for t in trainers if t.accelerator == "cuda"), default=0),
+        gpus=max((n.config.trainer.devices if n.stage.distributed else 1 for n in on_cuda), default=0),
     )
 
 
@@ -168,7 +190,8 @@ def side_by_side(directories: Sequence[Path], jobs: Jobs, place: Path, *, fail_f
         while running or (waiting and not asked):
             free = len(waiting) if jobs.slots is None else jobs.slots - len(running)
             new = [waiting.popleft() for _ in range(min(free, len(waiting)))] if not asked else []
-            jobs.start(new)
+            if new:
+                jobs.start(new)
             running |= {job.name: job for job in new}
             for ended in jobs.ended(LOOK):
                 over += 1

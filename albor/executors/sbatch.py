@@ -32,12 +32,12 @@ SCRIPT = """\
 {setup}
 {select}
 rm -f "$ended"
-# Bash must not be ended by what the command is to answer.
-trap 'kill -USR1 $pid 2>/dev/null' USR1
-trap 'kill -TERM $pid 2>/dev/null' TERM
+trap 'told=1; kill -USR1 $pid 2>/dev/null' USR1
+trap 'told=1; kill -TERM $pid 2>/dev/null' TERM
 "${{command[@]}}" >> "$log" 2>&1 < /dev/null &
 pid=$!
-while kill -0 $pid 2>/dev/null; do wait $pid; code=$?; done
+told=1 code=129
+while [ -n "$told" ] && [ $code -gt 128 ]; do told=; wait $pid; code=$?; done  # a signal ends a wait
 echo $code > "$ended.new" && mv "$ended.new" "$ended"
 exit $code
 """

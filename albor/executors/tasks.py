@@ -103,5 +103,6 @@ def extra(module: str, group: str = "executor") -> Any:
     except ModuleNotFoundError as error:
         if error.name != module:
             raise
-        kind = "slurm" if module == "submitit" else module
-        raise AlborError(f"{group}={kind} needs {module}, which is not here", 'pip install "albor[cluster]"') from None
+        raise AlborError(
+            f"{group}={module} needs {module}, which is not here", 'pip install "albor[cluster]"'
+        ) from None

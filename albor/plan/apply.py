@@ -33,15 +33,16 @@ def prepare(plan: Plan, *, group: str = "", shared: bool = False) -> None:
             write_manifest(node, plan, group)
 
 
-def check_machine(plan: Plan) -> None:
+def check_machine(plan: Plan, *, elsewhere: bool = False) -> None:
     """Raises AlborError when a run to be made here needs a device, source directories or a webhook's address that are
-    not here."""
+    not here; of runs that are made ``elsewhere`` only what lies on a shared file system is asked for."""
     for node in plan.nodes:
         trainer = node.config.trainer
         if node.state != "done":
             refuse_missing(node)
+        if node.state != "done" and not elsewhere:
             node.stage.requires(node.config, node.input_facts)
-        if node.state == "done" or not node.stage.distributed or trainer.nodes > 1:
+        if elsewhere or node.state == "done" or not node.stage.distributed or trainer.nodes > 1:
             continue  # other machines say for themselves what they lack
         nvidia = Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi") is not None
         has = {"cpu": True, "cuda": nvidia, "mps": sys.platform == "darwin"}
