@@ -234,7 +234,7 @@ def entry(library: Library, run: Run, columns: Any) -> Entry:
 def settings(library: Library, run: Run) -> dict[str, str]:
     """What determines the run's result. A key of what it was made from is its own where it has that key with the same
     value; otherwise it is said as a command line would: ``up.STAGE.KEY``."""
-    found: dict[str, str] = dict(determining(run.directory, run.manifest))
+    found = {"stage": run.manifest.stage, **dict(determining(run.directory, run.manifest))}
     seen = {run.directory.resolve()}
     queue = [run]
     while queue:
@@ -277,8 +277,7 @@ def determining(directory: Path, made: Manifest) -> list[tuple[str, str]]:
     if place not in _DETERMINING:
         own = [(key, value) for key, value in flatten(made.config) if _reads(made.stage, key) and key != "stage.name"]
         identity = [(f"{made.stage}.{key}", value[:16]) for key, value in made.identity.items()]
-        about = [("stage", made.stage)] if made.stage in (*TRAINS, RECOVERS) else []
-        _DETERMINING[place] = [*about, *own, *identity, (f"{made.stage} version", str(made.version))]
+        _DETERMINING[place] = [*own, *identity, (f"{made.stage} version", str(made.version))]
     return _DETERMINING[place]
 
 

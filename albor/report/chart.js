@@ -90,7 +90,7 @@ class Chart extends Plot {
     const domain = this.group.domain();
     const log = this.logY && this.positive;
     this.frame(ctx, width, height, domain, this.range(domain, log), log);
-    this.inside(ctx, height, () => { for (const s of this.series) this.paintSeries(ctx, s, domain); });
+    this.inside(ctx, () => { for (const s of this.series) this.paintSeries(ctx, s, domain); });
     const { box } = this;
     ctx.fillStyle = css('bad');
     for (const s of this.series) {

@@ -54,10 +54,10 @@ class Plot {
   }
 
   /** Draws what `paint` does inside the axes only. */
-  inside(ctx, height, paint) {
+  inside(ctx, paint) {
     ctx.save();
     ctx.beginPath();
-    ctx.rect(this.box.l, 0, this.box.r - this.box.l + 4, height);
+    ctx.rect(this.box.l, this.box.t - 6, this.box.r - this.box.l + 4, this.box.b - this.box.t + 8);
     ctx.clip();
     paint();
     ctx.restore();

@@ -54,5 +54,10 @@ def embed(value: object) -> Markup:
     return Markup(text)
 
 
+def one_line(entry: str) -> str:
+    """On one line, and nothing that a terminal would obey."""
+    return "".join(c if c.isprintable() else " " for c in entry).strip()
+
+
 def _read(name: str) -> str:
     return resources.files("albor.report").joinpath(name).read_text(encoding="utf-8")
