@@ -149,11 +149,15 @@ def _of_sweep(library: Library, sweep: Sweep) -> list[Run]:
 
 
 def _labels(sweep: Sweep) -> dict[str, str]:
-    """A run's id to its point's overrides, without the seed."""
+    """A run's id to its point's overrides, without the seed; keys by their last part, where that tells them apart."""
+    from albor.report.comparison.grouping import is_seed, short_names
+
+    told = [[word.lstrip("+").partition("=") for word in point] for point in sweep.points]
+    names = short_names(dict.fromkeys(key for point in told for key, _, _ in point))
     found: dict[str, str] = {}
-    for run, point in zip(sweep.runs, sweep.points, strict=True):
-        told = [word for word in point if word.lstrip("+").partition("=")[0].rpartition(".")[2] != "seed"]
-        found.setdefault(run.rpartition("-")[2], " ".join(told))
+    for run, point in zip(sweep.runs, told, strict=True):
+        label = " ".join(f"{names[key]}{sign}{value}" for key, sign, value in point if not is_seed(key))
+        found.setdefault(run.rpartition("-")[2], label)
     return found
 
 
@@ -228,6 +232,7 @@ def entry(library: Library, run: Run, columns: Any) -> Entry:
         rows=rows,
         documents=documents,
         environment=environment(made),
+        tracking=tracked(made),
     )
 
 
@@ -324,3 +329,9 @@ def environment(made: Manifest) -> dict[str, str]:
         "hardware": f"{devices} × {hardware}" if devices > 1 else hardware,
         **{key: str(known[key]) for key in KEPT if known.get(key) is not None},
     }
+
+
+def tracked(made: Manifest) -> tuple[str, str]:
+    """(project, entity) of W&B that the run logs to; no entity is the user's own."""
+    tracking = made.config.get("tracking", {})
+    return str(tracking.get("project", "albor")), str(tracking.get("entity") or "")

@@ -147,7 +147,8 @@ function tooled(figure, key, chart) {
   figure.addEventListener('click', (event) => {
     const action = event.target.dataset.do;
     const name = fileName(`${data.name}-${key}`);
-    if (action === 'log') { chart.logY = !chart.logY; event.target.setAttribute('aria-pressed', chart.logY); chart.stale = true; chart.draw(); }
+    const field = { log: 'logY', end: 'end' }[action];
+    if (field) { chart[field] = !chart[field]; event.target.setAttribute('aria-pressed', chart[field]); chart.stale = true; chart.draw(); }
     if (action === 'png') picture(chart, name, data.name, (ctx, width, dry) => pngLegend(chart.curves(), chart, ctx, width, dry));
     if (action === 'csv') save(`${name}.csv`, new Blob([csv(chart)], { type: 'text/csv' }));
   });
@@ -156,7 +157,7 @@ function tooled(figure, key, chart) {
 
 // --- the charts ---
 
-const view = new View({ shown, style, groups: data.groups, onpoint: pointed, onzoom: (zoomed) => { $('#reset').disabled = !zoomed; } });
+const view = new View({ runs, shown, style, groups: data.groups, onpoint: pointed, onzoom: (zoomed) => { $('#reset').disabled = !zoomed; } });
 for (const figure of document.querySelectorAll('[data-chart]')) {
   const key = figure.dataset.chart;
   const lines = runs.filter((run) => Object.hasOwn(run.series, key)).map((run) => new Line(run, key, run.series[key]));
@@ -191,7 +192,7 @@ function settings() {
     input.disabled = !runs.some((run) => run.has(input.value));
     input.addEventListener('change', () => view.set({ axis: input.value }));
   }
-  const longest = Math.max(1, ...runs.flatMap((run) => Object.values(run.series)).map((series) => column(series.s).at(-1) ?? 0).filter(Number.isFinite));
+  const longest = Math.max(1, ...runs.map((run) => run.ends[1]));
   const spans = STEPS.filter((span) => span <= longest / 4 || span === 0);
   const slider = $('#smoothing');
   slider.max = spans.length - 1;

@@ -1,6 +1,7 @@
 // Many runs in one chart, on three canvases: axes, lines, and what is singled out. It is drawn when it is in sight.
 
 const FEW = 12; // lines of which the raw values are drawn, too, behind the smoothed
+const SPARSE = 12; // points that are drawn as such
 const NEAR = 60; // pixels within which a line is meant
 const ROOM = { left: 54, right: 14, top: 10, bottom: 38 };
 
@@ -19,17 +20,11 @@ class View {
     return this.full;
   }
 
+  /** [low, high] of all runs that are shown. */
   extent() {
-    let [low, high] = [Infinity, -Infinity];
-    for (const chart of this.charts) {
-      for (const line of chart.lines) {
-        if (!this.shown(line.run.index) || !line.has(this.axis)) continue;
-        const { x } = line.points(this.axis);
-        low = Math.min(low, x[0]);
-        high = Math.max(high, x[x.length - 1]);
-      }
-    }
-    if (low > high) return [0, 1];
+    const ends = this.runs.filter((run) => this.shown(run.index) && run.has(this.axis)).map((run) => run.along(this.axis, run.ends));
+    if (!ends.length) return [0, 1];
+    const [low, high] = [Math.min(...ends.map(([from]) => from)), Math.max(...ends.map(([, to]) => to))];
     return high > low ? [low, high] : [low - 0.5, high + 0.5];
   }
 
@@ -61,7 +56,7 @@ const same = (a, b) => a !== null && b !== null && a.run === b.run && a.group ==
 class Overlay extends Plot {
   constructor(figure, view, lines) {
     super(figure, view, ROOM);
-    Object.assign(this, { lines, stale: true, cache: null, visible: false });
+    Object.assign(this, { lines, stale: true, cache: null, visible: false, end: figure.querySelector('[data-do=end][aria-pressed=true]') !== null });
     this.middle = document.createElement('canvas');
     this.plot.insertBefore(this.middle, this.top);
     new IntersectionObserver(([entry]) => { this.visible = entry.isIntersecting; this.draw(); }, { rootMargin: '200px' }).observe(figure);
@@ -98,6 +93,16 @@ class Overlay extends Plot {
   }
 
   range(domain, log) {
+    const found = this.end ? this.reach([domain[0] + (domain[1] - domain[0]) / 10, domain[1]], log) : null;
+    const [low, high] = found && found[0] <= found[1] ? found : this.reach(domain, log);
+    if (low > high) return log ? [0.1, 1] : [0, 1];
+    if (log) return low === high ? [low / 2, high * 2] : [low / (high / low) ** 0.04, high * (high / low) ** 0.04];
+    const air = (high - low) * 0.06 || Math.abs(high) * 0.1 || 1;
+    return [low >= 0 && low - air < 0 ? 0 : low - air, high + air];
+  }
+
+  /** [low, high] of what the lines show in a part of the axis. */
+  reach(domain, log) {
     let [low, high] = [Infinity, -Infinity];
     const take = (y) => {
       if (!Number.isFinite(y) || (log && y <= 0)) return;
@@ -111,10 +116,7 @@ class Overlay extends Plot {
       }
       for (const [, from, to] of line?.whiskers ?? []) { take(from); take(to); }
     }
-    if (low > high) return log ? [0.1, 1] : [0, 1];
-    if (log) return low === high ? [low / 2, high * 2] : [low / (high / low) ** 0.04, high * (high / low) ** 0.04];
-    const air = (high - low) * 0.06 || Math.abs(high) * 0.1 || 1;
-    return [low >= 0 && low - air < 0 ? 0 : low - air, high + air];
+    return [low, high];
   }
 
   paintFrame(ctx, width, height) {
@@ -152,7 +154,7 @@ class Overlay extends Plot {
   strong(ctx, curve, weight = 1.6) {
     const { strong, color, dash, line } = curve;
     if (strong.low) this.shade(ctx, strong, color);
-    this.trace(ctx, strong, color, 1, weight, dash, line?.dots);
+    this.trace(ctx, strong, color, 1, weight, dash, line?.dots || strong.x.length <= SPARSE);
     ctx.lineWidth = 1.6;
     ctx.setLineDash([]);
     for (const [at, low, high] of line?.whiskers ?? []) {

@@ -5,7 +5,9 @@ const AXES = ['step', 'tokens', 'time'];
 /** A packed column (see metrics.py: pack) as a typed array of n numbers. */
 function decode(packed, n) {
   if ('by' in packed) return Float64Array.from({ length: n }, (_, i) => packed.from + i * packed.by);
-  const bytes = Uint8Array.from(atob(packed.f ?? packed.d ?? packed.h), (c) => c.charCodeAt(0));
+  const text = atob(packed.f ?? packed.d ?? packed.h);
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
   if (packed.h !== undefined) return sums(packed.from, new Uint16Array(bytes.buffer));
   return packed.f !== undefined ? new Float32Array(bytes.buffer) : new Float64Array(bytes.buffer);
 }

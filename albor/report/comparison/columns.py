@@ -116,8 +116,19 @@ def _by_column(data: bytes) -> Raw | None:
         table = table.filter(table["alert"].is_null())
     kinds = {name: table.schema.field(name).type for name in table.column_names}
     numbers = [name for name, kind in kinds.items() if pa.types.is_integer(kind) or pa.types.is_floating(kind)]
-    columns = {name: np.asarray(table[name].to_numpy(), np.float64) for name in numbers}
+    columns = {name: _numbers(table[name].cast(pa.float64()).combine_chunks()) for name in numbers}
     return columns, defaultdict(lambda: np.zeros(len(table), bool)), alerts, 0
+
+
+def _numbers(column: Any) -> Floats:
+    """An array of Arrow's doubles, NaN where it has none. (Arrow's own way to NumPy imports pandas where there is one:
+    half a second.)"""
+    valid, data = column.buffers()
+    place = slice(column.offset, column.offset + len(column))
+    found = np.frombuffer(data, np.float64)[place].copy()
+    if column.null_count:
+        found[np.unpackbits(np.frombuffer(valid, np.uint8), bitorder="little")[place] == 0] = np.nan
+    return found
 
 
 def _by_line(data: bytes) -> Raw:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Literal
 
+import numpy as np
+
 from albor.report.comparison.columns import Columns
 from albor.report.comparison.model import Entry, Group
 from albor.report.formats import duration, number, short
@@ -63,8 +65,10 @@ def text(figure: Figure, found: Stat) -> str:
     if found.mean is None:
         return ""
     value = figure.write(found.mean)
-    if found.sd is not None:
-        return f"{value} ± {figure.write(found.sd) if found.sd else '0'}"
+    if found.sd:
+        whole, _, decimals = value.partition(".")
+        plain = (whole + decimals).lstrip("-").isdigit()
+        return f"{value} ± {found.sd:.{len(decimals)}f}" if plain else f"{value} ± {figure.write(found.sd)}"
     return f"{value} ({'–'.join(map(figure.write, found.interval))})" if found.interval else value
 
 
@@ -105,7 +109,7 @@ def seconds(entry: Entry) -> float | None:
 
 def speed(entry: Entry) -> float | None:
     values = entry.columns.series("tokens_per_second")[1]
-    return float(sorted(values)[len(values) // 2]) if len(values) else None
+    return float(np.median(values)) if len(values) else None
 
 
 def fine(value: float) -> str:

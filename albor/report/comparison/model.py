@@ -56,6 +56,8 @@ class Entry:
     """Equal where those rows were made of the same held-out documents, by whatever tokenizer."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """git commit, host, torch …: what a number may depend on beside the settings."""
+    tracking: tuple[str, str] = ("albor", "")
+    """(project, entity) of Weights & Biases."""
     evaluation: Evaluated | None = None
 
     @property

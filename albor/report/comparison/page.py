@@ -8,7 +8,7 @@ from albor.report.comparison.figures import Figure, Stat, stat, text
 from albor.report.comparison.grouping import short_names, shown
 from albor.report.comparison.model import Entry, Pairing
 from albor.report.comparison.payload import TITLES, chart_keys, payload
-from albor.report.comparison.table import Row, against, best, rows, spread
+from albor.report.comparison.table import Row, against, best, by_group, every, rows, spread
 from albor.report.comparison.whole import Comparison
 from albor.report.comparison.words import p_text
 from albor.report.formats import duration, number, short
@@ -24,6 +24,8 @@ COLUMNS = 8
 SAMPLED = 8
 """Configs whose samples are shown."""
 ALERTS = 5
+FALLING = ("val_loss", "loss", "val_ppl", "val_bits_per_byte")
+"""Series whose first values are far above all that matters: their charts are fitted to the rest."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ def render(comparison: Comparison) -> str:
         figures=_tiles(comparison),
         charts=[(key, *TITLES.get(key, (key.replace("_", " "), ""))) for key in keys],
         left_out=left_out,
+        focused=FALLING,
         rung_charts=drawn["rungs"]["charts"],
         legend=_legend(comparison),
         legend_keys=_legend_keys(comparison),
@@ -58,7 +61,7 @@ def render(comparison: Comparison) -> str:
         differences=_differences(comparison),
         columns=[group.label for group in comparison.groups] if len(comparison.groups) <= COLUMNS else [],
         common=list(comparison.common.items()),
-        pairings=[(pairing, spread(pairing.difference, pairing.low, pairing.high), p_text(pairing.p), tone(pairing))
+        pairings=[(pairing, spread(pairing), p_text(pairing.p), tone(pairing))
                   for pairing in comparison.pairings],
         samples=_samples(comparison),
         status=lambda entry: entry.status if entry.status in STATUSES else "other",
@@ -124,7 +127,7 @@ def _legend(comparison: Comparison) -> list[tuple[Entry, str, str, float | None,
         for entry in group.entries:
             value = figure.of(entry) if figure else None
             several = len(group.entries) > 1
-            name = f"{group.label} seed {entry.seed}" if several and entry.seed else group.label
+            name = f"{group.label}, seed {entry.seed}" if several and entry.seed else group.label
             words = [name, entry.name, entry.stage, entry.status]
             words += [f"{at}={shown(entry.settings, key)}" for key in comparison.keys for at in (key, short_ones[key])]
             told = figure.write(value) if figure and known(value) else ""
@@ -135,13 +138,10 @@ def _legend(comparison: Comparison) -> list[tuple[Entry, str, str, float | None,
 
 def _differences(comparison: Comparison) -> list[tuple[str, list[str]]]:
     """(key, values): of each config, or where there are too many every value once."""
-    found = []
-    for key in comparison.keys:
-        values = [
-            ", ".join(dict.fromkeys(shown(entry.settings, key) for entry in group.entries)) for group in comparison.groups
-        ]
-        found.append((key, values if len(values) <= COLUMNS else list(dict.fromkeys(values))))
-    return found
+    return [
+        (key, by_group(comparison, key) if len(comparison.groups) <= COLUMNS else every(comparison, key))
+        for key in comparison.keys
+    ]
 
 
 def _samples(comparison: Comparison) -> list[Sample]:

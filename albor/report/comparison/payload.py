@@ -94,6 +94,7 @@ def _run(
         "seed": entry.seed,
         "values": [entry.settings.get(key) for key in differing],
         "flops": entry.flops_per_token,
+        "ends": entry.columns.steps[[0, -1]].tolist() if len(entry.columns.steps) else [0, 0],
         "knots": _knots(entry.columns, pool),
         "series": {key: _series(entry.columns, key, buckets, pool) for key in keys if key in entry.columns.values},
     }
@@ -152,10 +153,10 @@ def rungs(paths: Sequence[Path]) -> dict[str, Any]:
     for path in paths:
         for rung, said in path.rungs:
             put("bits", "Bits per byte", "lower is better", path, rung, said.bits_per_byte, [])
-            put("ppl", "Validation perplexity", "lower is better", path, rung, said.val_ppl, [])
+            put("ppl", "Perplexity", "lower is better", path, rung, said.val_ppl, [])
             for score in said.scores:
                 title, ends = f"{score.task} {score.metric}", [score.low, score.high]
-                put(title, title, "%, higher is better", path, rung, score.value, ends)
+                put(title, title, "%", path, rung, score.value, ends)
     return {"names": names, "charts": list(charts.values())}
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from albor.data.provenance import text as escaped
 from albor.report.comparison.figures import Figure, Stat, stat, text
 from albor.report.comparison.grouping import shown
-from albor.report.comparison.model import DONE, Group
+from albor.report.comparison.model import DONE, Group, Pairing
 from albor.report.comparison.ranking import Verdict
 from albor.report.comparison.whole import Comparison
 from albor.report.comparison.words import p_text
@@ -102,13 +102,17 @@ def plain(comparison: Comparison) -> list[list[str]]:
     """The head and a row for each config, as one-line text for a terminal."""
     told = comparison.figures[:COLUMNS]
     reference = "against the reference" if len(comparison.groups) > 1 else ""
-    head = ["config", "runs", *(f"{f.title}{f', {f.unit}' if f.unit else ''}" for f in told), reference]
+    head = ["config", "runs", *map(_titled, told), reference]
     lines = [head]
     for row in rows(comparison):
         cells = [text(figure, found) or ABSENT for figure, found in row.cells[: len(told)]]
         count = f"{len(row.group.entries)}{f' ({row.status})' if row.status else ''}"
         lines.append([row.group.label, count, *cells, against(comparison, row) if reference else ""])
     return [[one_line(cell) for cell in line] for line in lines]
+
+
+def _titled(figure: Figure) -> str:
+    return f"{figure.title}, {figure.unit}" if figure.unit else figure.title
 
 
 def markdown(comparison: Comparison) -> str:
@@ -126,7 +130,7 @@ def markdown(comparison: Comparison) -> str:
 
 
 def _finals(comparison: Comparison) -> str:
-    head = ["config", "runs", *(f"{f.title}{f', {f.unit}' if f.unit else ''}" for f in comparison.figures)]
+    head = ["config", "runs", *map(_titled, comparison.figures)]
     several = len(comparison.groups) > 1
     head += ["against the reference"] if several else []
     lines = []
@@ -151,13 +155,10 @@ def _differences(comparison: Comparison) -> list[str]:
     labels = [_md(group.label) for group in comparison.groups]
     lines = []
     for key in keys[:DIFFERENCES]:
-        values = [
-            ", ".join(dict.fromkeys(shown(entry.settings, key) for entry in group.entries)) for group in comparison.groups
-        ]
         if len(labels) <= SIDE_BY_SIDE:
-            lines.append([_md(key), *map(_md, values)])
+            lines.append([_md(key), *map(_md, by_group(comparison, key))])
         else:
-            distinct = list(dict.fromkeys(values))
+            distinct = every(comparison, key)
             listed = ", ".join(distinct[:SIDE_BY_SIDE]) + (" …" if len(distinct) > SIDE_BY_SIDE else "")
             lines.append([_md(key), f"{len(distinct):,}", _md(listed)])
     head = ["key", *labels] if len(labels) <= SIDE_BY_SIDE else ["key", "values", "which"]
@@ -168,20 +169,33 @@ def _differences(comparison: Comparison) -> list[str]:
     ]
 
 
+def by_group(comparison: Comparison, key: str) -> list[str]:
+    """What each config has for a key; of a seed, all that its runs have."""
+    groups = comparison.groups
+    return [", ".join(dict.fromkeys(shown(entry.settings, key) for entry in group.entries)) for group in groups]
+
+
+def every(comparison: Comparison, key: str) -> list[str]:
+    """The values of a key over all runs, each once."""
+    return list(dict.fromkeys(shown(entry.settings, key) for entry in comparison.entries))
+
+
 def _pairings(comparison: Comparison) -> list[str]:
     if not comparison.pairings:
         return []
     lines = [
-        [_md(p.group), _md(p.against), _md(p.task), f"{p.count:,}", f"{spread(p.difference, p.low, p.high)} {p.unit}", p_text(p.p)]
+        [_md(p.group), _md(p.against), _md(p.task), f"{p.count:,}", spread(p), p_text(p.p)]
         for p in comparison.pairings
     ]
     head = ["config", "against", "task", "problems or rows", "difference (95%)", "sign-flip test"]
     return ["Evaluations, problem by problem and row by row:", _table(head, lines)]
 
 
-def spread(difference: float, low: float, high: float) -> str:
-    digits = 4 if abs(difference) < 1 and max(abs(low), abs(high)) < 1 else 1
-    return f"{signed(difference, digits)} ({signed(low, digits)} to {signed(high, digits)})"
+def spread(pairing: Pairing) -> str:
+    """The difference with its interval and unit."""
+    digits = 1 if pairing.unit == "%" else 4
+    ends = " to ".join(signed(end, digits) for end in (pairing.low, pairing.high))
+    return f"{signed(pairing.difference, digits)} ({ends}) {pairing.unit}"
 
 
 def _table(head: Sequence[str], lines: Sequence[Sequence[str]], right: int = 0) -> str:

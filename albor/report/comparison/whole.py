@@ -24,6 +24,7 @@ class Comparison:
     keys: Sequence[str]
     """In which the runs differ; the seed last."""
     figures: Sequence[Figure]
+    """What they are ranked by comes first."""
     ranking: Ranking
     headline: str
     warnings: Sequence[str]
@@ -59,7 +60,7 @@ def compared(
         entries=entries,
         groups=groups,
         keys=differing(entries),
-        figures=figures(entries),
+        figures=sorted(figures(entries), key=lambda figure: figure is not ranking.figure),
         ranking=ranking,
         headline=headline(groups, ranking),
         warnings=warnings(entries, groups, ranking),
