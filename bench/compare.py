@@ -2,8 +2,9 @@
 
     python -m bench.compare [--runs 50] [--steps 10000] [--keep DIR]
 
-Made-up runs that look like real ones: configs of five seeds each, a dozen series a step, a validation every hundred. The
-page is opened in headless Chromium; it is interactive when a chart is drawn and a line that is pointed at says its name.
+Made-up runs that look like real ones: configs of five seeds each, a dozen series a step, a validation every hundred.
+The page is opened in headless Chromium; it is interactive when a chart is drawn and a line that is pointed at says its
+name.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import random
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any

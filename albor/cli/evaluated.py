@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from albor.cli.comparison import NO_MODEL, Library, held_out
+from albor.cli.choosing import NO_MODEL, Library
+from albor.cli.entries import held_out
 from albor.runs.lineage import input_path
 from albor.runs.manifest import EXTERNAL
 from albor.runs.store import Run
@@ -123,20 +124,21 @@ def pairings(evaluations: Evaluations, comparison: Comparison) -> list[Pairing]:
     from albor.report.comparison.model import Pairing
 
     measured = {
-        place: next((e for e in group.by_seed().values() if e.id in evaluations.by_model), None)
+        place: entry
         for place, group in enumerate(comparison.groups)
+        if (entry := next((e for e in group.by_seed().values() if e.id in evaluations.by_model), None)) is not None
     }
-    able = [place for place in comparison.order if measured[place] is not None]
+    able = [place for place in comparison.order if place in measured]
     if len(able) < 2:
         return []
-    base = comparison.ranking.reference if comparison.ranking.reference in able else able[0]
-    assert base is not None and (other := measured[base]) is not None
+    reference = comparison.ranking.reference
+    base = able[0] if reference is None or reference not in measured else reference
+    other = measured[base]
     theirs, against = evaluations.by_model[other.id], comparison.groups[base].label
     losses = problems.row_losses(theirs.generations.artifact / "rows.jsonl")
     found = []
     for place in [place for place in able if place != base][:PAIRED]:
         entry, label = measured[place], comparison.groups[place].label
-        assert entry is not None
         ours = evaluations.by_model[entry.id]
         if entry.evaluation and other.evaluation and entry.evaluation.rows == other.evaluation.rows:
             own = problems.row_losses(ours.generations.artifact / "rows.jsonl")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +53,7 @@ def passed(path: Path) -> dict[Problem, float]:
 
 def row_losses(path: Path) -> dict[int, float]:
     """Of each validation row its mean loss (nats a token), from a ``rows.jsonl``; empty when there is none."""
-    rows = map(json.loads, path.read_text(encoding="utf-8").splitlines()) if path.exists() else iter(())
+    rows = journal.read(path) if path.exists() else []
     return {row["row"]: row["nll"] / row["tokens"] for row in rows if row["tokens"]}
 
 

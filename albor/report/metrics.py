@@ -35,9 +35,9 @@ def read_metrics(path: Path) -> list[dict[str, Number]]:
     """
     found = parsed(path.read_bytes())
     rows: dict[tuple[float, bool], dict[str, Number]] = {}
-    for index, (number, row) in enumerate(found):
+    for index, (line, row) in enumerate(found):
         if row is None and index < len(found) - 1:
-            raise ValueError(f"{path}:{number}: not a JSON object")
+            raise ValueError(f"{path}:{line}: not a JSON object")
         if row is not None and "alert" not in row and is_number(row.get("step")):
             rows[float(row["step"]), "val_loss" in row] = row
     return [rows[key] for key in sorted(rows)]
@@ -46,7 +46,7 @@ def read_metrics(path: Path) -> list[dict[str, Number]]:
 def parsed(data: bytes) -> list[tuple[int, dict[str, Any] | None]]:
     """Each line that is not blank: its number, and its object or ``None`` when it holds none."""
     lines = data.decode("utf-8", errors="replace").split("\n")
-    return [(number, _parse(line)) for number, line in enumerate(lines, 1) if line.strip()]
+    return [(place, _parse(line)) for place, line in enumerate(lines, 1) if line.strip()]
 
 
 def _parse(line: str) -> dict[str, Any] | None:

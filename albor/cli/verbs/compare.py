@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from albor.cli.arguments import Arguments
-from albor.cli.comparison import Library, choose, entries, trained
+from albor.cli.choosing import Library, choose, trained
 from albor.cli.render import table
 from albor.config.location import short
 from albor.errors import AlborError
@@ -46,6 +46,7 @@ def run(arguments: Arguments) -> int:
 
 def gather(library: Library, arguments: Arguments) -> Comparison:
     """What is compared, and what evaluations say of it. Raises AlborError."""
+    from albor.cli.entries import entries
     from albor.cli.evaluated import Evaluations, pairings, paths
     from albor.report.comparison.whole import compared
 
@@ -96,9 +97,9 @@ def send(comparison: Comparison, beside: Path) -> None:
     from albor.report.comparison import wandb_report
     from albor.runs.tracking import logged_in
 
-    report = wandb_report.report(comparison)
     if logged_in():
-        print(f"saved: {wandb_report.save(report)}", file=sys.stderr)
+        print(f"saved: {wandb_report.save(wandb_report.report(comparison, online=True))}", file=sys.stderr)
         return
-    write(beside, wandb_report.serialised(report))
-    print(f"not logged in to W&B: the report is in {short(beside)} and was not sent; `wandb login`, then again", file=sys.stderr)
+    write(beside, wandb_report.serialised(wandb_report.report(comparison, online=False)))
+    said = f"not logged in to W&B, so the report was not sent: it is in {short(beside)}"
+    print(f"{said}; `wandb login`, then the same command sends it", file=sys.stderr)

@@ -112,7 +112,9 @@ def _by_column(data: bytes) -> Raw | None:
     if "alert" in table.column_names:
         said = table.filter(table["alert"].is_valid())
         texts = [said[name].to_pylist() if name in said.column_names else [""] * len(said) for name in TEXTS]
-        alerts = [Alert(real(step), *map(str, text)) for step, *text in zip(said["step"].to_pylist(), *texts, strict=True)]
+        alerts = [
+            Alert(real(step), *map(str, text)) for step, *text in zip(said["step"].to_pylist(), *texts, strict=True)
+        ]
         table = table.filter(table["alert"].is_null())
     kinds = {name: table.schema.field(name).type for name in table.column_names}
     numbers = [name for name, kind in kinds.items() if pa.types.is_integer(kind) or pa.types.is_floating(kind)]

@@ -128,7 +128,12 @@ def whole(value: float) -> str:
 VAL_LOSS = Figure(LOSS, "val_loss", last(LOSS), fine, "nats", -1)
 BITS_PER_BYTE = Figure(BITS, "bits/byte", last(BITS), fine, "", -1)
 EVAL_LOSS = Figure(
-    "eval_loss", "eval val_loss", lambda entry: entry.evaluation.val_loss if entry.evaluation else None, fine, "nats", -1
+    "eval_loss",
+    "eval val_loss",
+    lambda entry: entry.evaluation.val_loss if entry.evaluation else None,
+    fine,
+    "nats",
+    -1,
 )
 FIGURES = (
     VAL_LOSS,

@@ -1,7 +1,8 @@
-"""The page of a comparison: curves, finals, differences, rungs, samples and runs in one file that needs nothing else."""
+"""The page of a comparison: curves, finals, differences, rungs, samples and runs in one file."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from albor.report.comparison.figures import Figure, Stat, stat, text
@@ -24,6 +25,7 @@ COLUMNS = 8
 SAMPLED = 8
 """Configs whose samples are shown."""
 ALERTS = 5
+SCRIPTS = ("series.js", "plot.js", "runs.js", "view.js", "overlay.js", "table.js", "compare.js", "parts.js", "ready.js")
 FALLING = ("val_loss", "loss", "val_ppl", "val_bits_per_byte")
 """Series whose first values are far above all that matters: their charts are fitted to the rest."""
 
@@ -45,7 +47,7 @@ def render(comparison: Comparison) -> str:
     return document(
         "compare.html.j2",
         styles=("parts.css", "charts.css", "compare.css"),
-        scripts=("series.js", "plot.js", "runs.js", "overlay.js", "table.js", "compare.js", "parts.js", "ready.js"),
+        scripts=SCRIPTS,
         comparison=comparison,
         hero=_hero(comparison),
         figures=_tiles(comparison),
@@ -91,11 +93,17 @@ def _tiles(comparison: Comparison) -> list[Tile]:
     by_key = {figure.key: figure for figure in comparison.figures}
     seeds = {entry.seed for entry in entries}
     tiles = [Tile("configs", str(len(comparison.groups)), f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}")]
-    for key, label, write in (("tokens", "tokens, all runs", short), ("flops", "FLOPs, all runs", number), ("seconds", "run time", duration)):
+    for key, label, write in (
+        ("tokens", "tokens, all runs", short),
+        ("flops", "FLOPs, all runs", number),
+        ("seconds", "run time", duration),
+    ):
         values = [value for entry in entries if key in by_key and known(value := by_key[key].of(entry))]
         if values:
             total = sum(values)
-            tiles.append(Tile(label, f"{total:.2g}" if key == "flops" else write(round(total) if key == "tokens" else total)))
+            tiles.append(
+                Tile(label, f"{total:.2g}" if key == "flops" else write(round(total) if key == "tokens" else total))
+            )
     done = sum(entry.status == "done" for entry in entries)
     return [Tile("runs", str(len(entries)), "all done" if done == len(entries) else f"{done} done"), *tiles]
 
@@ -145,7 +153,7 @@ def _differences(comparison: Comparison) -> list[tuple[str, list[str]]]:
 
 
 def _samples(comparison: Comparison) -> list[Sample]:
-    told = {}
+    told: dict[str, Sequence[tuple[str, str]]] = {}
     for place in comparison.order:
         group = comparison.groups[place]
         given = next((e.evaluation.samples for e in group.entries if e.evaluation and e.evaluation.samples), None)

@@ -140,7 +140,7 @@ def _even(steps: Floats, values: Floats) -> bool:
 
 
 def rungs(paths: Sequence[Path]) -> dict[str, Any]:
-    """The picture of each measure over the rungs: a line for each ladder; a place for each rung that any of them has."""
+    """The picture of each measure over the rungs: a line for each ladder, a place for each rung that any has."""
     names = _merged([[name for name, _ in path.rungs] for path in paths])
     charts: dict[str, dict[str, Any]] = {}
 

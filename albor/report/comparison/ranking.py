@@ -86,7 +86,9 @@ def rank(groups: Sequence[Group], baseline: int | None = None) -> Ranking:
         return _none(groups, "validated on different rows, of different documents: nothing is ranked")
     left = len(finished) - len(places)
     reasons = [yardstick.why] if yardstick.why else []
-    reasons += [f"{left} of {len(finished)} configs are not ranked: measured on other rows, or not at all"] if left else []
+    reasons += (
+        [f"{left} of {len(finished)} configs are not ranked: measured on other rows, or not at all"] if left else []
+    )
     return _ranked(groups, yardstick, places, baseline, "; ".join(reasons))
 
 

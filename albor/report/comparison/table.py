@@ -42,12 +42,18 @@ class Row:
         counts = Counter(entry.status for entry in self.group.entries)
         if set(counts) == {DONE}:
             return ""
-        return ", ".join(f"{count} {status}" if len(self.group.entries) > 1 else status for status, count in counts.items())
+        return ", ".join(
+            f"{count} {status}" if len(self.group.entries) > 1 else status for status, count in counts.items()
+        )
 
     @property
     def reached(self) -> str:
         """How far runs that are not done came."""
-        steps = [(e.columns.steps[-1], e.planned_steps) for e in self.group.counted if e.status != DONE and len(e.columns.steps)]
+        steps = [
+            (e.columns.steps[-1], e.planned_steps)
+            for e in self.group.counted
+            if e.status != DONE and len(e.columns.steps)
+        ]
         if not steps:
             return ""
         step, planned = max(steps)
@@ -88,11 +94,7 @@ def best(comparison: Comparison, figure: Figure) -> str | None:
     ranked = figure.key == comparison.ranking.figure.key
     if not ranked and figure.unit != "%":
         return None
-    means = [
-        mean
-        for place in comparison.ranking.order
-        if known(mean := stat(figure, comparison.groups[place]).mean)
-    ]
+    means = [mean for place in comparison.ranking.order if known(mean := stat(figure, comparison.groups[place]).mean)]
     if len(set(means)) < 2:
         return None
     return figure.write(max(means) if figure.better > 0 else min(means))
@@ -144,7 +146,9 @@ def _finals(comparison: Comparison) -> str:
             top = found.mean is not None and figure.write(found.mean) == best(comparison, figure)
             cells.append(f"**{cell}**" if top else cell)
         lines.append([label, _md(count), *cells, *([_md(against(comparison, row))] if several else [])])
-    legend = "± is the standard deviation over seeds; * a difference with p < 0.05, adjusted for how many were tested (Holm)."
+    legend = (
+        "± is the standard deviation over seeds; * is a difference with p < 0.05 (Holm's, over all that were tested)."
+    )
     return _table([_md(name) for name in head], lines, right=len(head) - 2) + (f"\n\n{legend}" if several else "")
 
 
@@ -184,8 +188,7 @@ def _pairings(comparison: Comparison) -> list[str]:
     if not comparison.pairings:
         return []
     lines = [
-        [_md(p.group), _md(p.against), _md(p.task), f"{p.count:,}", spread(p), p_text(p.p)]
-        for p in comparison.pairings
+        [_md(p.group), _md(p.against), _md(p.task), f"{p.count:,}", spread(p), p_text(p.p)] for p in comparison.pairings
     ]
     head = ["config", "against", "task", "problems or rows", "difference (95%)", "sign-flip test"]
     return ["Evaluations, problem by problem and row by row:", _table(head, lines)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from albor.errors import AlborError
 from albor.report.comparison.figures import LOSS
+from albor.report.comparison.grouping import is_seed
 from albor.report.comparison.model import Entry
 from albor.report.comparison.payload import TITLES, chart_keys
 from albor.report.comparison.table import markdown
@@ -24,17 +25,17 @@ WIDE, HIGH, ACROSS = 12, 8, 24
 """Of a panel, and of the grid, in W&B's units."""
 
 
-def report(comparison: Comparison) -> Report:
-    """The report, not yet saved. Its runs are found by their ids, which are W&B's ids too. Raises AlborError when
-    wandb-workspaces is not installed, or runs of several W&B projects are compared."""
+def report(comparison: Comparison, *, online: bool) -> Report:
+    """The report, not yet saved. Its runs are found by their ids, which are W&B's ids too; where the runs name no
+    entity it is the user's own, which W&B must be asked for. Raises AlborError when wandb-workspaces is not installed,
+    or runs of several W&B projects are compared."""
     wr = _workspaces()
     project, entity = _place(comparison.entries)
+    # No project: the report's own. Naming one would be looked up, which needs the network.
     runs = wr.Runset(
-        entity=entity,
-        project=project,
         name=comparison.name,
         filters=f"Metric('ID') in {json.dumps([entry.id for entry in comparison.entries])}",
-        groupby=[f"config.{key}" for key in comparison.keys if not key.startswith("up.")][:1] if _seeded(comparison) else [],
+        groupby=_grouping(comparison),
     )
     parts: list[Any] = [
         wr.H1("Curves"),
@@ -48,7 +49,7 @@ def report(comparison: Comparison) -> Report:
     ]
     return wr.Report(
         project=project,
-        entity=entity,
+        **({} if online and not entity else {"entity": entity}),
         title=f"{comparison.title}: {comparison.name}"[:TITLE],
         description=comparison.headline,
         blocks=parts,
@@ -84,12 +85,14 @@ def _place(entries: Sequence[Entry]) -> tuple[str, str]:
     if len(places) > 1:
         listed = ", ".join("/".join(filter(None, reversed(place))) for place in places)
         raise AlborError(f"the runs are of several W&B projects: {listed}", "compare those of one", place="--wandb")
-    (project, entity), = places
+    ((project, entity),) = places
     return project, entity
 
 
-def _seeded(comparison: Comparison) -> bool:
-    return len(comparison.groups) < len(comparison.entries)
+def _grouping(comparison: Comparison) -> list[str]:
+    """The keys by which W&B puts the seeds of a config together; none where every config has one run."""
+    keys = [key for key in comparison.keys if not is_seed(key) and not key.startswith("up.") and " " not in key]
+    return [f"config.{key}" for key in keys] if len(comparison.groups) < len(comparison.entries) else []
 
 
 def _curves(wr: Any, comparison: Comparison) -> list[Any]:

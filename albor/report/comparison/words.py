@@ -77,13 +77,13 @@ def _warnings(entries: Sequence[Entry], groups: Sequence[Group], ranking: Rankin
             "must not be ranked against one another."
         )
     if ranking.figure is not None and ranking.figure.key == BITS:
-        yield "The first rows of another tokenizer hold other stretches of the documents: bits per byte compare roughly."
+        yield "The first rows of another tokenizer hold other parts of the documents: bits per byte compare roughly."
     if len({entry.stage for entry in entries}) > 1:
         stages = ", ".join(dict.fromkeys(entry.stage for entry in entries))
         yield f"Runs of different stages ({stages}): their training losses may measure different things."
     tokens = {value for entry in entries if entry.status == DONE and (value := last("tokens")(entry)) is not None}
     if len(tokens) > 1:
-        yield "The finished runs were trained on different numbers of tokens: a curve over tokens or FLOPs is the fair one."
+        yield "Trained on different numbers of tokens: curves over tokens or FLOPs are the fair ones."
     machines = {tuple(entry.environment.get(key, "") for key in MACHINE) for entry in entries}
     if len(machines) > 1:
         yield "Not all on the same hardware and torch: times and tokens/s compare machines as well."
