@@ -121,7 +121,7 @@ def pairings(evaluations: Evaluations, comparison: Comparison) -> list[Pairing]:
     """A run of each group against one of the reference (the first with an evaluation, where nothing is ranked):
     benchmark problems, and validation rows where both read the same."""
     from albor.evals import problems
-    from albor.report.comparison.model import Pairing
+    from albor.report.comparison.model import ROWS, Pairing
 
     measured = {
         place: entry
@@ -143,7 +143,7 @@ def pairings(evaluations: Evaluations, comparison: Comparison) -> list[Pairing]:
         if entry.evaluation and other.evaluation and entry.evaluation.rows == other.evaluation.rows:
             own = problems.row_losses(ours.generations.artifact / "rows.jsonl")
             if (test := problems.compare_rows(losses, own)) is not None:
-                found.append(Pairing(group=label, against=against, task="validation rows", count=test.count,
+                found.append(Pairing(group=label, against=against, task=ROWS, count=test.count,
                                      difference=test.mean, low=test.low, high=test.high, p=test.two_sided,
                                      unit="nats", better=-1))  # fmt: skip
         tasks = sorted(ours.facts.get("scores", {}).keys() & theirs.facts.get("scores", {}).keys())

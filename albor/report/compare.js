@@ -10,7 +10,7 @@ const LISTED = 30; // runs that a PNG names
 const data = JSON.parse($('#data').textContent);
 const column = opener(data.pool);
 const runs = data.runs.map((packed, index) => new Run(packed, index, column));
-const rows = new Map([...$('#legend').tBodies[0].rows].map((row) => [data.runs.findIndex((run) => run.name === row.dataset.run), row]));
+const rows = new Map([...$('#legend').tBodies[0].rows].map((row) => [Number(row.dataset.run), row]));
 const names = runs.map((run) => rows.get(run.index).querySelector('label span').firstChild.textContent.trim());
 const on = runs.map(() => true);
 const found = runs.map(() => true);

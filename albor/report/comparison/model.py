@@ -10,6 +10,8 @@ from albor.report.model import Score
 
 SEED = "seed"
 DONE = "done"
+ROWS = "validation rows"
+"""The task of a pairing that compares losses."""
 
 
 @dataclass(frozen=True, kw_only=True)

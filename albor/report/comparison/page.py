@@ -56,6 +56,7 @@ def render(comparison: Comparison) -> str:
         focused=FALLING,
         rung_charts=drawn["rungs"]["charts"],
         legend=_legend(comparison),
+        places={entry.id: place for place, entry in enumerate(comparison.entries)},
         legend_keys=_legend_keys(comparison),
         seeded=any(len(group.entries) > 1 for group in comparison.groups),
         table=[(row, _cells(comparison, row), against(comparison, row) if several else "") for row in table],

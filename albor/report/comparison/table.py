@@ -146,9 +146,7 @@ def _finals(comparison: Comparison) -> str:
             top = found.mean is not None and figure.write(found.mean) == best(comparison, figure)
             cells.append(f"**{cell}**" if top else cell)
         lines.append([label, _md(count), *cells, *([_md(against(comparison, row))] if several else [])])
-    legend = (
-        "± is the standard deviation over seeds; * is a difference with p < 0.05 (Holm's, over all that were tested)."
-    )
+    legend = "± is the standard deviation over seeds; * a difference with p < 0.05, adjusted for their number (Holm)."
     return _table([_md(name) for name in head], lines, right=len(head) - 2) + (f"\n\n{legend}" if several else "")
 
 
@@ -188,7 +186,8 @@ def _pairings(comparison: Comparison) -> list[str]:
     if not comparison.pairings:
         return []
     lines = [
-        [_md(p.group), _md(p.against), _md(p.task), f"{p.count:,}", spread(p), p_text(p.p)] for p in comparison.pairings
+        [_md(p.group), _md(p.against), _md(p.task), f"{p.count:,}", _md(spread(p)), p_text(p.p)]
+        for p in comparison.pairings
     ]
     head = ["config", "against", "task", "problems or rows", "difference (95%)", "sign-flip test"]
     return ["Evaluations, problem by problem and row by row:", _table(head, lines)]

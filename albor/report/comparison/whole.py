@@ -9,7 +9,7 @@ from albor.report.comparison.figures import Figure, figures
 from albor.report.comparison.grouping import differing, grouped
 from albor.report.comparison.model import Entry, Group, Pairing, Path
 from albor.report.comparison.ranking import Ranking, baseline_of, rank
-from albor.report.comparison.words import headline, warnings
+from albor.report.comparison.words import headline, row_by_row, warnings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,9 @@ class Comparison:
         return {key: value for key, value in self.entries[0].settings.items() if key not in self.keys}
 
     def with_evaluations(self, pairings: Sequence[Pairing], paths: Sequence[Path]) -> Comparison:
-        return replace(self, pairings=pairings, paths=paths)
+        """The comparison with what evaluations say beside their figures."""
+        told = self.headline + row_by_row(self.groups, self.ranking, pairings)
+        return replace(self, pairings=pairings, paths=paths, headline=told)
 
 
 def compared(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from albor.report.comparison.figures import BITS, LOSS, Figure, last, stat, text
-from albor.report.comparison.model import DONE, Entry, Group
+from albor.report.comparison.model import DONE, ROWS, Entry, Group, Pairing
 from albor.report.comparison.ranking import Ranking, Verdict
 
 NAMED = 3
@@ -54,6 +54,21 @@ def chance(verdict: Verdict) -> str:
     return f"{p_text(verdict.p)}, {verdict.test.count} {kind}"
 
 
+def row_by_row(groups: Sequence[Group], ranking: Ranking, pairings: Sequence[Pairing]) -> str:
+    """What the evaluations' rows say of the best and the next where their seeds say nothing; else nothing."""
+    if len(ranking.order) < 2 or ranking.reference != ranking.order[0] or ranking.verdicts[ranking.order[1]].test:
+        return ""
+    label = groups[ranking.order[1]].label
+    found = next((p for p in pairings if p.group == label and p.task == ROWS), None)
+    if found is None:
+        return ""
+    way = "higher" if found.difference > 0 else "lower"
+    return (
+        f" On the same {found.count:,} evaluated rows the loss of its model is {abs(found.difference):.4f} nats {way} "
+        f"({p_text(found.p)}, sign-flip test); with another seed either might have come out otherwise."
+    )
+
+
 def p_text(p: float) -> str:
     return "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}" if p < 0.1 else f"p = {p:.2f}"
 
@@ -70,8 +85,8 @@ def _warnings(entries: Sequence[Entry], groups: Sequence[Group], ranking: Rankin
     if len({entry.rows for entry in entries}) > 1:
         by_seed = ranking.figure is not None and ranking.figure.key == LOSS and len(ranking.order) == len(groups)
         yield (
-            "Compared on different validation rows, because the seed chooses them: only runs of the same seed are held "
-            "against one another."
+            "Compared on different validation rows, because the seed chooses them: only runs of the same seed are "
+            "held against one another."
             if by_seed
             else "Compared on different validation rows, or with different tokenizers: val_loss and val_ppl of training "
             "must not be ranked against one another."
