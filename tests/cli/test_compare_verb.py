@@ -39,8 +39,8 @@ def evaluate(store: Path, model: Manifest, losses: list[float], passing: int) ->
     own = model.id[:10]
     ref = InputRef(stage=model.stage, id=model.id, path=f"../../{model.stage}/{model.label}-{model.id}/artifact")
     rows = InputRef(stage="pack", id="c" * 12, path="../../pack/x-cccccccccccc/artifact", digest="d")
-    said = Manifest(stage="generate", version=1, id=f"{own}a0", label="t", status="done", command="", config={"eval": {}},
-                    inputs={"model": ref, "rows": rows})  # fmt: skip
+    said = Manifest(stage="generate", version=1, id=f"{own}a0", label="t", status="done", command="",
+                    config={"eval": {}}, inputs={"model": ref, "rows": rows})  # fmt: skip
     place = write_run(store, said) / "artifact"
     journal.write(place / "rows.jsonl", [{"row": i, "nll": 9 * v, "tokens": 9} for i, v in enumerate(losses)])
     value = {"value": passing / 20, "low": 0.0, "high": 1.0}

@@ -88,8 +88,8 @@ def _warnings(entries: Sequence[Entry], groups: Sequence[Group], ranking: Rankin
             "Compared on different validation rows, because the seed chooses them: only runs of the same seed are "
             "held against one another."
             if by_seed
-            else "Compared on different validation rows, or with different tokenizers: val_loss and val_ppl of training "
-            "must not be ranked against one another."
+            else "Compared on different validation rows, or with different tokenizers: val_loss and val_ppl of "
+            "training must not be ranked against one another."
         )
     if ranking.figure is not None and ranking.figure.key == BITS:
         yield "The first rows of another tokenizer hold other parts of the documents: bits per byte compare roughly."
