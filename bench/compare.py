@@ -162,7 +162,7 @@ new MutationObserver((_, watching) => {
   window.drawn = performance.now();
   const canvas = [...plot.querySelectorAll('canvas')].at(-1);
   const { left, top, width, height } = canvas.getBoundingClientRect();
-  for (let share = 0.1; share < 1 && !document.querySelector('#tip b'); share += 0.02) {
+  for (let share = 0.6; share < 1 && !document.querySelector("#tip b"); share += 0.05) {
     const place = { clientX: left + 0.6 * width, clientY: top + share * height, bubbles: true, pointerType: 'mouse' };
     canvas.dispatchEvent(new PointerEvent('pointermove', place));
   }
@@ -171,7 +171,7 @@ new MutationObserver((_, watching) => {
   }));
 }).observe(document, { subtree: true, attributes: true, attributeFilter: ['data-drawn'] });
 """
-"""Points at the first chart, from above to below, as soon as it is drawn. By the page's own clock, which starts with
+"""Points at the first chart, where its lines are, as soon as it is drawn. By the page's own clock, which starts with
 the navigation."""
 
 
