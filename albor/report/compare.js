@@ -34,10 +34,13 @@ function painter(choice) {
   return { of: (run) => values.indexOf(run.values[place]), count: values.length };
 }
 
+/** A colour of the ramp; its dark end is lightened at night. */
 function along(share) {
   const at = share * (RAMP.length - 1);
   const i = Math.min(RAMP.length - 2, Math.floor(at));
-  return `rgb(${RAMP[i].map((from, k) => Math.round(from + (at - i) * (RAMP[i + 1][k] - from))).join(' ')})`;
+  const light = Number(css('paper').match(/\d+/)) < 128 ? 0.45 * (1 - share) : 0;
+  const mixed = RAMP[i].map((from, k) => from + (at - i) * (RAMP[i + 1][k] - from));
+  return `rgb(${mixed.map((value) => Math.round(value + light * (255 - value))).join(' ')})`;
 }
 
 function style(run) {

@@ -177,7 +177,7 @@ class Overlay extends Plot {
     }
     this.inside(ctx, () => {
       for (const curve of chosen ?? []) {
-        if (curve.raw) this.trace(ctx, curve.raw, curve.color, 0.35, 1, []);
+        if (curve.raw) this.faint(ctx, curve);
         this.strong(ctx, curve, 2.4);
         const own = hot.run !== undefined ? curve.lines?.find((line) => line.run.index === hot.run) : null;
         if (own) this.trace(ctx, own.soft(this.group.axis, this.group.span) ?? own.points(this.group.axis, true), curve.color, 1, 1.2, [2, 2]);
