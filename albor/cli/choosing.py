@@ -36,6 +36,8 @@ class Library:
 
     store: Store
     read: dict[Path, Manifest | None] = field(default_factory=dict)
+    determining: dict[Path, list[tuple[str, str]]] = field(default_factory=dict)
+    """What is known of the settings of runs: many are upstream of several."""
 
     def get(self, directory: Path) -> Manifest | None:
         """None where a run is gone, or is another albor's."""

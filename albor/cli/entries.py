@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from albor.cli.choosing import Library, digest, has_loss
@@ -76,7 +75,7 @@ def entry(library: Library, run: Run, columns: Columns) -> Entry:
 def settings(library: Library, run: Run) -> dict[str, str]:
     """What determines the run's result. A key of what it was made from is its own where it has that key with the same
     value; otherwise it is said as a command line would: ``up.STAGE.KEY``."""
-    found = {"stage": run.manifest.stage, **dict(determining(run.directory, run.manifest))}
+    found = {"stage": run.manifest.stage, **dict(determining(library, run))}
     seen = {run.directory.resolve()}
     queue = [run]
     while queue:
@@ -89,7 +88,7 @@ def settings(library: Library, run: Run) -> dict[str, str]:
             if upstream.directory.resolve() not in seen:
                 seen.add(upstream.directory.resolve())
                 queue.append(upstream)
-                for key, value in determining(upstream.directory, upstream.manifest):
+                for key, value in determining(library, upstream):
                     own = found.setdefault(key, value)
                     if own != value:
                         found.setdefault(f"up.{upstream.manifest.stage}.{key}", value)
@@ -108,19 +107,16 @@ def _reads(stage: str, key: str) -> bool:
     return stages.find(stage).reads_key(key) and (key.endswith(".name") or not stages.is_recorded(key))
 
 
-_DETERMINING: dict[Path, list[tuple[str, str]]] = {}
-
-
-def determining(directory: Path, made: Manifest) -> list[tuple[str, str]]:
+def determining(library: Library, run: Run) -> list[tuple[str, str]]:
     """(dotted key, value) of what determines a run's result, and which version of its stage made it."""
     from albor.report.formats import flatten
 
-    place = directory.resolve()
-    if place not in _DETERMINING:
+    place, made = run.directory.resolve(), run.manifest
+    if place not in library.determining:
         own = [(key, value) for key, value in flatten(made.config) if _reads(made.stage, key) and key != "stage.name"]
         identity = [(f"{made.stage}.{key}", value[:16]) for key, value in made.identity.items()]
-        _DETERMINING[place] = [*own, *identity, (f"{made.stage} version", str(made.version))]
-    return _DETERMINING[place]
+        library.determining[place] = [*own, *identity, (f"{made.stage} version", str(made.version))]
+    return library.determining[place]
 
 
 def validated(library: Library, run: Run) -> tuple[str, str]:
