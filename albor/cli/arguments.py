@@ -18,6 +18,7 @@ VERBS: dict[str, str] = {
     "fit": "the largest micro-batch, and the accumulation for a number of tokens a step",
     "runs": "the runs in the store",
     "diff": "how two runs differ",
+    "compare": "which run was better, and why: curves, finals and differences of runs, or of a sweep, on one page",
     "sample": "let a trained model continue a prompt",
     "eval": "measure a checkpoint: the rows of its run, or benchmarks (task=[humaneval,mbpp])",
     "watch": "evaluate each new checkpoint of a running training; keep the best, stop it when it no longer improves",
@@ -38,6 +39,7 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "runs": ("json",),
     "contracts": ("json", "graph"),
     "fit": ("json", "tokens_per_step"),
+    "compare": ("out", "markdown", "wandb", "baseline"),
     "sample": ("prompt", "suffix", "max_new_tokens", "temperature", "top_p", "seed"),
     "eval": ("strict",),
     "monitor": ("once",),
@@ -56,7 +58,7 @@ FLAGS: dict[str, tuple[str, ...]] = {
 
 WORDS = (
     *("ls", "explain", "contracts", "runs", "diff", "sample", "eval", "verify", "monitor", "replay", "data"),
-    *("falsify", "audit", "leaderboard", "watch", "convert"),
+    *("falsify", "audit", "leaderboard", "watch", "convert", "compare"),
 )
 """Verbs that take words of their own: a group, a key, a run."""
 
@@ -103,6 +105,9 @@ class Arguments:
     url: str | None = None
     key_env: str | None = None
     layout: Literal["in_out", "out_in"] | None = None
+    markdown: bool = False
+    wandb: bool = False
+    baseline: str | None = None
 
 
 class Parser(argparse.ArgumentParser):
@@ -150,6 +155,9 @@ def parser() -> Parser:
     p.add_argument("--url")
     p.add_argument("--key-env")
     p.add_argument("--layout", choices=("in_out", "out_in"))
+    p.add_argument("--markdown", action="store_true")
+    p.add_argument("--wandb", action="store_true")
+    p.add_argument("--baseline")
     return p
 
 

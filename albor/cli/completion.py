@@ -38,7 +38,7 @@ def answers(line: str) -> list[str]:
         found = list(groups)
     elif verb == "runs":
         found = groups["stage"]
-    elif verb == "monitor":
+    elif verb in ("monitor", "compare"):
         found = _runs()
     elif verb == "data" and len(words) == 3:
         found = ["inspect", "stats"]

@@ -1,6 +1,4 @@
-// One chart on two canvases (lines; crosshair) and the group that keeps several charts at the same place.
-
-const MARGIN = { left: 50, right: 12, top: 8, bottom: 22 };
+// One run's chart and the group that keeps several charts at the same place.
 
 /** Charts that share the x axis, the zoom, the smoothing and the crosshair. `main` is the track that the crosshair follows. */
 class Group {
@@ -43,22 +41,14 @@ class Group {
 
 /**
  * series: [{label, track, key, color, dots?, note?}]; color names a CSS custom property, dots draws points (joined by a
- * line), exact is never smoothed, note(row) adds words to the readout. Several runs are several series.
+ * line), exact is never smoothed, note(row) adds words to the readout.
  */
-class Chart {
-  constructor(figure, group, series, logY = false) {
-    Object.assign(this, { figure, group, logY, title: figure.dataset.title });
+class Chart extends Plot {
+  constructor(figure, group, series) {
+    super(figure, group);
     this.series = series.map((s) => ({ ...s, raw: s.track.columns[s.key], bad: s.track.bad[s.key] ?? [] })).filter((s) => s.raw || s.bad.length);
     for (const s of this.series) s.raw ??= new Float32Array(s.track.n).fill(NaN);
-    this.plot = figure.querySelector('.plot');
     this.legend = figure.querySelector('.legend');
-    [this.base, this.top] = [0, 1].map(() => this.plot.appendChild(document.createElement('canvas')));
-    this.top.tabIndex = 0;
-    this.top.setAttribute('role', 'img');
-    this.top.setAttribute('aria-label', `${this.title} chart. ${figure.querySelector('figcaption').textContent}`);
-    group.charts.push(this);
-    new ResizeObserver(() => { if (this.plot.clientWidth !== this.width) this.draw(); }).observe(this.plot);
-    this.listen();
   }
 
   get positive() { return this.series.some((s) => s.raw.some((y) => y > 0)); }
@@ -99,49 +89,15 @@ class Chart {
   paint(ctx, width, height) {
     const domain = this.group.domain();
     const log = this.logY && this.positive;
-    const range = this.range(domain, log);
-    const box = { l: MARGIN.left, r: width - MARGIN.right, t: MARGIN.top, b: height - MARGIN.bottom };
-    const f = log ? Math.log : (v) => v;
-    const [f0, f1] = range.map(f);
-    const toX = (x) => box.l + ((x - domain[0]) / (domain[1] - domain[0])) * (box.r - box.l);
-    const toY = (y) => (log && y <= 0 ? NaN : box.b - ((f(y) - f0) / (f1 - f0)) * (box.b - box.t));
-    Object.assign(this, { toX, toY, box, fromX: (p) => domain[0] + ((p - box.l) / (box.r - box.l)) * (domain[1] - domain[0]) });
-    this.paintAxes(ctx, domain, range, log);
-    ctx.save();
-    ctx.beginPath();
-    ctx.rect(box.l, 0, box.r - box.l + 4, height);
-    ctx.clip();
-    for (const s of this.series) this.paintSeries(ctx, s, domain);
-    ctx.restore();
+    this.frame(ctx, width, height, domain, this.range(domain, log), log);
+    this.inside(ctx, () => { for (const s of this.series) this.paintSeries(ctx, s, domain); });
+    const { box } = this;
     ctx.fillStyle = css('bad');
     for (const s of this.series) {
       const x = s.track.x[this.group.axis];
-      for (const i of s.bad) if (x[i] >= domain[0] && x[i] <= domain[1]) cross(ctx, toX(x[i]), box.b - 5);
+      for (const i of s.bad) if (x[i] >= domain[0] && x[i] <= domain[1]) cross(ctx, this.toX(x[i]), box.b - 5);
     }
     if (!this.series.length) this.write(ctx, 'nothing logged', (box.l + box.r) / 2, (box.t + box.b) / 2, 'center', 'faint');
-  }
-
-  paintAxes(ctx, domain, range, log) {
-    const { l, r, t, b } = this.box;
-    ctx.lineWidth = 1;
-    ctx.strokeStyle = css('grid');
-    const rows = ticks(...range, Math.max(3, (b - t) / 50), log);
-    const names = labels(rows);
-    rows.forEach((y, i) => {
-      const py = Math.round(this.toY(y)) + 0.5;
-      ctx.beginPath(); ctx.moveTo(l, py); ctx.lineTo(r, py); ctx.stroke();
-      this.write(ctx, names[i], l - 7, py, 'right', 'faint');
-    });
-    const time = this.group.axis === 'time';
-    const size = time ? (domain[1] - domain[0] > 2 * 86400 ? 86400 : domain[1] - domain[0] > 7200 ? 3600 : domain[1] - domain[0] > 180 ? 60 : 1) : 1;
-    const unit = { 1: time ? ' s' : '', 60: ' min', 3600: ' h', 86400: ' d' }[size];
-    const marks = ticks(domain[0] / size, domain[1] / size, Math.max(2, (r - l) / 90), false, !time);
-    labels(marks).forEach((name, i) => {
-      const px = this.toX(marks[i] * size);
-      this.write(ctx, name + unit, Math.min(px, r + 10), b + 13, px > r - 16 ? 'right' : 'center', 'faint');
-    });
-    ctx.strokeStyle = css('axis');
-    ctx.beginPath(); ctx.moveTo(l, b + 0.5); ctx.lineTo(r, b + 0.5); ctx.stroke();
   }
 
   paintSeries(ctx, s, domain) {
@@ -171,23 +127,6 @@ class Chart {
     if (soft) trace(soft, 1, 1.8);
   }
 
-  write(ctx, text, x, y, align, color, font = '11px') {
-    Object.assign(ctx, { fillStyle: css(color), font: `${font} ${FONT}`, textAlign: align, textBaseline: 'middle' });
-    ctx.fillText(text, x, y);
-  }
-
-  fit(canvas) {
-    const scale = window.devicePixelRatio || 1;
-    const [width, height] = [this.plot.clientWidth, this.plot.clientHeight];
-    Object.assign(this, { width, height });
-    if (canvas.width !== Math.round(width * scale)) canvas.width = Math.round(width * scale);
-    if (canvas.height !== Math.round(height * scale)) canvas.height = Math.round(height * scale);
-    const ctx = canvas.getContext('2d');
-    ctx.setTransform(scale, 0, 0, scale, 0, 0);
-    ctx.clearRect(0, 0, width, height);
-    return ctx;
-  }
-
   draw() {
     const ctx = this.fit(this.base);
     this.paint(ctx, this.width, this.height);
@@ -202,10 +141,7 @@ class Chart {
     const { group, box } = this;
     const domain = group.domain();
     const at = group.hover >= 0 ? group.main.x[group.axis][group.hover] : null;
-    if (this.drag) {
-      ctx.fillStyle = css('select');
-      ctx.fillRect(this.drag[0], box.t, this.drag[1] - this.drag[0], box.b - box.t);
-    }
+    this.paintDrag(ctx);
     if (at !== null && at >= domain[0] && at <= domain[1]) {
       ctx.strokeStyle = css('axis');
       ctx.beginPath(); ctx.moveTo(Math.round(this.toX(at)) + 0.5, box.t); ctx.lineTo(Math.round(this.toX(at)) + 0.5, box.b); ctx.stroke();
@@ -230,29 +166,9 @@ class Chart {
     }
   }
 
-  listen() {
-    const { group, top } = this;
-    const place = (event) => Math.min(this.box.r, Math.max(this.box.l, event.clientX - top.getBoundingClientRect().left));
-    let from = null;
-    top.addEventListener('pointerdown', (event) => {
-      if (event.button === 0 && event.pointerType === 'mouse') { from = place(event); top.setPointerCapture(event.pointerId); }
-    });
-    top.addEventListener('pointermove', (event) => {
-      const to = place(event);
-      this.drag = from !== null && Math.abs(to - from) > 4 ? [from, to].sort((a, b) => a - b) : null;
-      group.point(nearest(group.main.x[group.axis], this.fromX(to)));
-    });
-    top.addEventListener('pointerup', () => {
-      const drag = this.drag;
-      from = this.drag = null;
-      if (drag) group.zoom(drag.map(this.fromX)); else group.point(group.hover);
-    });
-    top.addEventListener('pointercancel', () => { from = this.drag = null; });
-    top.addEventListener('pointerleave', () => group.point(-1));
-    top.addEventListener('blur', () => group.point(-1));
-    top.addEventListener('dblclick', () => group.zoom(null));
-    top.addEventListener('keydown', (event) => this.key(event));
-  }
+  pointed(x) { this.group.point(nearest(this.group.main.x[this.group.axis], this.fromX(x))); }
+
+  left() { this.group.point(-1); }
 
   key(event) {
     const { group } = this;
@@ -277,8 +193,3 @@ class Chart {
     event.preventDefault();
   }
 }
-
-function disc(ctx, x, y, radius) { ctx.beginPath(); ctx.arc(x, y, radius, 0, 7); ctx.fill(); }
-
-/** A small triangle on the x axis: a value that was not finite. */
-function cross(ctx, x, y) { ctx.beginPath(); ctx.moveTo(x, y - 4); ctx.lineTo(x - 4, y + 4); ctx.lineTo(x + 4, y + 4); ctx.fill(); }

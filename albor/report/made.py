@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from albor.report.formats import fact
-from albor.report.model import Scalar
+from albor.report.model import Scalar, Score
 from albor.report.model_card import Licence, Result, Step
 from albor.runs.manifest import Manifest
 
@@ -117,4 +117,23 @@ def results(facts: Mapping[str, Any], tasks: Mapping[str, Any]) -> Iterable[Resu
                     high=score.get("high"),
                     problems=found.get("problems"),
                     dataset=hub.get("repo"),
+                )
+
+
+def shares(
+    facts: Mapping[str, Any], beside: Callable[[str, str], Mapping[str, float]] = lambda task, metric: {}
+) -> Iterator[Score]:
+    """Every metric of every benchmark of an evaluation that is a share, in percent; ``beside`` names other models' of a
+    task and metric."""
+    for task, found in facts.get("scores", {}).items():
+        for metric, value in found.items():
+            if isinstance(value, dict) and "value" in value and metric != "perplexity":
+                yield Score(
+                    task=task,
+                    metric=metric,
+                    **{key: 100 * value[key] for key in ("value", "low", "high")},
+                    problems=found["problems"],
+                    samples=found.get("samples", 1),
+                    floor=100 * found["empty"] if "empty" in found else None,
+                    known=list(beside(task, metric).items()),
                 )

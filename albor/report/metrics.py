@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import math
-import sys
-from array import array
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from albor.report.formats import number
 from albor.report.model import Number
@@ -33,21 +33,23 @@ def read_metrics(path: Path) -> list[dict[str, Number]]:
     A torn line is what a killed run leaves: the last one is dropped, and where a resumed run went on writing behind
     one, its row is read. Any other line that is not a JSON object raises ``ValueError`` naming ``file:line``.
     """
-    lines = path.read_bytes().decode("utf-8", errors="replace").split("\n")
+    found = parsed(path.read_bytes())
     rows: dict[tuple[float, bool], dict[str, Number]] = {}
-    last = max((index for index, line in enumerate(lines) if line.strip()), default=-1)
-    for index, line in enumerate(lines[: last + 1]):
-        if not line.strip():
-            continue
-        row = _parse(line)
-        if row is None and index < last:
-            raise ValueError(f"{path}:{index + 1}: not a JSON object")
+    for index, (line, row) in enumerate(found):
+        if row is None and index < len(found) - 1:
+            raise ValueError(f"{path}:{line}: not a JSON object")
         if row is not None and "alert" not in row and is_number(row.get("step")):
             rows[float(row["step"]), "val_loss" in row] = row
     return [rows[key] for key in sorted(rows)]
 
 
-def _parse(line: str) -> dict[str, Number] | None:
+def parsed(data: bytes) -> list[tuple[int, dict[str, Any] | None]]:
+    """Each line that is not blank: its number, and its object or ``None`` when it holds none."""
+    lines = data.decode("utf-8", errors="replace").split("\n")
+    return [(place, _parse(line)) for place, line in enumerate(lines, 1) if line.strip()]
+
+
+def _parse(line: str) -> dict[str, Any] | None:
     """The object of a line, or the one written behind a torn line; ``None`` if there is none."""
     start = 0
     while start >= 0:
@@ -107,20 +109,27 @@ def _track(rows: Sequence[Mapping[str, Number]], keys: Sequence[str]) -> dict[st
     }
 
 
-def pack(values: list[float], code: str) -> dict[str, Any]:
-    """An even progression as its start and stride; any other column as base64 of little-endian float32 or float64.
+def pack(values: Sequence[float] | NDArray[np.float64], code: str) -> dict[str, Any]:
+    """An even progression as its start and stride; any other column as base64 of little-endian float32 or float64
+    (``code`` f or d), or of a start and the uint16 differences (h, where they are such).
 
     Four bytes keep seven digits, all that a float32 loss has.
     """
-    if len(values) > 1 and all(map(math.isfinite, values)):
-        stride = values[1] - values[0]
-        if math.isfinite(stride) and all(b - a == stride for a, b in pairwise(values)):
-            return {"from": values[0], "by": stride}
+    found = np.asarray(values, np.float64)
+    with np.errstate(over="ignore"):
+        strides = np.diff(found)
+    if len(found) > 1 and np.isfinite(found).all() and np.isfinite(strides[0]) and (strides == strides[0]).all():
+        return {"from": float(found[0]), "by": float(strides[0])}
+    if code == "h":
+        if len(found) and (strides == strides.astype(np.uint16)).all():
+            return {"from": float(found[0]), "h": _encoded(strides, "<u2")}
+        code = "d"
     limit = LARGEST if code == "f" else math.inf
-    data = array(code, [value if abs(value) <= limit else math.nan for value in values])
-    if sys.byteorder == "big":
-        data.byteswap()
-    return {code: base64.b64encode(data.tobytes()).decode()}
+    return {code: _encoded(np.where(np.abs(found) <= limit, found, np.nan), "<f4" if code == "f" else "<f8")}
+
+
+def _encoded(values: NDArray[np.float64], dtype: str) -> str:
+    return base64.b64encode(values.astype(dtype).tobytes()).decode()
 
 
 def summary(key: str, rows: Sequence[Mapping[str, Number]]) -> str:

@@ -1,58 +1,27 @@
 // The page around the charts: settings, export.
 
-const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif';
 const SPANS = [1, 3, 5, 10, 20, 50, 100, 200, 500, 1000];
 
-// A CSS custom property as a colour that a canvas understands (light-dark() resolved), cached until the theme changes.
-const probe = document.body.appendChild(Object.assign(document.createElement('i'), { hidden: true }));
-const colors = new Map();
-function css(name) {
-  if (!colors.has(name)) {
-    probe.style.color = `var(--${name})`;
-    colors.set(name, getComputedStyle(probe).color);
-  }
-  return colors.get(name);
-}
-
-function save(name, blob) {
-  const link = Object.assign(document.createElement('a'), { href: URL.createObjectURL(blob), download: name });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-}
-
-/** The chart at twice its size with its title and legend, in the colours of the screen. */
-function png(chart, name) {
-  const [width, height, head] = [Math.max(chart.width, 640), chart.height, 48];
-  const canvas = Object.assign(document.createElement('canvas'), { width: 2 * width, height: 2 * (height + head) });
-  const ctx = canvas.getContext('2d');
-  ctx.scale(2, 2);
-  ctx.fillStyle = css('paper');
-  ctx.fillRect(0, 0, width, height + head);
-  chart.write(ctx, chart.title, 14, 18, 'left', 'ink', '600 14px');
-  chart.write(ctx, state.name, width - 12, 18, 'right', 'faint');
+function legend(chart, ctx, dry) {
   let x = 14;
-  for (const s of chart.series) {
+  for (const s of dry ? [] : chart.series) {
     ctx.fillStyle = css(s.color);
     ctx.fillRect(x, 36, 12, 3);
     chart.write(ctx, s.label, x + 18, 38, 'left', 'ink');
     x += 34 + ctx.measureText(s.label).width;
   }
-  ctx.translate(0, head);
-  chart.paint(ctx, width, height);
-  chart.draw();
-  canvas.toBlob((blob) => save(`${name}.png`, blob));
+  return 14;
 }
 
 /** The visible rows of a chart: one line per point, so that series of different steps share a table. */
 function csv(chart) {
-  const quote = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
   const lines = ['run,series,step,tokens,seconds,value'];
   const [low, high] = chart.group.domain();
   for (const s of chart.series) {
     const x = s.track.x[chart.group.axis];
     for (let i = bound(x, low); i < s.track.n && x[i] <= high; i++) {
       const cells = [...AXES.map((axis) => s.track.axes[axis][i]).map((v) => (Number.isFinite(v) ? +v.toFixed(3) : ''))];
-      lines.push([quote(s.run), quote(s.label), ...cells, Number.isFinite(s.raw[i]) ? +s.raw[i].toPrecision(7) : s.bad.includes(i) ? 'nan' : ''].join(','));
+      lines.push([quoted(s.run), quoted(s.label), ...cells, Number.isFinite(s.raw[i]) ? +s.raw[i].toPrecision(7) : s.bad.includes(i) ? 'nan' : ''].join(','));
     }
   }
   return `${lines.join('\n')}\n`;
@@ -77,10 +46,10 @@ function charts() {
     const log = figure.querySelector('[data-do=log]');
     log.disabled = !chart.positive;
     figure.addEventListener('click', (event) => {
-      const name = `${packed.name}-${key}`.replace(/[^\w.-]+/g, '_');
+      const name = fileName(`${packed.name}-${key}`);
       const action = event.target.dataset.do;
       if (action === 'log') { chart.logY = !chart.logY; log.setAttribute('aria-pressed', chart.logY); chart.draw(); }
-      if (action === 'png') png(chart, name);
+      if (action === 'png') picture(chart, name, state.name, (ctx, width, dry) => legend(chart, ctx, dry));
       if (action === 'csv') save(`${name}.csv`, new Blob([csv(chart)], { type: 'text/csv' }));
     });
   }
@@ -117,6 +86,6 @@ function settings(group, main) {
   document.addEventListener('say', (event) => { $('#announce').textContent = `${readout.textContent}. ${event.detail}`; });
 }
 
-document.addEventListener('theme', () => { colors.clear(); state.group?.draw(); });
+document.addEventListener('theme', () => state.group?.draw());
 if ($('.charts')) charts();
 ready();

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
-from markupsafe import Markup
-
 from albor.report.formats import ABSENT, duration, fact, flatten, moment, number, short
 from albor.report.highlight import highlight
 from albor.report.lineage import draw
 from albor.report.metrics import CHARTS, chart_keys, payload, split, summary
 from albor.report.model import Headline, Report
 from albor.report.scale import perplexity_scale
-from albor.report.shell import Tile, document
+from albor.report.shell import Tile, document, embed
 
 STATUSES = ("done", "failed", "interrupted", "running")
 MEANINGS = {
@@ -34,8 +30,8 @@ def render(report: Report) -> str:
     train, val = split(report.metrics)
     return document(
         "page.html.j2",
-        styles=("parts.css", "page.css"),
-        scripts=("series.js", "chart.js", "parts.js", "page.js"),
+        styles=("parts.css", "charts.css", "page.css"),
+        scripts=("series.js", "plot.js", "chart.js", "parts.js", "page.js"),
         report=report,
         status=report.status if report.status in STATUSES else "other",
         started=moment(report.started),
@@ -50,16 +46,8 @@ def render(report: Report) -> str:
         samples=[highlight(prompt, completion) for prompt, completion in report.samples],
         config=list(flatten(report.config)),
         graph=draw(report.lineage, report.run_id),
-        data=_embed({"runs": [payload(report.run_id, report.metrics)]}),
+        data=embed({"runs": [payload(report.run_id, report.metrics)]}),
     )
-
-
-def _embed(value: object) -> Markup:
-    """JSON that may stand in a ``script`` element: no character of it can open or close markup."""
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    for character in "<>&":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)
 
 
 def _charts(report: Report) -> list[dict[str, str]]:

@@ -4,9 +4,19 @@ const AXES = ['step', 'tokens', 'time'];
 
 /** A packed column (see metrics.py: pack) as a typed array of n numbers. */
 function decode(packed, n) {
-  if ('from' in packed) return Float64Array.from({ length: n }, (_, i) => packed.from + i * packed.by);
-  const bytes = Uint8Array.from(atob(packed.f ?? packed.d), (c) => c.charCodeAt(0));
+  if ('by' in packed) return Float64Array.from({ length: n }, (_, i) => packed.from + i * packed.by);
+  const text = atob(packed.f ?? packed.d ?? packed.h);
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+  if (packed.h !== undefined) return sums(packed.from, new Uint16Array(bytes.buffer));
   return packed.f !== undefined ? new Float32Array(bytes.buffer) : new Float64Array(bytes.buffer);
+}
+
+/** A start and the differences from there as the values themselves. */
+function sums(from, strides) {
+  const values = new Float64Array(strides.length + 1).fill(from);
+  strides.forEach((stride, i) => { values[i + 1] = values[i] + stride; });
+  return values;
 }
 
 /** A packed track with its columns decoded and its axes made searchable; time counts from the run's first row. */
@@ -137,6 +147,7 @@ function ticks(low, high, count, log, whole = false) {
 function brief(value, digits = 4) {
   if (!Number.isFinite(value)) return '–';
   const size = Math.abs(value);
+  if (size >= 1e15) return value.toExponential(Math.max(0, digits - 2)).replace(/\.?0+e\+?/, 'e').replace('e+', 'e');
   for (const [unit, letter] of [[1e12, 'T'], [1e9, 'B'], [1e6, 'M'], [1e3, 'k']]) {
     if (size >= Math.max(unit, 1e4)) return `${+(value / unit).toPrecision(digits)}${letter}`;
   }
@@ -147,6 +158,7 @@ function brief(value, digits = 4) {
 /** The labels of an axis, all in the unit of its largest. */
 function labels(values) {
   const size = Math.max(...values.map(Math.abs));
+  if (size >= 1e15) return values.map((value) => (value === 0 ? '0' : brief(value)));
   const [unit, letter] = [[1e12, 'T'], [1e9, 'B'], [1e6, 'M'], [1e3, 'k']].find(([u]) => size >= Math.max(u, 1e4)) ?? [1, ''];
   return values.map((value) => (value === 0 ? '0' : letter ? `${+(value / unit).toPrecision(4)}${letter}` : brief(value)));
 }

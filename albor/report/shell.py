@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -43,6 +44,19 @@ def document(template: str, *, styles: Sequence[str], scripts: Sequence[str], **
     )
     # A lone surrogate (bytes that were no text) cannot be written as UTF-8.
     return page.encode("utf-8", "replace").decode("utf-8")
+
+
+def embed(value: object) -> Markup:
+    """JSON that may stand in a ``script`` element: no character of it can open or close markup."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def one_line(entry: str) -> str:
+    """On one line, and nothing that a terminal would obey."""
+    return "".join(c if c.isprintable() else " " for c in entry).strip()
 
 
 def _read(name: str) -> str:

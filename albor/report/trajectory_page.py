@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -14,7 +14,7 @@ from albor.report.highlight import highlight
 from albor.report.lineage import draw
 from albor.report.measures import Cell, Measure, known, measures
 from albor.report.panels import panels
-from albor.report.shell import Tile, document
+from albor.report.shell import Tile, document, one_line
 from albor.report.trajectory import Trajectory
 
 TILES = 6
@@ -23,11 +23,11 @@ TILES = 6
 
 @dataclass(frozen=True)
 class Sample:
-    """One prompt and what the rungs made of it."""
+    """One prompt and what rungs, or runs, made of it."""
 
     prompt: Markup
     completions: Sequence[tuple[str, Markup]]
-    """(rung, completion)."""
+    """(name, completion)."""
     without: Sequence[str]
 
 
@@ -47,7 +47,7 @@ def render(trajectory: Trajectory) -> str:
         rows=list(zip(trajectory.rungs, zip(*(measure.cells() for measure in found), strict=True), strict=True)),
         panels=panels(found, names) if names else [],
         missing=[measure.name for measure in found if measure.drawn and not measure.values],
-        samples=samples(trajectory),
+        samples=side_by_side(names, trajectory.samples),
         graph=draw(trajectory.lineage, trajectory.run_id),
     )
 
@@ -64,7 +64,7 @@ def table_rows(trajectory: Trajectory, mark: Callable[[Cell], str] = plain) -> l
     head = ["rung", "how", *(f"{measure.name}{f', {measure.unit}' if measure.unit else ''}" for measure in found)]
     columns = [[mark(cell) for cell in measure.cells()] for measure in found]
     rows = [[rung.name, rung.how, *cells] for rung, *cells in zip(trajectory.rungs, *columns, strict=True)]
-    return [[_line(entry) for entry in row] for row in (head, *rows)]
+    return [[one_line(entry) for entry in row] for row in (head, *rows)]
 
 
 def markdown(trajectory: Trajectory) -> str:
@@ -83,30 +83,29 @@ def markdown(trajectory: Trajectory) -> str:
         *([text(name), text(how), *cells] for name, how, *cells in rows),
     ]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    device = f" Times per token on {text(_line(trajectory.device))}." if trajectory.device else ""
+    device = f" Times per token on {text(one_line(trajectory.device))}." if trajectory.device else ""
     legend = (
         "Bold is the best of a column, in brackets is the 95% interval, small is the change against the rung before."
     )
     return f"{table}\n\n{legend}{device}\n"
 
 
-def samples(trajectory: Trajectory) -> list[Sample]:
-    """By prompt in the order of the rungs; a prompt that a rung completes twice is there twice."""
-    order = [rung.name for rung in trajectory.rungs]
-    names = dict.fromkeys([*(name for name in order if name in trajectory.samples), *trajectory.samples])
+def side_by_side(order: Sequence[str], said: Mapping[str, Sequence[tuple[str, str]]]) -> list[Sample]:
+    """Completions by prompt, those of one in the given order; a prompt that somebody completes twice is there twice."""
+    names = dict.fromkeys([*(name for name in order if name in said), *said])
     grouped: dict[tuple[str, int], dict[str, str]] = {}
     for name in names:
         seen: Counter[str] = Counter()
-        for prompt, completion in trajectory.samples[name]:
+        for prompt, completion in said[name]:
             grouped.setdefault((prompt, seen[prompt]), {})[name] = completion
             seen[prompt] += 1
     return [
         Sample(
             prompt=highlight(prompt, "")[0],
-            completions=[(name, highlight(prompt, completion)[1]) for name, completion in by_rung.items()],
-            without=[name for name in order if name not in by_rung],
+            completions=[(name, highlight(prompt, completion)[1]) for name, completion in by_name.items()],
+            without=[name for name in order if name not in by_name],
         )
-        for (prompt, _), by_rung in grouped.items()
+        for (prompt, _), by_name in grouped.items()
     ]
 
 
@@ -140,8 +139,3 @@ def _hero(first: str, last: str, before: int | None, after: int | None) -> Tile:
 
 def _runs(timed: int, rungs: int) -> str:
     return f"of {timed} rungs" if timed == rungs else f"of {timed} of {rungs} rungs"
-
-
-def _line(entry: str) -> str:
-    """On one line, and nothing that a terminal would obey."""
-    return "".join(c if c.isprintable() else " " for c in entry).strip()

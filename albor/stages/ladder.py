@@ -99,7 +99,7 @@ def rung_of(name: str, evaluation: Input, directory: Path, made: Manifest) -> tu
         bytes=sum(path.stat().st_size for path in weights(artifact)),
         val_ppl=facts.get("val_ppl"),
         bits_per_byte=facts.get("val_bits_per_byte"),
-        scores=list(scores_of(facts)),
+        scores=scores_of(facts),
         ms_per_token=speed.ms_per_token,
         engine=speed.engine,
         seconds=made.seconds,

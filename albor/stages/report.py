@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -72,7 +71,7 @@ def collect(evaluation: Input) -> Report:
         ),
         metrics=read_metrics(directory / METRICS),
         samples=samples_of(evaluation),
-        scores=list(scores_of(evaluation.facts)),
+        scores=scores_of(evaluation.facts),
         evaluation={k: v for k, v in evaluation.facts.items() if k.startswith("val_")},
         config=run.config,
         lineage=lineage(measured),
@@ -103,23 +102,12 @@ def samples_of(evaluation: Input) -> list[tuple[str, str]]:
     return [(sample["prompt"], sample["completion"]) for sample in found]
 
 
-def scores_of(facts: Facts) -> Iterator[Score]:
-    """Every metric of every benchmark that is a share, in percent."""
+def scores_of(facts: Facts) -> list[Score]:
+    """Every metric of every benchmark that is a share, in percent, beside known models'."""
     from albor.evals.baselines import beside
-    from albor.report.model import Score
+    from albor.report.made import shares
 
-    for task, found in facts.get("scores", {}).items():
-        for metric, value in found.items():
-            if isinstance(value, dict) and "value" in value and metric != "perplexity":
-                yield Score(
-                    task=task,
-                    metric=metric,
-                    **{key: 100 * value[key] for key in ("value", "low", "high")},
-                    problems=found["problems"],
-                    samples=found.get("samples", 1),
-                    floor=100 * found["empty"] if "empty" in found else None,
-                    known=list(beside(task, metric).items()),
-                )
+    return list(shares(facts, beside))
 
 
 def lineage(*directories: Path) -> list[Ancestor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from albor.cli.arguments import Arguments, bad
@@ -37,34 +36,22 @@ def run(arguments: Arguments) -> int:
 
 def compare(left: Run, right: Run, names: list[str]) -> None:
     """For the tasks that both evaluations have: whether one passes more, problem by problem."""
-    from albor.evals.paired import paired
+    from albor.evals import problems
 
-    rows = []
-    for task in sorted(left.manifest.facts.get("scores", {}).keys() & right.manifest.facts.get("scores", {}).keys()):
-        a, b = (passed(run.artifact / "generations" / f"{task}.jsonl") for run in (left, right))
-        shared = [problem for problem in a if problem in b]
-        if len(shared) > 1:
-            test = paired([b[p] for p in shared], [a[p] for p in shared])
-            shares = [f"{100 * sum(of[p] for p in shared) / len(shared):.1f}" for of in (a, b)]
-            effect = f"{100 * test.mean:+.1f} ({100 * test.low:+.1f} to {100 * test.high:+.1f})"
-            rows.append([task, f"{len(shared):,}", *shares, effect, f"{test.two_sided:.4f}"])
+    tasks = sorted(left.manifest.facts.get("scores", {}).keys() & right.manifest.facts.get("scores", {}).keys())
+    rows = [
+        [
+            found.task,
+            f"{found.count:,}",
+            *(f"{100 * share:.1f}" for share in (found.left, found.right)),
+            f"{100 * found.test.mean:+.1f} ({100 * found.test.low:+.1f} to {100 * found.test.high:+.1f})",
+            f"{found.test.two_sided:.4f}",
+        ]
+        for found in problems.compare(left.artifact, right.artifact, tasks)
+    ]
     if rows:
         print(paint("problem by problem: percent passed, the difference with its 95% interval, sign-flip test", "bold"))
         print(table([["task", "problems", *names, "difference", "p"], *rows], right=(1, 2, 3, 4, 5)))
-
-
-def passed(path: Path) -> dict[tuple[str, ...], float]:
-    """The share of each problem's completions that pass; empty for a task without completions.
-
-    Holes are drawn and numbered, so a hole is the same only when what is around it is.
-    """
-    from albor.evals import journal
-
-    verdicts: dict[tuple[str, ...], list[bool]] = {}
-    for record in journal.read(path) if path.exists() else []:
-        around = (record["prompt"], record["suffix"]) if "suffix" in record else ()
-        verdicts.setdefault((record["problem"], *around), []).append(record["verdict"] == "passed")
-    return {problem: sum(found) / len(found) for problem, found in verdicts.items()}
 
 
 def inputs(run: Manifest) -> dict[str, str]:

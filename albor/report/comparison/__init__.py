@@ -1,0 +1,1 @@
+"""Several training runs side by side: which is better, by how much, and what differs."""
