@@ -13,6 +13,7 @@ from tests.cluster.slurm import NEEDS_SLURM, until
 from tests.command import COMMAND, succeeds
 from tests.command import albor as command
 from tests.small_corpus import TINY, write_corpus
+from tests.test_ladder import RUNGS, SMALL
 
 pytestmark = [*NEEDS_SLURM, pytest.mark.usefixtures("slurm")]
 
@@ -159,11 +160,13 @@ def test_ctrl_c_has_the_jobs_save_and_a_plain_batch_job_puts_itself_back(place: 
 
 @pytest.mark.slow
 def test_a_whole_ladder_as_jobs(place: Path) -> None:
-    rungs = "ladder.rungs={base: pretrain, instruct: finetune, q4: quantize}"
-    words = (*TINY, "stage=ladder", rungs, "task=perplexity", "data.source.roots=[src]")
-    there = command(*words, *ON_SLURM, cwd=place, OMP_NUM_THREADS="1")
+    there = command(*SMALL, *ON_SLURM, "executor.workers=1", cwd=place)
     assert there.returncode == 0, there.stderr
-    assert len(runs(place / "outputs", "ladder")) == 1
+    (ladder,) = runs(place / "outputs", "ladder")
+    assert ladder.status == "done" and list(ladder.facts["rungs"]) == list(RUNGS)
+    succeeds(*SMALL, "outputs=here", cwd=place)
+    for stage in ("pack", *RUNGS.values()):
+        assert digests(place / "outputs", stage) == digests(place / "here", stage), stage
 
 
 def test_detached_jobs_are_left_to_slurm(place: Path) -> None:

@@ -29,7 +29,11 @@ def main(kind: str, directory: str, *numbers: str) -> None:
     if kind == "watcher":
         multiprocessing.get_context("spawn").Process(target=watched, args=(task,)).start()
         return
-    kinds = {"local": LocalExecutor(workers=2), "ray": RayExecutor(workers=2), "slurm": SlurmExecutor(memory=2**28)}
+    kinds: dict[str, LocalExecutor | RayExecutor | SlurmExecutor] = {
+        "local": LocalExecutor(workers=2),
+        "ray": RayExecutor(workers=2),
+        "slurm": SlurmExecutor(memory=2**28),
+    }
     with open_executor(kinds[kind], directory=Path(directory).parent) as executor:
         try:
             executor.map(task, tasks)
