@@ -16,7 +16,6 @@ from albor.cli.arguments import Arguments
 from albor.cli.job import announce
 from albor.cli.render import paint, plural, show_error, show_findings_of, show_problems, table
 from albor.cli.verbs.runs import notable, status
-from albor.config.overrides import is_hydra
 from albor.config.problems import Problem
 from albor.config.schema.sweep import BasicLauncher, Launcher, OptunaSweeper, RayLauncher, SlurmLauncher
 from albor.errors import INTERRUPTED, AlborError
@@ -263,8 +262,3 @@ def summarize(plans: Sequence[Plan], record: sweeps.Sweep) -> int:
     print(table([["point", "run", "status", "facts"], *rows]))
     print(f"{len(plans) - bad} of {plural(len(plans), 'point')} done; `albor compare {record.name}`", file=sys.stderr)
     return 1 if bad else 0
-
-
-def own_texts(texts: Sequence[str]) -> list[str]:
-    """What addresses albor and not Hydra."""
-    return [text for text in texts if not is_hydra(text)]

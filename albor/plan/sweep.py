@@ -140,21 +140,24 @@ def parsed(planner: Planner, texts: Sequence[str]) -> list[Override]:
 
 def space(planner: Planner, texts: Sequence[str], params: Mapping[str, Any]) -> list[Override]:
     """All overrides that are not Hydra's own, those of ``hydra.sweeper.params`` first."""
-    own = [t for t in texts if not is_hydra(t)]
-    parsed(planner, own)
-    return parsed(planner, [*(f"{key}={value}" for key, value in params.items()), *own])
+    return parsed(planner, [*(f"{key}={value}" for key, value in params.items()), *own_texts(texts)])
+
+
+def own_texts(texts: Sequence[str]) -> list[str]:
+    """What addresses albor and not Hydra."""
+    return [text for text in texts if not is_hydra(text)]
 
 
 def points(planner: Planner, texts: Sequence[str]) -> list[tuple[str, ...]]:
     """Override lists, one per point, in Hydra's order; ``hydra.sweeper.params`` are taken in."""
+    parsed(planner, own_texts(texts))
     overrides = space(planner, texts, settings(planner, texts).params)
     refuse_intervals(overrides)
     batches = BasicSweeper.split_arguments(overrides, max_batch_size=None)
     found = [tuple(point) for batch in batches for point in batch]
     if not found:
         cause, fix = "the sweep has no point: a glob matches nothing", "`albor ls GROUP` lists the choices"
-        own = " ".join(t for t in texts if not is_hydra(t))
-        raise ConfigRefused([Problem("E-OVERRIDE", own, cause, fix)])
+        raise ConfigRefused([Problem("E-OVERRIDE", " ".join(own_texts(texts)), cause, fix)])
     return found
 
 

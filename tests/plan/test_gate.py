@@ -22,7 +22,8 @@ def test_everything_that_is_shipped(albor, planner: Planner, tmp_path: Path) -> 
     gate = json.loads(done.out)
     assert done.code == 0 and done.err == "" and gate["ok"], gate
     assert gate["bad"] == [] and gate["never_composed"] == []
-    assert gate["files"] == sorted(str(p) for p in conf_directory().rglob("*.yaml") if p.parent != conf_directory())
+    primary = (conf_directory() / "config.yaml", conf_directory() / "_sweeps/_root.yaml")
+    assert gate["files"] == sorted(str(p) for p in conf_directory().rglob("*.yaml") if p not in primary)
     assert gate["refused_as_expected"] == ["experiment=original/v1", "experiment=original/v3"]
     nowhere = [f"model={model} stage=publish" for model in planner.resolver.composer.groups["model"]]
     assert gate["incomplete"] == ["data=jsonl", "data=local", "data=parquet", "data=tiers",

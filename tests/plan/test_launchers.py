@@ -66,11 +66,11 @@ def training(place: Path, count: int) -> bool:
 
 
 def test_one_sweep_runs_once_at_a_time_and_ctrl_c_has_every_point_save(place: Path) -> None:
-    sweep = start(place, *HERE, "seed=1,2,3")
+    sweep = start(place, *HERE, "optim.lr=1e-3,2e-3,3e-3")
     until(lambda: training(place, 2))
-    second = albor("-m", *LONG, *HERE, "seed=1,2,3", cwd=place)
+    second = albor("-m", *LONG, *HERE, "optim.lr=1e-3,2e-3,3e-3", cwd=place)
     assert second.returncode != 0 and "another process" in second.stderr and "Traceback" not in second.stderr
-    assert albor(*LONG, "seed=1", cwd=place).returncode != 0, "nor does one of its points"
+    assert albor(*LONG, "optim.lr=1e-3", cwd=place).returncode != 0, "nor does one of its points"
     sweep.send_signal(signal.SIGINT)
     _, said = sweep.communicate(timeout=60)
     assert sweep.returncode == 75 and "the jobs save" in said
@@ -79,7 +79,7 @@ def test_one_sweep_runs_once_at_a_time_and_ctrl_c_has_every_point_save(place: Pa
 
 @pytest.mark.slow
 def test_a_killed_sweep_leaves_nothing_running(place: Path) -> None:
-    sweep = start(place, *HERE, "seed=1,2,3")
+    sweep = start(place, *HERE, "optim.lr=1e-3,2e-3,3e-3")
     until(lambda: training(place, 2))
     left = pids(place)
     assert len(left) == 2
