@@ -31,6 +31,9 @@ VERBS: dict[str, str] = {
     "doctor": "what this machine has and lacks",
     "falsify": "what the runs say of albor's predictions: corroborated, falsified or untested",
     "audit": "whether a model may be released: every check of a release, with its evidence and a grade",
+    "lineage": "what a run was made from, down to the source archives (--down: what was made from it)",
+    "drift": "artifacts, inputs and sources whose bytes are not those that were recorded: of all runs, or of RUN…",
+    "gc": "what nothing refers to any more: shown, and freed with --yes; RUN… frees those and what only they needed",
 }
 FLAGS: dict[str, tuple[str, ...]] = {
     "plan": ("json", "strict"),
@@ -50,13 +53,16 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "leaderboard": ("org", "model", "user", "out"),
     "watch": ("metric", "patience", "every"),
     "convert": ("layout",),
+    "lineage": ("full", "down", "svg", "json"),
+    "drift": ("quick", "json"),
+    "gc": ("yes", "days", "keep_last", "down", "json"),
     "": ("multirun", "strict", "cfg", "validate_only"),
 }
 """Flags of each verb, beside --config-dir; "" is running a target."""
 
 WORDS = (
     *("ls", "explain", "contracts", "runs", "diff", "sample", "eval", "verify", "monitor", "replay", "data"),
-    *("falsify", "audit", "leaderboard", "watch", "convert"),
+    *("falsify", "audit", "leaderboard", "watch", "convert", "lineage", "drift", "gc"),
 )
 """Verbs that take words of their own: a group, a key, a run."""
 
@@ -101,6 +107,13 @@ class Arguments:
     url: str | None = None
     key_env: str | None = None
     layout: Literal["in_out", "out_in"] | None = None
+    full: bool = False
+    down: bool = False
+    svg: str | None = None
+    quick: bool = False
+    yes: bool = False
+    days: float = 30.0
+    keep_last: int | None = None
 
 
 class Parser(argparse.ArgumentParser):
@@ -146,6 +159,13 @@ def parser() -> Parser:
     p.add_argument("--url")
     p.add_argument("--key-env")
     p.add_argument("--layout", choices=("in_out", "out_in"))
+    p.add_argument("--full", action="store_true")
+    p.add_argument("--down", action="store_true")
+    p.add_argument("--svg")
+    p.add_argument("--quick", action="store_true")
+    p.add_argument("--yes", action="store_true")
+    p.add_argument("--days", type=float)
+    p.add_argument("--keep-last", type=int)
     return p
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,6 +49,29 @@ def sha256_file(path: Path) -> str:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def sha256_files(
+    paths: Sequence[Path], progress: Callable[[int, Path], None] = lambda index, path: None
+) -> list[str | OSError]:
+    """The hashes of files, by all cores (hashing lets go of Python's lock); of one that cannot be read, why."""
+
+    def outcome(path: Path) -> str | OSError:
+        try:
+            return sha256_file(path)
+        except OSError as error:
+            return error
+
+    found: list[str | OSError] = [""] * len(paths)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        try:
+            running = {pool.submit(outcome, path): index for index, path in enumerate(paths)}
+            for ended in as_completed(running):
+                found[running[ended]] = ended.result()
+                progress(running[ended], paths[running[ended]])
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return found
 
 
 def listing_digest(root: Path, names: Iterable[str]) -> str:
