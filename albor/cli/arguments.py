@@ -31,6 +31,8 @@ VERBS: dict[str, str] = {
     "doctor": "what this machine has and lacks",
     "falsify": "what the runs say of albor's predictions: corroborated, falsified or untested",
     "audit": "whether a model may be released: every check of a release, with its evidence and a grade",
+    "card": "the card of a model: numbers, data, contracts, predictions, energy (--out DIR writes README.md)",
+    "release": "cards and release notes of a ladder's rungs, or of RUN…: --out DIR, --since DIR compares with another",
     "lineage": "what a run was made from, down to the source archives (--down: what was made from it)",
     "drift": "artifacts, inputs and sources whose bytes are not those that were recorded: of all runs, or of RUN…",
     "gc": "what nothing refers to any more: shown, and freed with --yes; RUN… frees those and what only they needed",
@@ -55,6 +57,8 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "convert": ("layout",),
     "lineage": ("full", "down", "svg", "json"),
     "drift": ("quick", "json"),
+    "card": ("out", "licence"),
+    "release": ("out", "since", "licence"),
     "gc": ("yes", "days", "keep_last", "down", "json"),
     "": ("multirun", "strict", "cfg", "validate_only"),
 }
@@ -62,7 +66,7 @@ FLAGS: dict[str, tuple[str, ...]] = {
 
 WORDS = (
     *("ls", "explain", "contracts", "runs", "diff", "sample", "eval", "verify", "monitor", "replay", "data"),
-    *("falsify", "audit", "leaderboard", "watch", "convert", "lineage", "drift", "gc"),
+    *("falsify", "audit", "leaderboard", "watch", "convert", "lineage", "drift", "gc", "card", "release"),
 )
 """Verbs that take words of their own: a group, a key, a run."""
 
@@ -111,6 +115,8 @@ class Arguments:
     down: bool = False
     svg: str | None = None
     quick: bool = False
+    since: str | None = None
+    licence: str | None = None
     yes: bool = False
     days: float = 30.0
     keep_last: int | None = None
@@ -163,6 +169,8 @@ def parser() -> Parser:
     p.add_argument("--down", action="store_true")
     p.add_argument("--svg")
     p.add_argument("--quick", action="store_true")
+    p.add_argument("--since")
+    p.add_argument("--licence")
     p.add_argument("--yes", action="store_true")
     p.add_argument("--days", type=float)
     p.add_argument("--keep-last", type=int)

@@ -13,11 +13,11 @@ ABSENT: Any = object()
 DETAILS = {
     "lineage": """
 RUN's inputs, theirs, and so on down to source archives, directories and downloads: digest, bytes, when, status. What
-several share is shown once. --full: whole digests, every archive. --down: what was made from it. --svg FILE: a picture.""",
+several share is shown once. --full: whole digests, every archive. --down: what was made from it. --svg FILE: drawn.""",
     "drift": """
 Files that are missing, changed or added; inputs that were made again and are another; sources that are not what was
 prepared; manifests whose id is not the hash of what they say. Every byte is hashed; --quick goes by names and sizes.
-Exit code 1 when something drifted. (`verify` asks whether one model is any good, `audit` whether it may be released.)""",
+Exit code 1 when something drifted. `verify` asks whether one model is any good, `audit` whether it may be released.""",
     "gc": """
 Shows what would be freed; --yes frees it. Kept: models, evaluations, pages and exports; what was asked for by itself;
 runs that a process holds or that gave a sign of life within --days (30); and everything that these were made from.

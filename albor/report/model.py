@@ -39,10 +39,10 @@ class Ancestor:
     seconds: float | None = None
     facts: Mapping[str, Scalar] = field(default_factory=dict)
     """Counts worth a glance, the most telling first: the first two are drawn, all of them on hover."""
-    state: str = ""
-    """What became of it, where these are told apart: done, given, gone."""
     inputs: Sequence[str] = ()
     """Its inputs, each an ``id``, a ``stage/name`` or a ``name`` of the same list; others are ignored."""
+    state: str = ""
+    """What became of it, where these are told apart: done, given, gone."""
 
 
 @dataclass(frozen=True)

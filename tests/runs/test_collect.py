@@ -246,7 +246,8 @@ RUNS = st.lists(
 @given(RUNS, st.sets(st.integers(0, 11), max_size=2), st.booleans())
 def test_nothing_that_a_kept_run_needs_is_freed_and_a_second_gc_finds_nothing(runs, chosen, down) -> None:
     with TemporaryDirectory() as place:
-        root, made = Path(place), []
+        root = Path(place)
+        made: list[Path] = []
         for number, (stage, status, above, days, asked) in enumerate(runs):
             inputs = {str(n): made[n] for n in sorted(above) if n < number}
             group = {} if asked else {"group": ELSE}
