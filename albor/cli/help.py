@@ -18,6 +18,13 @@ several share is shown once. --full: whole digests, every archive. --down: what 
 Files that are missing, changed or added; inputs that were made again and are another; sources that are not what was
 prepared; manifests whose id is not the hash of what they say. Every byte is hashed; --quick goes by names and sizes.
 Exit code 1 when something drifted. `verify` asks whether one model is any good, `audit` whether it may be released.""",
+    "card": """
+As Markdown with the Hub's head: evaluations of these bytes, data and licences, contracts, predictions, lineage, energy.
+--out DIR writes DIR/README.md; --licence is that of the weights. hardware.power, pue and carbon_intensity may be given.
+`stage=export` writes the same card. docs/releases.md""",
+    "release": """
+A directory (--out, `release` by default), whole or not at all: RELEASE.md, a card for each model, release.json, and
+checksums of these files and of the models. --since DIR says what changed since an earlier one. docs/releases.md""",
     "gc": """
 Shows what would be freed; --yes frees it. Kept: models, evaluations, pages and exports; what was asked for by itself;
 runs that a process holds or that gave a sign of life within --days (30); and everything that these were made from.

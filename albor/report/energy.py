@@ -22,7 +22,7 @@ ON_CPU = ("prepare", "tokenizer", "pack", "instructions", "merge", "quantize", "
 DISTRIBUTED = ("pretrain", "distill", "finetune")
 """Stages whose runs use every device that ``trainer`` names."""
 CPU = "cpu"
-DEFAULTS = {f.name: f.default for f in fields(Hardware)}
+DEFAULTS: Mapping[str, Any] = {f.name: f.default for f in fields(Hardware)}
 """What runs that recorded no such key are taken to have had."""
 Power = Callable[[str], float | None]
 """(name of hardware) -> watts that our own config of this name states."""

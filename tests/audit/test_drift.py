@@ -157,6 +157,8 @@ def test_a_manifest_of_another_schema_is_refused_by_every_verb_with_its_number_a
         ("lineage", taker),
         ("drift", name),
         ("gc", name),
+        ("card", taker),
+        ("release", taker),
         ("verify", name),
         ("audit", taker),
         ("monitor", name, "--once"),

@@ -159,7 +159,7 @@ def metadata_load_of(text: str) -> dict[str, Any]:
         path = Path(place, "README.md")
         path.write_text(text, encoding="utf-8")
         found = metadata_load(path)
-    assert found is not None
+    assert isinstance(found, dict)
     return found
 
 
