@@ -60,7 +60,7 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "card": ("out", "licence"),
     "release": ("out", "since", "licence"),
     "gc": ("yes", "days", "keep_last", "down", "json"),
-    "": ("multirun", "strict", "cfg", "validate_only"),
+    "": ("multirun", "strict", "cfg", "validate_only", "fail_fast", "detach"),
 }
 """Flags of each verb, beside --config-dir; "" is running a target."""
 
@@ -99,6 +99,8 @@ class Arguments:
     once: bool = False
     step: int | None = None
     validate_only: bool = False
+    fail_fast: bool = False
+    detach: bool = False
     critical_only: bool = False
     format: str = "text"
     out: str | None = None
@@ -153,6 +155,8 @@ def parser() -> Parser:
     p.add_argument("--once", action="store_true")
     p.add_argument("--step", type=int)
     p.add_argument("--validate-only", action="store_true")
+    p.add_argument("--fail-fast", action="store_true")
+    p.add_argument("--detach", action="store_true")
     p.add_argument("--critical-only", action="store_true")
     p.add_argument("--format", choices=("text", "json", "github", "markdown"))
     p.add_argument("--out")

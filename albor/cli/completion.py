@@ -21,7 +21,7 @@ def complete(argv: Sequence[str]) -> int:
         return 0
     from albor.cli.launch import call_hydra
 
-    call_hydra(lambda cfg: None, "config", argv)
+    call_hydra(argv)
     return 0
 
 

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from hydra import version
 from hydra._internal import defaults_list
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository
@@ -23,7 +24,7 @@ from hydra._internal.defaults_list import Overrides
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.default_element import InputDefault, ResultDefault
 from hydra.errors import HydraException, MissingConfigException
-from hydra.plugins.config_source import ConfigResult
+from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -33,6 +34,9 @@ from albor.config.problems import ConfigRefused, Problem
 from albor.config.suggest import nearest
 from albor.config.tree import guard_environment
 from albor.config.yaml_files import FileConfigSource, read_config
+
+ROOT = "_root"
+"""The file that composition begins with."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Composed:
     choices: dict[str, str | None]
     merged: tuple[ResultDefault, ...]
     hydra: dict[str, Any]
-    """The files' ``hydra`` node: sweep parameters and the like."""
+    """The files' ``hydra`` node: the launcher, the sweeper and its parameters."""
     overridden: frozenset[str] = frozenset()
     """Groups whose default a file overrides, and no choice given here does."""
 
@@ -74,6 +78,19 @@ class Copies(CachingConfigRepository):
     def load_config(self, config_path: str) -> ConfigResult | None:
         found = self.delegate.load_config(config_path)
         return replace(found, config=copy.deepcopy(found.config)) if found and config_path in self.top else found
+
+    def get_schema_source(self) -> ConfigSource:
+        return NoSchemas()
+
+
+class NoSchemas(StructuredConfigSource):
+    """Hydra would hold a file against a schema of its own that happens to have the file's name."""
+
+    def __init__(self) -> None:
+        super().__init__("schema", "structured://")
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        raise ConfigLoadError
 
 
 class Composer:
@@ -151,10 +168,11 @@ class Composer:
         return "@package" not in text[:512] and "defaults" not in data
 
     def _compose(self, overrides: list[str]) -> Composed:
+        version.setbase("1.3")  # before 1.2 a defaults list could not name a choice of hydra/launcher
         try:
             defaults = defaults_list.create_defaults_list(
                 repo=self._files,
-                config_name="config",
+                config_name=ROOT,
                 overrides_list=[parse(o) for o in overrides],
                 prepend_hydra=False,
                 skip_missing=False,
@@ -174,7 +192,7 @@ class Composer:
         tree = OmegaConf.to_container(config, resolve=False)
         assert isinstance(tree, dict)
         hydra = tree.pop("hydra", {})
-        choices = dict(defaults.overrides.known_choices)
+        choices = {g: c for g, c in defaults.overrides.known_choices.items() if not g.startswith("hydra/")}
         overridden = frozenset(g for g, m in defaults.overrides.override_metadata.items() if not m.external_override)
         return Composed(tree, choices, tuple(defaults.defaults), hydra, overridden)  # type: ignore[arg-type]
 

@@ -19,8 +19,9 @@ def yaml_files(directory: Path) -> Iterator[tuple[str, str, Path]]:
     """(group, choice, file) of every choice below a config directory, sorted."""
     for path in sorted(directory.rglob("*.yaml")):
         parts = path.relative_to(directory).with_suffix("").parts
-        if len(parts) > 1 and not any(p.startswith((".", "_")) for p in parts) and path.is_file():
-            yield parts[0], "/".join(parts[1:]), path
+        depth = 2 if parts[0] == "hydra" else 1  # hydra/launcher, hydra/sweeper
+        if len(parts) > depth and not any(p.startswith((".", "_")) for p in parts) and path.is_file():
+            yield "/".join(parts[:depth]), "/".join(parts[depth:]), path
 
 
 def options(directories: Iterable[Path]) -> dict[str, list[str]]:
@@ -51,7 +52,8 @@ def describe(path: Path) -> str:
 
 
 def search_directories(search_path: Sequence[str]) -> list[Path]:
-    """The user's directories (plain, file:// or pkg://), then ``conf/``; raises ConfigRefused for those not there."""
+    """The user's directories (plain, file:// or pkg://), then ``conf/``, then what is ours of Hydra's own groups, which
+    Hydra must not find: it has choices of the same names. Raises ConfigRefused for directories that are not there."""
     found, problems = [], []
     for entry in search_path:
         if entry.startswith("pkg://"):
@@ -70,4 +72,4 @@ def search_directories(search_path: Sequence[str]) -> list[Path]:
             problems.append(Problem("E-PATH", "search path", f"the config directory {entry} does not exist", fix))
     if problems:
         raise ConfigRefused(problems)
-    return [*found, conf_directory()]
+    return [*found, conf_directory(), conf_directory() / "_sweeps"]

@@ -17,10 +17,6 @@ from albor.executors.tasks import Outcome, attempt, cores, died, extra, fewer, s
 T = TypeVar("T")
 R = TypeVar("R")
 
-NO_CLUSTER = (
-    "correct executor.address (host:port, or auto), set RAY_AUTH_MODE=token for a cluster that wants a token, or \
-leave the address null to start a cluster on this machine"
-)
 CONNECT_SECONDS = 10.0
 
 
@@ -30,29 +26,8 @@ class RayTasks:
     def __init__(self, config: RayExecutor) -> None:
         """Connects to the cluster, or starts one. Raises AlborError when that fails."""
         self._ray = extra("ray")
-        self._ours = not self._ray.is_initialized()
-        if self._ours:
-            self._connect(config)
+        self._ours = connect(self._ray, config, "executor.address")
         self.workers = config.workers or max(1, int(self._ray.cluster_resources().get("CPU", 1)))
-
-    def _connect(self, config: RayExecutor) -> None:
-        if config.address is not None:
-            check_address(config.address)
-        new = {"num_cpus": config.workers or cores(), "include_dashboard": False} if config.address is None else {}
-        with _environment(RAY_USAGE_STATS_ENABLED="0"):
-            try:
-                self._ray.init(
-                    # "local" never takes a cluster that the environment names: that is what an address is for.
-                    address=config.address or "local",
-                    runtime_env={"env_vars": threads(1)},
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    **new,
-                )
-            except (ConnectionError, ValueError, RuntimeError) as error:
-                why = str(error).splitlines()[0]
-                cause = f"no Ray cluster at {config.address}: {why}" if config.address else f"Ray does not start: {why}"
-                raise AlborError(cause, NO_CLUSTER, place="executor.address") from None
 
     def map(
         self, function: Callable[[T], R], tasks: Sequence[T], done: Callable[[int, R], None] = unwatched
@@ -95,7 +70,47 @@ class RayTasks:
             self._ray.shutdown()
 
 
-def check_address(address: str) -> None:
+def connect(ray: Any, config: RayExecutor, place: str) -> bool:
+    """Connects this process to the cluster, or starts one; whether it was not connected before.
+
+    Args:
+        ray: the module.
+        place: the key that gives the address.
+
+    Raises:
+        AlborError: there is no cluster, or none can be started.
+    """
+    if ray.is_initialized():
+        return False
+    if config.address is not None:
+        check_address(config.address, place)
+    new = {"num_cpus": config.workers or cores(), "include_dashboard": False} if config.address is None else {}
+    with _environment(RAY_USAGE_STATS_ENABLED="0"):
+        try:
+            ray.init(
+                # "local" never takes a cluster that the environment names: that is what an address is for.
+                address=config.address or "local",
+                runtime_env={"env_vars": threads(1)},
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                **new,
+            )
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            why = str(error).splitlines()[0]
+            cause = f"no Ray cluster at {config.address}: {why}" if config.address else f"Ray does not start: {why}"
+            raise AlborError(cause, no_cluster(place), place=place) from None
+    return True
+
+
+def no_cluster(place: str) -> str:
+    """What helps where no cluster answers."""
+    return (
+        f"correct {place} (host:port, or auto), set RAY_AUTH_MODE=token for a cluster that wants a token, or leave it "
+        "null to start a cluster on this machine"
+    )
+
+
+def check_address(address: str, place: str) -> None:
     """Raises AlborError when nobody listens at host:port: Ray itself would try for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not port.isdigit():
@@ -104,7 +119,7 @@ def check_address(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
     except OSError as error:
         cause = f"no Ray cluster at {address}: {error.strerror or error}"
-        raise AlborError(cause, NO_CLUSTER, place="executor.address") from None
+        raise AlborError(cause, no_cluster(place), place=place) from None
 
 
 @contextmanager

@@ -1,20 +1,21 @@
-"""Tasks as an array of Slurm jobs, by submitit."""
+"""Data tasks as an array of Slurm jobs."""
 
 from __future__ import annotations
 
 import math
-import os
 import pickle
-import shutil
+import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TypeVar
 
 from albor.config.schema.run import SlurmExecutor
-from albor.errors import AlborError
-from albor.executors.tasks import Outcome, attempt, died, extra, settle, threads, unwatched
+from albor.executors import sbatch
+from albor.executors.jobs import Ended, Job
+from albor.executors.share import OUTCOMES, TASKS
+from albor.executors.slurm_jobs import SlurmQueue
+from albor.executors.tasks import Outcome, died, settle, unwatched
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -24,100 +25,80 @@ SHARES = 4
 MAX_ARRAY = 1000
 """Jobs of one array that clusters allow by default (MaxArraySize 1001)."""
 LOG_LINES = 15
-POLL = {"slurm": 5.0, "local": 0.1}
-"""Seconds between looks at the jobs."""
-
-
-def work_through(cpus: int, share: bytes) -> list[Outcome]:
-    """One job: a pickled function and tasks, worked through up to the first that fails."""
-    # Before the task's modules are imported, which is why they come pickled: their libraries read this only once.
-    os.environ.update(threads(cpus))
-    function, tasks = pickle.loads(share)
-    outcomes: list[Outcome] = []
-    for task in tasks:
-        outcomes.append(attempt(function, task))
-        if not outcomes[-1].succeeded:
-            break
-    return outcomes
+LOOK = 60.0
+"""Longest wait for a job, in seconds, in one call."""
 
 
 class SlurmJobs:
     """An array of jobs per map; each job works through its share of the tasks."""
 
-    def __init__(self, config: SlurmExecutor, directory: Path, *, cluster: Literal["slurm", "local"] = "slurm") -> None:
-        """``cluster`` "local" has submitit run the jobs as processes of this machine: all that is not Slurm's own.
-
-        Raises:
-            AlborError: submitit or Slurm is not here.
-        """
-        self._submitit = extra("submitit")
-        if cluster == "slurm" and not (shutil.which("sbatch") and shutil.which("srun")):
-            cause = "executor=slurm needs Slurm's sbatch and srun, which are not on the PATH here"
-            raise AlborError(cause, "start it on a login node of the cluster, or set executor=local")
-        self._config, self._directory, self._cluster = config, directory, cluster
+    def __init__(self, config: SlurmExecutor, directory: Path) -> None:
+        """Raises AlborError when Slurm is not here."""
+        sbatch.needed("executor=slurm")
+        self._config, self._directory = config, directory
         self.workers = config.workers
 
     def map(
         self, function: Callable[[T], R], tasks: Sequence[T], done: Callable[[int, R], None] = unwatched
     ) -> list[R]:
-        """See ``Executor.map``. Ends of jobs are seen within seconds, deaths of jobs within minutes."""
+        """See ``Executor.map``. Ends of jobs are seen within seconds."""
         if not tasks:
             return []
+        self._directory.mkdir(parents=True, exist_ok=True)
+        # A folder of its own: what an earlier map left is not this one's.
+        folder = Path(tempfile.mkdtemp(prefix="map-", dir=self._directory))
         count = min(len(tasks), self.workers * SHARES, MAX_ARRAY)
         # Every count-th task: neighbours are often alike in size.
-        shares = [range(first, len(tasks), count) for first in range(count)]
-        jobs = self._submit([pickle.dumps((function, [tasks[index] for index in share])) for share in shares])
-        running = dict(zip(shares, jobs, strict=True))
+        shares = {f"share-{first}": range(first, len(tasks), count) for first in range(count)}
+        jobs = [self._job(folder / name, function, [tasks[i] for i in share]) for name, share in shares.items()]
+        queue = SlurmQueue("executor=slurm", folder)
         results: dict[int, R] = {}
         try:
-            while running:
-                for share in [s for s, job in running.items() if job.done()]:
-                    outcomes = self._outcomes(running[share])
-                    del running[share]
-                    for index, outcome in zip(share, outcomes, strict=False):  # it stops at a failure
+            queue.submit("array", jobs, self._options(folder, count), ())
+            while len(results) < len(tasks):
+                for ended in queue.ended(LOOK):
+                    outcomes = self._outcomes(folder / ended.name, ended)
+                    for index, outcome in zip(shares[ended.name], outcomes, strict=False):  # it stops at a failure
                         results[index] = settle(outcome)
                         done(index, results[index])
-                time.sleep(POLL[self._cluster] if running else 0)
         except BaseException:
-            for job in running.values():
-                job.cancel(check=False)
+            queue.close()
             raise
         return [results[index] for index in range(len(tasks))]
 
-    def _submit(self, shares: list[bytes]) -> list[Any]:
-        config = self._config
-        self._directory.mkdir(parents=True, exist_ok=True)
-        # A folder of its own: job numbers come round again.
-        folder = tempfile.mkdtemp(prefix="map-", dir=self._directory)
-        executor = self._submitit.AutoExecutor(folder, cluster=self._cluster)
-        executor.update_parameters(
-            name="albor-data",
-            timeout_min=math.ceil(config.time / 60),
-            mem_gb=config.memory / 2**30,
-            cpus_per_task=config.cpus,
-            slurm_partition=config.partition,
-            slurm_account=config.account,
-            slurm_array_parallelism=self.workers,
-        )
-        try:
-            jobs: list[Any] = executor.map_array(work_through, [config.cpus] * len(shares), shares)
-        except self._submitit.core.utils.UncompletedJobError as error:
-            cause = f"Slurm does not take the jobs: {tail(str(error), 1)}"
-            raise AlborError(cause, "correct executor.partition, account, time, memory or cpus") from None
-        return jobs
+    def _job(self, place: Path, function: Callable[[T], R], tasks: Sequence[T]) -> Job:
+        place.mkdir()
+        (place / TASKS).write_bytes(pickle.dumps((function, tasks)))
+        command = (sys.executable, "-m", "albor.executors.share", str(place.absolute()), str(self._config.cpus))
+        return Job(place.name, command, place.with_suffix(".log"))
 
-    def _outcomes(self, job: Any) -> list[Outcome]:
-        try:
-            outcomes: list[Outcome] = job.result()
-        except self._submitit.core.utils.UncompletedJobError as error:
-            log = job.paths.stderr
+    def _options(self, folder: Path, count: int) -> sbatch.Options:
+        config = self._config
+        return {
+            "job-name": "albor-data",
+            "array": f"0-{count - 1}%{self.workers}",
+            "output": str(folder.absolute() / "slurm-%A_%a.out"),
+            "time": math.ceil(config.time / 60),
+            "mem": f"{math.ceil(config.memory / 2**20)}M",
+            "nodes": 1,
+            "ntasks": 1,
+            "cpus-per-task": config.cpus,
+            "partition": config.partition,
+            "account": config.account,
+        }
+
+    def _outcomes(self, place: Path, ended: Ended) -> list[Outcome]:
+        if ended.code != 0:
+            log = place.with_suffix(".log")
             end = tail(log.read_text(encoding="utf-8", errors="replace") if log.exists() else "", LOG_LINES)
-            cause = f"Slurm job {job.job_id} ended without a result ({job.state}); "
+            cause = f"{ended.cause or f'a Slurm job ended with exit code {ended.code}'}; "
             cause += f"its log ends:\n{end}" if end else "its log is empty"
             fix = "if memory or time ran out, give each job more: executor.memory=16GB, executor.time=8h"
-            raise died(cause, fix, place=str(log)) from error
-        job.paths.submitted_pickle.unlink(missing_ok=True)
-        job.paths.result_pickle.unlink(missing_ok=True)
+            raise died(cause, fix, place=str(log))
+        outcomes: list[Outcome] = pickle.loads((place / OUTCOMES).read_bytes())
+        for file in (TASKS, OUTCOMES):
+            (place / file).unlink()
+        place.rmdir()
         return outcomes
 
     def close(self) -> None:

@@ -96,12 +96,13 @@ def ending(exit_code: int | None) -> str:
     return f"was killed by {signal.Signals(-exit_code).name}{memory}"
 
 
-def extra(module: str) -> Any:
-    """A module of the ``cluster`` extra. Raises AlborError when it is not installed."""
+def extra(module: str, group: str = "executor") -> Any:
+    """A module of the ``cluster`` extra; ``group`` asks for it. Raises AlborError when it is not installed."""
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
         if error.name != module:
             raise
-        kind = "slurm" if module == "submitit" else module
-        raise AlborError(f"executor={kind} needs {module}, which is not here", 'pip install "albor[cluster]"') from None
+        raise AlborError(
+            f"{group}={module} needs {module}, which is not here", 'pip install "albor[cluster]"'
+        ) from None

@@ -1,53 +1,48 @@
-"""Carrying a plan out: a manifest for every stage run, then the runs one after the other, each in a process.
-
-The chain is read off the manifests, so a sweep's job, on whatever machine, needs nothing but a run directory.
-"""
+"""Carrying a plan out, first part: what this machine lacks for it, and a manifest for every stage run."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import shutil
-import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
 from albor.config.structure import plain
-from albor.errors import INTERRUPTED, AlborError
+from albor.errors import AlborError
 from albor.plan.missing import missing
 from albor.plan.nodes import External, Node, Plan
-from albor.plan.processes import FORWARDED, End, Processes
 from albor.runs import manifest
-from albor.runs.lineage import chain, input_path
 from albor.runs.manifest import InputRef, Manifest
-from albor.runs.store import ARTIFACT, Store, disk_error, exclusive, writable
-from albor.runs.world import HEARTBEAT, hang, hang_text, start_by_hand
-from albor.stages.base import check_addresses, find
-from albor.stages.planned import refuse
-
-Announce = Callable[[Path, Manifest], None]
+from albor.runs.store import ARTIFACT, Store, disk_error, exclusive, held, writable
+from albor.stages.base import check_addresses
 
 
-def prepare(plan: Plan) -> None:
-    """Writes the manifests of everything that is not done, sources first. Raises AlborError when it cannot."""
+def prepare(plan: Plan, *, group: str = "", shared: bool = False) -> None:
+    """Writes the manifests of everything that is not done, sources first. Raises AlborError when it cannot.
+
+    Args:
+        group: what the runs belong to, a sweep; the target where it is empty.
+        shared: a run that another process works on already is left to it.
+    """
     writable(Path(plan.target.config.outputs))
     for node in plan.nodes:
-        if node.state != "done":
-            write_manifest(node, plan)
+        if node.state != "done" and not (shared and node.run is not None and held(node.directory)):
+            write_manifest(node, plan, group)
 
 
-def check_machine(plan: Plan) -> None:
+def check_machine(plan: Plan, *, elsewhere: bool = False) -> None:
     """Raises AlborError when a run to be made here needs a device, source directories or a webhook's address that are
-    not here."""
+    not here; of runs that are made ``elsewhere`` only what lies on a shared file system is asked for."""
     for node in plan.nodes:
         trainer = node.config.trainer
         if node.state != "done":
             refuse_missing(node)
+        if node.state != "done" and not elsewhere:
             node.stage.requires(node.config, node.input_facts)
-        if node.state == "done" or not node.stage.distributed or trainer.nodes > 1:
+        if elsewhere or node.state == "done" or not node.stage.distributed or trainer.nodes > 1:
             continue  # other machines say for themselves what they lack
         nvidia = Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi") is not None
         has = {"cpu": True, "cuda": nvidia, "mps": sys.platform == "darwin"}
@@ -65,7 +60,7 @@ def refuse_missing(node: Node) -> None:
         raise AlborError(f"{finding.path}: {finding.message}", finding.help, place=place, code=finding.id)
 
 
-def write_manifest(node: Node, plan: Plan) -> None:
+def write_manifest(node: Node, plan: Plan, group: str) -> None:
     """A planned run's manifest; a run that can resume keeps its status and the time it was made."""
     before = node.run.manifest if node.run else None
     resumes = before is not None and node.state in ("interrupted", "running")
@@ -81,7 +76,7 @@ def write_manifest(node: Node, plan: Plan) -> None:
         identity=dict(node.identity),
         inputs={name: reference(i, node.directory) for name, i in node.inputs.items()},
         allowed=sorted({f.id for f in node.findings if f.id in node.config.allow}),
-        group=plan.target.name,
+        group=group or plan.target.name,
         created=before.created if before else time.time(),
     )
     try:
@@ -106,83 +101,3 @@ def reference(source: Node | External, directory: Path) -> InputRef:
 
 def command(texts: Sequence[str]) -> str:
     return shlex.join(["python", "-m", "albor", *texts])
-
-
-def build(directory: Path, announce: Announce, finished: Announce) -> int:
-    """Runs what is not done of a run's chain; returns the first exit code that is not 0, else 0.
-
-    Raises AlborError as soon as what has been made shows that a later run is refused, before what lies between is made.
-    """
-    todo = [(place, run) for place, run in chain(directory, unfinished=True) if run.status != "done"]
-    for number, (place, run) in enumerate(todo, 1):
-        announce(place, run)
-        code = execute(place, run)
-        if code:
-            return code
-        finished(place, manifest.load(place))
-        for later, planned in todo[number:]:
-            if any(input_path(later, ref).parent == place for ref in planned.inputs.values()):
-                refuse(later, planned)
-    return 0
-
-
-def execute(directory: Path, run: Manifest) -> int:
-    """Runs one stage in processes of its own and waits; interrupts reach them, and they save and end.
-
-    Raises AlborError when the stage's processes belong on machines where they cannot be started from here.
-    """
-    shutil.rmtree(directory / HEARTBEAT, ignore_errors=True)  # of an earlier attempt
-    end = launch(directory, run).run(run.stage)
-    hung = hang(directory)
-    if end.code == 1 and hung is not None:
-        end = after_hang(end, run, *hung)
-    if end.text:
-        print(end.text, file=sys.stderr, flush=True)
-    now = manifest.load(directory)
-    # A run that was killed could not write down why, and rank 0 knows no more than that another is gone. A process that
-    # is alone and ended by itself has written down more than is known here.
-    unsaid = now.status == "running" or (now.status == "failed" and bool(end.text))
-    if end.code in (1, 2) and unsaid and end.cause:
-        manifest.save(directory, now.to("failed", finished=now.finished or time.time(), error=end.cause))
-    if end.code == INTERRUPTED and now.status == "running":  # by a signal that came before it could be answered
-        manifest.save(directory, now.to("interrupted", finished=time.time()))
-    return end.code
-
-
-def after_hang(end: End, run: Manifest, cause: str | None, stack: Path) -> End:
-    """The end of processes of which one hung; in the middle of a call it could not say so itself."""
-    if cause is not None:
-        return replace(end, cause=cause)
-    cause = f"{run.stage} made no progress, in a call that kept Python's global lock"
-    return End(1, hang_text(cause, stack), cause)
-
-
-def launch(directory: Path, run: Manifest) -> Processes:
-    """A stage's processes: one, one per device of this machine, or Slurm's srun, which starts them on its nodes."""
-    trainer = run.config["trainer"]
-    nodes, devices = int(trainer["nodes"]), int(trainer["devices"])
-    stage = [sys.executable, "-m", "albor.exec", str(directory)]
-    if not find(run.stage).distributed:
-        return Processes(stage, environment(1), count=1, logs=directory)
-    if nodes == 1:
-        return Processes(stage, environment(devices), count=devices, logs=directory)
-    if not allocated(nodes):
-        cause = f"{run.stage}/{directory.name} runs on {nodes} machines, which cannot be started from here"
-        by_hand = f"start this on each of them, HOST being the first: {start_by_hand(directory, nodes, devices)}"
-        raise AlborError(cause, f"{by_hand}; or give the command in a Slurm job of {nodes} nodes")
-    srun = ["srun", f"--nodes={nodes}", f"--ntasks-per-node={devices}", "--kill-on-bad-exit=1", "--disable-status"]
-    # SIGTERM would have srun kill its tasks; other signals are handed on.
-    to_tasks = dict.fromkeys(FORWARDED, signal.SIGUSR1)
-    return Processes([*srun, *stage], environment(devices), count=1, logs=directory, forwarded=to_tasks, lifeline=False)
-
-
-def allocated(nodes: int) -> bool:
-    """Whether this process is in a Slurm job that has so many nodes."""
-    return int(os.environ.get("SLURM_JOB_NUM_NODES", "0")) >= nodes and shutil.which("srun") is not None
-
-
-def environment(devices: int) -> dict[str, str]:
-    """A stage's environment: the processors are shared among its ranks, unless the user says otherwise."""
-    cpus = os.cpu_count() or 1
-    threads = {"OMP_NUM_THREADS": str(max(1, cpus // devices))} if devices > 1 else {}
-    return {"PYTHONUNBUFFERED": "1"} | threads | os.environ

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from albor.config.compose import ROOT
 from albor.config.overrides import split
 from albor.config.problems import ConfigRefused, Problem
 from albor.config.structure import MISSING
@@ -15,9 +16,10 @@ from albor.contracts import Finding
 from albor.errors import AlborError
 from albor.plan.nodes import Node, Planner
 from albor.plan.others import CHAIN
+from albor.plan.sweep import settings
 from albor.plan.target import Target
 
-PRIMARY = ("config.yaml", "_run.yaml")
+PRIMARY = ("config.yaml", f"{ROOT}.yaml")
 PLAIN = "stage=report"
 """What choices are tried with that name no stage: one model, and everything on the way to what is said of it."""
 
@@ -114,7 +116,8 @@ def every_yaml(directory: Path) -> Iterator[Path]:
     configs: they are in every composition."""
     for path in sorted(p for p in directory.rglob("*") if p.suffix in (".yaml", ".yml")):
         name = path.relative_to(directory)
-        if str(name) not in PRIMARY and not any(part.startswith(".") for part in name.parts):
+        hidden = any(part.startswith(".") for part in name.parts) or any(p.startswith("_") for p in name.parts[:-1])
+        if str(name) not in PRIMARY and not hidden:
             yield path
 
 
@@ -139,6 +142,8 @@ def check(planner: Planner, texts: tuple[str, ...], gate: Gate) -> None:
     title = " ".join(text for text in texts if text != PLAIN or texts[0] == PLAIN) or "the defaults"
     try:
         plan = planner.plan(texts)
+        if texts and texts[0].startswith(("hydra/", "experiment=")):
+            settings(planner, texts)
     except ConfigRefused as refused:
         gate.files |= planner.resolver.composer.used(texts)
         if all(p.code == "E-MISSING" and left_open(planner, texts, p.path) for p in refused.problems):

@@ -21,6 +21,7 @@ from types import FrameType
 from typing import IO
 
 from albor.errors import INTERRUPTED
+from albor.plan.control import Control
 from albor.runs.world import FAILURES, LIFELINE, Failure, failures, rank_log
 
 GRACE = 5.0
@@ -68,9 +69,11 @@ class Processes:
         logs: Path,
         forwarded: Mapping[signal.Signals, signal.Signals] = FORWARDED,
         lifeline: bool = True,
+        control: Control | None = None,
     ) -> None:
         self._command, self._environment, self._count = command, environment, count
         self._logs, self._forwarded, self._lifeline = logs, forwarded, lifeline
+        self._control = control or Control()
         self._asked: deque[signal.Signals] = deque()
         self._told_to_stop = 0
         self._interrupts = 0
@@ -118,6 +121,7 @@ class Processes:
     def _listening(self) -> Iterator[None]:
         def ask(number: int, frame: FrameType | None) -> None:
             self._asked.append(signal.Signals(number))
+            self._control.heard(signal.Signals(number))
 
         nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         heard = [number for number in self._forwarded if not (nohup and number == signal.SIGHUP)]
@@ -149,6 +153,8 @@ class Processes:
             time.sleep(POLL)
 
     def _tell(self, running: Iterable[Process]) -> None:
+        if not (self._asked or self._told_to_stop or self._control.wanted):
+            self._asked.append(signal.SIGTERM)
         while self._asked:
             number = self._asked.popleft()
             if self._lifeline and not self._told_to_stop:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, get_args
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
 
-from albor.config.overrides import check_hydra, is_hydra, split
+from albor.config.overrides import check_hydra, is_hydra, parse, plain_value, split
 from albor.config.problems import ConfigRefused, Problem
+from albor.config.schema.sweep import Launcher, Sweeper
+from albor.config.structure import converter
+from albor.config.suggest import nearest
+from albor.config.tree import set_value
 from albor.plan.nodes import Plan, Planner
+
+GROUPS = ("hydra/launcher", "hydra/sweeper")
 
 
 @dataclass(frozen=True)
@@ -20,6 +29,16 @@ class Sweep:
 
     plans: list[Plan]
     refused: list[tuple[tuple[str, ...], list[Problem]]]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a sweep finds its points and where they run."""
+
+    launcher: Launcher
+    sweeper: Sweeper
+    params: Mapping[str, Any]
+    """Keys and values that an experiment sweeps over."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +52,60 @@ class Choices:
         return self.groups.get(group_name, [])
 
 
-def hydra_settings(planner: Planner, texts: Sequence[str]) -> dict[str, object]:
+def settings(planner: Planner, texts: Sequence[str]) -> Settings:
+    """The launcher and the sweeper that the command line, or the chosen experiment, asks for.
+
+    Raises:
+        ConfigRefused: a choice or key that does not exist, a value that is not one.
+    """
+    own = [text for text in texts if is_hydra(text)]
+    if problems := [problem for text in own for problem in check_hydra(text)]:
+        raise ConfigRefused(problems)
+    tree = copy.deepcopy(hydra_tree(planner, texts))
+    origins = {}
+    for override in map(parse, own):
+        if override.key_or_group not in GROUPS:
+            path = override.key_or_group.removeprefix("hydra.")
+            tree = set_value(tree, path, plain_value(override))
+            origins[override.key_or_group] = f"override {override.input_line}"
+    params = tree["sweeper"].pop("params", None) or {}
+    problems = []
+    launcher: Launcher | None = structured(Launcher, tree["launcher"], "hydra.launcher", problems)
+    sweeper: Sweeper | None = structured(Sweeper, tree["sweeper"], "hydra.sweeper", problems)
+    if launcher is None or sweeper is None:
+        raise ConfigRefused([replace(p, origin=p.origin or origins.get(p.path)) for p in problems])
+    return Settings(launcher, sweeper, params)
+
+
+def structured(union: Any, tree: dict[str, Any], path: str, problems: list[Problem]) -> Any:
+    """One of a union's schemas from plain data, None with problems; unknown keys with the nearest one there is."""
+    found: list[Problem] = []
+    made = converter(union)(tree, path, found)
+    kinds = {schema().kind: [f.name for f in fields(schema) if f.name != "kind"] for schema in get_args(union)}
+    known = kinds.get(tree.get("kind", ""), [])
+    for problem in found:
+        if problem.code == "E-KEY":
+            guess = nearest(problem.path.removeprefix(f"{path}."), known)
+            listed = f"the keys are {', '.join(known)}" if known else f"{path} has no keys: choose another one"
+            problem = replace(problem, help=f"did you mean `{path}.{guess}`?" if guess else listed)
+        problems.append(problem)
+    return made
+
+
+def hydra_tree(planner: Planner, texts: Sequence[str]) -> dict[str, Any]:
     """The ``hydra`` node of the composed config: an experiment may ask for a sweep there."""
     composer = planner.resolver.composer
-    fixed = tuple(t for t in texts if not _is_sweep(planner, t))
+    fixed = tuple(t for t in texts if not is_hydra(t) and not _is_sweep(planner, t))
     choices = {g: c for g, (c, _) in split(fixed, composer.groups, composer.bad_choice).choices.items()}
+    problems = []
+    for override in (parse(text) for text in texts if is_hydra(text)):
+        group, choice = override.key_or_group, str(override.value())
+        if group in GROUPS and choice not in composer.groups[group]:
+            problems.append(composer.bad_choice(group, choice, f"override {override.input_line}"))
+        elif group in GROUPS:
+            choices[group] = choice
+    if problems:
+        raise ConfigRefused(problems)
     return composer.compose(choices).hydra
 
 
@@ -47,42 +115,59 @@ def asks_for_sweep(planner: Planner, texts: Sequence[str]) -> bool:
         return True
     if not any("experiment=" in t for t in texts):
         return False
-    return hydra_settings(planner, texts).get("mode") == "MULTIRUN"
+    return hydra_tree(planner, texts).get("mode") == "MULTIRUN"
 
 
 def _is_sweep(planner: Planner, text: str) -> bool:
-    return bool(_parse(planner, [text])[0].is_sweep_override())
+    return bool(parsed(planner, [text])[0].is_sweep_override())
 
 
-def _parse(planner: Planner, texts: Sequence[str]):  # type: ignore[no-untyped-def]
+def parsed(planner: Planner, texts: Sequence[str]) -> list[Override]:
+    """Raises ConfigRefused with every text that is no override."""
     parser = OverridesParser.create(config_loader=Choices(planner.resolver.composer.groups))  # type: ignore[arg-type]
-    parsed, problems = [], []
+    found: list[Override] = []
+    problems = []
     for text in texts:
         try:
-            parsed += parser.parse_overrides([text])  # parse_override alone knows no glob
+            found += parser.parse_overrides([text])  # parse_override alone knows no glob
         except (HydraException, ValueError) as error:
             cause, fix = str(error).split("\n")[0], "write KEY=A,B or KEY=range(A,B)"
             problems.append(Problem("E-OVERRIDE", text, cause, fix, f"override {text}"))
     if problems:
         raise ConfigRefused(problems)
-    return parsed
+    return found
+
+
+def space(planner: Planner, texts: Sequence[str], params: Mapping[str, Any]) -> list[Override]:
+    """All overrides that are not Hydra's own, those of ``hydra.sweeper.params`` first."""
+    own = [t for t in texts if not is_hydra(t)]
+    parsed(planner, own)
+    return parsed(planner, [*(f"{key}={value}" for key, value in params.items()), *own])
 
 
 def points(planner: Planner, texts: Sequence[str]) -> list[tuple[str, ...]]:
     """Override lists, one per point, in Hydra's order; ``hydra.sweeper.params`` are taken in."""
-    own = [t for t in texts if not is_hydra(t)]
-    if problems := [p for t in texts if is_hydra(t) for p in check_hydra(t)]:
-        raise ConfigRefused(problems)
-    _parse(planner, own)
-    sweeper = hydra_settings(planner, own).get("sweeper")
-    params = sweeper.get("params") if isinstance(sweeper, dict) else None
-    texts = [*(f"{k}={v}" for k, v in (params or {}).items()), *own]
-    batches = BasicSweeper.split_arguments(_parse(planner, texts), max_batch_size=None)
+    overrides = space(planner, texts, settings(planner, texts).params)
+    refuse_intervals(overrides)
+    batches = BasicSweeper.split_arguments(overrides, max_batch_size=None)
     found = [tuple(point) for batch in batches for point in batch]
     if not found:
         cause, fix = "the sweep has no point: a glob matches nothing", "`albor ls GROUP` lists the choices"
-        raise ConfigRefused([Problem("E-OVERRIDE", " ".join(own), cause, fix)])
+        own = " ".join(t for t in texts if not is_hydra(t))
+        raise ConfigRefused([Problem("E-OVERRIDE", own, cause, fix)])
     return found
+
+
+def refuse_intervals(overrides: Sequence[Override]) -> None:
+    """Raises ConfigRefused for what has no list of values."""
+    fix = "add hydra/sweeper=optuna to search in it, or list values: KEY=A,B or KEY=range(A,B,STEP)"
+    problems = [
+        Problem("E-OVERRIDE", o.key_or_group, "an interval has no list of values", fix, f"override {o.input_line}")
+        for o in overrides
+        if isinstance(o.value(), IntervalSweep)
+    ]
+    if problems:
+        raise ConfigRefused(problems)
 
 
 def preflight(planner: Planner, expanded: Sequence[tuple[str, ...]]) -> Sweep:

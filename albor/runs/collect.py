@@ -75,12 +75,14 @@ class Graph:
     cannot be read."""
     opened: set[Path] = field(default_factory=set)
     """Runs of which another takes a part as a directory: a checkpoint."""
+    points: dict[str, set[str]] = field(default_factory=dict)
+    """Of each sweep the runs that it asked for, as STAGE/LABEL-ID; the others were made on the way to them."""
     blind: bool = False
     """Whether a manifest that this version cannot read does not even tell what its run was made from."""
 
     @staticmethod
     def of(root: Path) -> Graph:
-        graph, refs = Graph(root), dict[Path, list[tuple[str, Path]]]()
+        graph, refs = Graph(root, points=points_of(root)), dict[Path, list[tuple[str, Path]]]()
         for depth in ("*/*", "*/*/*"):
             for path in root.glob(f"{depth}/{NAME}"):
                 if path.relative_to(root).parts[0].startswith("."):
@@ -125,6 +127,15 @@ class Graph:
         return turned
 
 
+def points_of(root: Path) -> dict[str, set[str]]:
+    """By a sweep's name. One whose record cannot be read is not there, and all of its runs count as asked for."""
+    found = {}
+    for path in (root / sweeps.FOLDER).glob(f"*/{sweeps.NAME}"):
+        with suppress(AlborError):
+            found[path.parent.name] = set(sweeps.read(path).runs)
+    return found
+
+
 def named_by(path: Path) -> list[tuple[str, Path]] | None:
     """The inputs of a manifest of another version, as far as it tells; None when it does not."""
     try:
@@ -143,7 +154,7 @@ def decide(graph: Graph, rules: Rules) -> list[Item]:
     Kept are finished targets (``Rules.is_target``, and what was asked for by itself), unfinished runs that are younger
     than ``Rules.days`` or that a process holds, what cannot be read, and all that these were made from.
     """
-    reasons = {place: reason(run, rules) for place, run in graph.runs.items()}
+    reasons = {place: reason(run, graph, rules) for place, run in graph.runs.items()}
     roots = {place for place in graph.needs if reasons.get(place) is None}
     kept = graph.closure(graph.needs if graph.blind else roots)
     items = [whole(graph.runs[place], why) for place, why in reasons.items() if why is not None and place not in kept]
@@ -154,16 +165,24 @@ def decide(graph: Graph, rules: Rules) -> list[Item]:
     return sorted([*items, *of_store(graph.root, rules)], key=lambda item: item.bytes)
 
 
-def reason(run: Run, rules: Rules) -> str | None:
+def reason(run: Run, graph: Graph, rules: Rules) -> str | None:
     """Why a run is not kept for its own sake; None when it is."""
     made = run.manifest
     if run.directory.is_symlink() or held(run.directory):
         return None
     if made.status == "done":
-        asked = made.group in ("", f"{made.stage}/{run.directory.name}")
-        return None if asked or rules.is_target(made) else f"no run that is kept is made from its {made.stage}"
+        kept = was_asked_for(run, graph) or rules.is_target(made)
+        return None if kept else f"no run that is kept is made from its {made.stage}"
     age = (rules.now - last_sign(run)) / DAY
     return f"{made.status}, without a sign of life for {age:,.0f} days" if age > rules.days else None
+
+
+def was_asked_for(run: Run, graph: Graph) -> bool:
+    """Whether a command or a sweep named it, and it was not only made on the way to what was."""
+    title, group = f"{run.manifest.stage}/{run.directory.name}", run.manifest.group
+    if group in graph.points:
+        return title in graph.points[group]
+    return group in ("", title) or "/" not in group
 
 
 def last_sign(run: Run) -> float:
@@ -205,10 +224,10 @@ def of_store(root: Path, rules: Rules) -> Iterator[Item]:
     for path in root.glob(".albor-*"):
         if older(path, MOMENT, rules):
             yield Item(path, size_of(path), "written by a process that is gone", None)
-    for path in sorted((root / sweeps.FOLDER).glob("*")):
-        for log in sorted(path.iterdir()) if (path / sweeps.NAME).exists() else [path]:
-            if log.name != sweeps.NAME and older(log, rules.days * DAY, rules):
-                yield Item(log, size_of(log), f"a launcher's log of {log.parent.name}", None)
+    for place in sorted((root / sweeps.FOLDER).glob("*")):
+        for name in sweeps.LOGS:
+            if older(place / name, rules.days * DAY, rules) and not held(place):
+                yield Item(place / name, size_of(place / name), f"logs and scripts of {place.name}", place)
     for path in root.glob("*/*-*"):
         if never_filled(path) and older(path, rules.days * DAY, rules) and not held(path):
             yield Item(path, size_of(path), "a run directory that was never filled", path)
@@ -261,7 +280,7 @@ def named(graph: Graph, chosen: Sequence[Run], rules: Rules, *, down: bool) -> l
     if down:
         wanted = graph.closure(wanted, graph.takers)
     above = graph.closure(wanted) - wanted
-    others = {place for place in above if graph.blind or reason(graph.runs[place], rules) is None}
+    others = {place for place in above if graph.blind or reason(graph.runs[place], graph, rules) is None}
     kept = graph.closure((graph.needs.keys() - wanted - above) | others)
     for place in sorted(wanted):
         refuse_needed(place, graph, graph.takers.get(place, set()) - wanted)

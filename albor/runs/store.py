@@ -7,11 +7,13 @@ import fcntl
 import os
 import platform
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import IO
 
 from albor.errors import AlborError
 from albor.runs.manifest import NAME, Manifest, load
@@ -151,24 +153,34 @@ def exclusive(directory: Path, what: str = "run") -> Iterator[None]:
     """Holds the run directory, or another that stands for ``what``; raises AlborError when another process holds it."""
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / LOCK).open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not locked(file):
             file.seek(0)
             holder = file.read().strip() or "unknown"
             cause = f"another process (pid {holder}) is working on this {what}"
-            raise AlborError(cause, "wait for it, or stop it", place=str(directory)) from None
+            raise AlborError(cause, "wait for it, or stop it", place=str(directory))
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield
 
 
-def held(directory: Path) -> bool:
-    """Whether a process holds the run directory, on whatever machine the file system tells of."""
-    try:
-        with (directory / LOCK).open("r+") as file:
+def locked(file: IO[str]) -> bool:
+    """Locks a file for this process, if no other has; one that only looks (``held``) has it for an instant."""
+    for wait in (0.01, 0.02, 0.04, None):
+        try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if wait is not None:
+                time.sleep(wait)
+    return False
+
+
+def held(directory: Path) -> bool:
+    """Whether another process holds the run directory."""
+    try:
+        with (directory / LOCK).open("r") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
     except BlockingIOError:

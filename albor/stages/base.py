@@ -167,6 +167,8 @@ class Stage:
     """Whether it is done each time it is asked for: what it did elsewhere may be gone."""
     distributed: bool = False
     """Whether it runs as one process per device."""
+    accelerated: bool = False
+    """Whether it computes on the trainer's device."""
 
     def upstream(self, cfg: Config) -> dict[str, Upstream]:
         """What makes each input."""

@@ -147,5 +147,6 @@ STAGE = Stage(
     label=lambda cfg: f"{cfg.model.name}-{cfg.stage.of}",
     inputs=lambda cfg: {"model": Upstream(stage=cfg.stage.of, makes="model", key="stage.of")},
     run=run,
+    accelerated=True,
     action=True,
 )

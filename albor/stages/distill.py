@@ -204,4 +204,5 @@ STAGE = Stage(
     cost=cost,
     resumable=True,
     distributed=True,
+    accelerated=True,
 )

@@ -145,5 +145,6 @@ STAGE = Stage(
     inputs=lambda cfg: {"generations": "generate"},
     requires=requires,
     run=run,
+    accelerated=True,
     resumable=True,
 )

@@ -125,4 +125,5 @@ STAGE = Stage(
     cost=cost,
     resumable=True,
     distributed=True,
+    accelerated=True,
 )

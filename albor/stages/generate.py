@@ -257,5 +257,6 @@ STAGE = Stage(
     requires=requires,
     cost=cost,
     run=run,
+    accelerated=True,
     resumable=True,
 )

@@ -144,4 +144,5 @@ STAGE = Stage(
     label=lambda cfg: cfg.ladder.name,
     inputs=inputs,
     run=run,
+    accelerated=True,
 )

@@ -219,4 +219,5 @@ STAGE = Stage(
     cost=cost,
     resumable=True,
     distributed=True,
+    accelerated=True,
 )

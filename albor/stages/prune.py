@@ -129,5 +129,6 @@ STAGE = Stage(
     inputs=inputs,
     cost=cost,
     run=run,
+    accelerated=True,
     resumable=True,
 )

@@ -284,5 +284,6 @@ STAGE = Stage(
     requires=requires,
     cost=cost,
     run=run,
+    accelerated=True,
     resumable=True,
 )

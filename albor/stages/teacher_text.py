@@ -219,5 +219,6 @@ STAGE = Stage(
     inputs=inputs,
     requires=requires,
     run=run,
+    accelerated=True,
     resumable=True,
 )

@@ -127,7 +127,7 @@ def test_a_file_that_hydra_names_and_nobody_has_is_named_all_the_same(write: Wri
 
 def test_the_users_file_comes_before_ours(write: Write, tmp_path: Path) -> None:
     composer = write({"model/tiny": "name: mine\n"})
-    assert composer.directories == [tmp_path / "own", conf_directory()]
+    assert composer.directories == [tmp_path / "own", conf_directory(), conf_directory() / "_sweeps"]
     assert composer.file("model", "tiny") == tmp_path / "own/model/tiny.yaml"
     assert composer.file("model", "50m") == conf_directory() / "model/50m.yaml"
     assert composer.file("model", "gone") is None

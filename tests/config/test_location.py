@@ -104,9 +104,10 @@ def test_the_users_directories_come_before_ours(tmp_path: Path, monkeypatch: pyt
         tmp_path / "home" / "two",
         tmp_path / "site" / "threepackage" / "conf",
         conf_directory(),
+        conf_directory() / "_sweeps",
     ]
     assert all(d.is_absolute() for d in found)
-    assert search_directories([]) == [conf_directory()]
+    assert search_directories([]) == [conf_directory(), conf_directory() / "_sweeps"]
 
 
 def test_every_directory_that_is_not_there_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

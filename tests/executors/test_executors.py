@@ -129,7 +129,7 @@ def test_a_running_ray_cluster_is_joined(kind: str, ray_executor: Executor, tmp_
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "no.such.host.invalid:6379"])
 def test_a_ray_cluster_that_is_not_there(address: str) -> None:
     with pytest.raises(AlborError, match="no Ray cluster at") as caught:
-        check_address(address)
+        check_address(address, "executor.address")
     assert caught.value.place == "executor.address"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from albor.errors import INTERRUPTED, AlborError
-from albor.plan import apply
+from albor.plan import apply, build
 from albor.plan.nodes import Planner
 from albor.runs import manifest
 from albor.runs.manifest import Manifest
@@ -36,7 +36,7 @@ class Slurm:
         config: dict[str, Any] = {"trainer": {"nodes": 2, "devices": 3} | trainer}
         made = Manifest(stage="pretrain", version=1, id="1b1b", label="m", status="running", command="", config=config)
         manifest.save(self.run_directory, made)
-        return apply.execute(self.run_directory, made)
+        return build.execute(self.run_directory, made)
 
     @property
     def left(self) -> Manifest:

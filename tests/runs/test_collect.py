@@ -122,14 +122,32 @@ def test_surplus_checkpoints_of_finished_runs_go_unless_one_is_an_input(tmp_path
 
 
 def test_logs_of_old_sweeps_go_and_their_records_stay(tmp_path: Path) -> None:
-    record = sweeps.Sweep(name="sweep-1", command="c", created=0.0, points=(), runs=())
-    sweeps.save(tmp_path, record)
-    (sweeps.folder(tmp_path, "sweep-1") / "12_0.out").write_text("log")
-    (tmp_path / sweeps.FOLDER / "multirun.yaml").write_text("x")
-    age(tmp_path / sweeps.FOLDER, 31)
-    (tmp_path / sweeps.FOLDER / "sweep-1" / "13_0.out").write_text("new")
-    os.utime(tmp_path / sweeps.FOLDER / "sweep-1" / "13_0.out", (NOW, NOW))
-    assert collected(tmp_path).keys() == {".sweeps/sweep-1/12_0.out", ".sweeps/multirun.yaml"}
+    for name in ("old", "new", "held"):
+        sweeps.save(tmp_path, sweeps.Sweep(name=name, command="c", created=0.0, points=(), runs=()))
+        place = sweeps.folder(tmp_path, name)
+        for path in ("logs/a.log", "jobs/b.sh", "study.db"):
+            (place / path).parent.mkdir(exist_ok=True)
+            (place / path).write_text("x")
+        age(place, 31)
+    os.utime(sweeps.folder(tmp_path, "new") / "logs" / "a.log", (NOW, NOW))
+    with (sweeps.folder(tmp_path, "held") / LOCK).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        expected = {".sweeps/old/logs", ".sweeps/old/jobs", ".sweeps/new/jobs"}
+        assert collected(tmp_path).keys() == expected
+        assert set(freed(tmp_path, decide(Graph.of(tmp_path), RULES))) == {"freed"}
+    left = {path.name for path in sweeps.folder(tmp_path, "old").iterdir()}
+    assert {"sweep.json", "study.db"} <= left and not {"logs", "jobs"} & left
+
+
+def test_the_points_of_a_sweep_were_asked_for_and_what_they_are_made_of_was_not(tmp_path: Path) -> None:
+    corpus = put(tmp_path, "prepare", "a0", group="sweep-1")
+    put(tmp_path, "pack", "b0", group="sweep-1", inputs={"documents": corpus})
+    put(tmp_path, "prepare", "c0", group="sweep-1")
+    put(tmp_path, "pack", "d0", group="a sweep whose record is gone")
+    sweeps.save(tmp_path, sweeps.Sweep(name="sweep-1", command="", created=0.0, points=((),), runs=("pack/x-b0",)))
+    assert collected(tmp_path).keys() == {"prepare/x-c0"}
+    (sweeps.folder(tmp_path, "sweep-1") / sweeps.NAME).write_text("{")
+    assert collected(tmp_path) == {}
 
 
 def test_a_manifest_that_cannot_be_read_keeps_what_it_names_or_everything(tmp_path: Path) -> None:

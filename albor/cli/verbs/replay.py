@@ -10,7 +10,7 @@ from albor.cli.arguments import Arguments, bad
 from albor.cli.corpus import shown
 from albor.cli.render import paint, plural, table
 from albor.errors import INTERRUPTED, AlborError
-from albor.plan.apply import execute
+from albor.plan.build import execute
 from albor.runs import manifest, replay
 from albor.runs.checkpoints import DIRECTORY, MODEL, step_directory
 from albor.runs.lineage import input_path

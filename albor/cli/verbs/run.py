@@ -6,12 +6,16 @@ import sys
 import time
 from pathlib import Path
 
-from albor.cli.arguments import Arguments
+from albor.cli.arguments import Arguments, bad
 from albor.cli.render import paint
 from albor.cli.session import planner
 from albor.cli.show import show_findings, verdict
+from albor.config.schema.run import SlurmExecutor
 from albor.config.units import human_seconds
-from albor.plan.apply import build, check_machine, prepare
+from albor.errors import INTERRUPTED
+from albor.plan.apply import check_machine, prepare
+from albor.plan.build import build
+from albor.plan.control import Control
 from albor.plan.nodes import Node, Planner
 from albor.runs import manifest
 from albor.runs.manifest import Manifest
@@ -26,8 +30,10 @@ def run(arguments: Arguments) -> int:
 
     made = planner(arguments)
     if arguments.multirun or sweep.asks_for_sweep(made, arguments.overrides):
-        from albor.cli.launch import run_sweep
+        from albor.cli.sweeps import run_sweep
 
+        if arguments.detach:
+            raise bad("--detach does not go with a sweep", "leave it out: a sweep that is cut off goes on by itself")
         return run_sweep(made, arguments)
     plan = made.plan(arguments.overrides)
     if arguments.validate_only:
@@ -48,8 +54,12 @@ def run(arguments: Arguments) -> int:
             print(f"trainer.profile makes no run again; a short one of its own has the table: {short}", file=sys.stderr)
         show_result(target.directory, manifest.load(target.directory))
         return 0
-    check_machine(plan)
-    prepare(plan)
+    executor = target.config.executor
+    on_slurm = isinstance(executor, SlurmExecutor)
+    if arguments.detach and not on_slurm:
+        raise bad("--detach leaves jobs to Slurm, and there are none", "add executor=slurm")
+    check_machine(plan, elsewhere=on_slurm)
+    prepare(plan, shared=on_slurm)
     numbers = {n.directory.resolve(): i for i, n in enumerate(todo, 1)}
     began = time.monotonic()
 
@@ -57,8 +67,16 @@ def run(arguments: Arguments) -> int:
         position = f"[{numbers.get(directory, '·')}/{len(todo)}]"
         print(f"{paint(position, 'dim', stream=sys.stderr)} {run.stage}/{directory.name}", file=sys.stderr, flush=True)
 
-    code = build(target.directory, announce, show_finished)
-    if code == 0:
+    control = Control()
+    if isinstance(executor, SlurmExecutor):
+        from albor.cli.cluster import build_on_slurm
+
+        code = build_on_slurm(plan, executor, detach=arguments.detach)
+    else:
+        code = build(target.directory, announce, show_finished, control)
+    if code == INTERRUPTED:
+        control.requeue()
+    if code == 0 and not arguments.detach:
         print(f"done in {human_seconds(time.monotonic() - began)}", file=sys.stderr)
         show_result(target.directory, manifest.load(target.directory))
     return code

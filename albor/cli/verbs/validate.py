@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def run(arguments: Arguments) -> int:
     made = planner(arguments)
     if arguments.multirun:
-        from albor.cli.launch import refuse
+        from albor.cli.sweeps import refuse
         from albor.plan import sweep
 
         expanded = sweep.points(made, arguments.overrides)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Interval
@@ -87,8 +87,29 @@ class LocalExecutor:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SlurmStages:
+    """What the job of a whole stage asks of Slurm; nodes, processes and GPUs are the trainer's."""
+
+    time: Seconds = 24 * 3600.0
+    """Time limit; a training that is not done saves before it and goes on in the queue."""
+    signal: Seconds = 120.0
+    """Time before the limit at which a job is told to save."""
+    cpus: Positive | None = None
+    """Cores of each of its processes; null takes the cluster's default."""
+    memory: Bytes | None = None
+    """Memory on each node; null takes the cluster's default."""
+    partition: Text | None = None
+    """Slurm partition; null takes executor.partition."""
+    setup: tuple[Text, ...] = ()
+    """Shell lines before the job's command: module load cuda."""
+    options: dict[str, Text] = field(default_factory=dict)
+    """Further options of sbatch by name: {constraint: h100}."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SlurmExecutor:
-    """Data tasks as an array of Slurm jobs, by submitit. The outputs directory must be on a shared file system."""
+    """Every stage as a Slurm job that waits for those it is made from, and data tasks as arrays of jobs. The outputs
+    directory must be on a shared file system."""
 
     kind: Literal["slurm"] = "slurm"
     """The executor's kind."""
@@ -99,11 +120,13 @@ class SlurmExecutor:
     account: Text | None = None
     """Account to charge; null takes the user's default."""
     time: Seconds = 4 * 3600.0
-    """Time limit of one job."""
+    """Time limit of one job of data tasks."""
     memory: Bytes = 8 * 2**30
-    """Memory of one job."""
+    """Memory of one job of data tasks."""
     cpus: Positive = 1
-    """Cores of one job."""
+    """Cores of one job of data tasks."""
+    stages: SlurmStages = field(default_factory=SlurmStages)
+    """Jobs of whole stages."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,107 @@
+"""Slurm's own commands: jobs are submitted, asked about and cancelled by them, as a user would.
+
+How a job ended is read off a file that its script writes, because many clusters keep no accounts of it (``sacct``),
+and off ``squeue`` where a job was killed and could write nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from albor.errors import AlborError
+from albor.executors.tasks import died
+
+FINAL = frozenset(
+    {
+        *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL"),
+        *("OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT"),
+    }
+)
+"""States that a job does not leave by itself."""
+Options = Mapping[str, str | int | None]
+"""Long options of sbatch: their names, and values; "" for a switch, null for one that is left out."""
+
+SCRIPT = """\
+#!/bin/bash
+# Written by albor. Signals are handed on to the command; its exit code is what the file says.
+{setup}
+{select}
+rm -f "$ended"
+trap 'told=1; kill -USR1 $pid 2>/dev/null' USR1
+trap 'told=1; kill -TERM $pid 2>/dev/null' TERM
+"${{command[@]}}" >> "$log" 2>&1 < /dev/null &
+pid=$!
+told=1 code=129
+while [ -n "$told" ] && [ $code -gt 128 ]; do told=; wait $pid; code=$?; done  # a signal ends a wait
+echo $code > "$ended.new" && mv "$ended.new" "$ended"
+exit $code
+"""
+
+
+def needed(asker: str) -> None:
+    """Raises AlborError when Slurm's commands are not here."""
+    if not (shutil.which("sbatch") and shutil.which("squeue")):
+        cause = f"{asker} needs Slurm's sbatch and squeue, which are not on the PATH here"
+        kind = asker.partition("=")[0]
+        fix = {"executor": "executor=local", "hydra/launcher": "hydra/launcher=joblib"}[kind]
+        raise AlborError(cause, f"start it on a login node of the cluster, or set {fix}")
+
+
+def script(commands: Sequence[tuple[Sequence[str], Path, Path]], setup: Sequence[str] = ()) -> str:
+    """A job's script, or an array's.
+
+    Args:
+        commands: each task's command, the file its output is appended to, and the one that says how it ended.
+        setup: shell lines before it.
+    """
+    cases = "\n".join(
+        f"{number}) command=({shlex.join(command)}); log={shlex.quote(str(log))}; ended={shlex.quote(str(ended))};;"
+        for number, (command, log, ended) in enumerate(commands)
+    )
+    select = f"case ${{SLURM_ARRAY_TASK_ID:-0}} in\n{cases}\nesac"
+    return SCRIPT.format(setup="\n".join(setup), select=select)
+
+
+def submit(path: Path, text: str, options: Options) -> str:
+    """Submits a script, kept at ``path``; the job's number. Raises AlborError when Slurm does not take it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    given = [
+        f"--{name}" if value == "" else f"--{name}={value}" for name, value in options.items() if value is not None
+    ]
+    said = slurm("sbatch", "--parsable", *given, str(path))
+    return said.strip().partition(";")[0]
+
+
+def states(user_only: bool = True) -> dict[str, str]:
+    """The state of every job that Slurm still knows: by number, with the task's for arrays (17_3)."""
+    lines = slurm("squeue", "--noheader", "--array", "--states=all", "--format=%i %T", *(["--me"] if user_only else []))
+    return dict(line.split() for line in lines.splitlines() if line.strip())
+
+
+def cancel(jobs: Sequence[str]) -> None:
+    """Ends jobs: those that run are told to (SIGTERM), and killed when they do not."""
+    if jobs:
+        subprocess.run(["scancel", *jobs], capture_output=True, env=outside(), check=False)
+
+
+def slurm(*command: str) -> str:
+    """What one of Slurm's commands prints. Raises AlborError when it fails: the cluster is down, or refuses."""
+    done = subprocess.run(command, capture_output=True, text=True, env=outside(), check=False)
+    if done.returncode:
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()] or [f"exit code {done.returncode}"]
+        cause = f"Slurm's {command[0]} fails: {lines[-1]}"
+        raise died(cause, "`sinfo` says whether the cluster is up; finished runs are kept, the same command goes on")
+    return done.stdout
+
+
+def outside() -> dict[str, str]:
+    """This process's environment without what Slurm tells a job of itself: a job that it submits would take that for
+    its own."""
+    kept = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_DEBUG_FLAGS")
+    return {k: v for k, v in os.environ.items() if k in kept or not k.startswith(("SLURM_", "SBATCH_", "SRUN_"))}
