@@ -16,6 +16,7 @@ from albor.config.compose import Composer
 from albor.plan.nodes import Planner
 from albor.plan.resolver import Resolver
 
+from .cluster.slurm import cluster
 from .outcomes import pytest_collection_modifyitems, pytest_configure  # noqa: F401
 
 # The workers take all cores: with more threads each waits for the others, and training takes ten times as long.
@@ -72,6 +73,20 @@ def albor(
         return Outcome(code, out, err)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def slurm_cluster(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path, None, None]:
+    """A Slurm of two nodes; see ``tests/cluster/slurm.py`` for what marks a test that needs it."""
+    with cluster(tmp_path_factory.mktemp("slurm") / "cluster") as settings:
+        yield settings
+
+
+@pytest.fixture
+def slurm(slurm_cluster: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cluster, as this process's and its children's: SLURM_CONF."""
+    monkeypatch.setenv("SLURM_CONF", str(slurm_cluster))
+    return slurm_cluster
 
 
 @pytest.fixture(scope="session")

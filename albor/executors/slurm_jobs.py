@@ -19,8 +19,8 @@ POLL = 1.0
 ASK = 5.0
 """Seconds between questions to Slurm."""
 PATIENCE = 3
-"""Answers in a row that must say that a job has ended before one that has left no file is given up: file systems of a
-network show a file late."""
+"""Answers in a row that must say that a job has ended before one that has not done its work is given up: file systems
+of a network show a file late, and Slurm, that it has put a job back."""
 
 
 class SlurmQueue:
@@ -84,15 +84,14 @@ class SlurmQueue:
         found = []
         for name, number in self.ids.items():
             state = states.get(number)
-            if lives(state):  # what was told to save may have been put back
+            if lives(state):
                 self._given_up.pop(name, None)
-            elif name in files:
-                found.append(Ended(name, int(self._ended(name).read_text(encoding="utf-8"))))
-            else:
-                self._given_up[name] = self._given_up.get(name, 0) + 1
-                if self._given_up[name] >= PATIENCE:
-                    how = "is gone" if state is None else f"ended as {state.lower().replace('_', ' ')}"
-                    found.append(Ended(name, None, f"Slurm job {number} {how}"))
+                continue
+            code = int(self._ended(name).read_text(encoding="utf-8")) if name in files else None
+            self._given_up[name] = self._given_up.get(name, 0) + 1
+            if code == 0 or self._given_up[name] >= PATIENCE:
+                how = "is gone" if state is None else f"ended as {state.lower().replace('_', ' ')}"
+                found.append(Ended(name, code, "" if code is not None else f"Slurm job {number} {how}"))
         return found
 
     def close(self) -> None:

@@ -102,7 +102,8 @@ def adopt_slurm(environment: MutableMapping[str, str]) -> None:
         LOCAL_RANK=environment["SLURM_LOCALID"],
         WORLD_SIZE=size,
         GROUP_RANK=environment.get("SLURM_NODEID", "0"),
-        MASTER_ADDR=first_host(nodes),
+        # Within one node no name needs to be known to anybody.
+        MASTER_ADDR="127.0.0.1" if environment.get("SLURM_STEP_NUM_NODES") == "1" else first_host(nodes),
         MASTER_PORT=str(slurm_port(environment)),
     )
 

@@ -10,7 +10,7 @@ import pytest
 
 from albor.config.schema.run import LocalExecutor, RayExecutor, SlurmExecutor
 from albor.executors import Executor, open_executor
-from albor.executors.slurm import SlurmJobs
+from tests.cluster.slurm import NEEDS_SLURM
 
 
 def needs(module: str) -> pytest.MarkDecorator:
@@ -18,6 +18,7 @@ def needs(module: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(importlib.util.find_spec(module) is None, reason=reason)
 
 
+SLURM = SlurmExecutor(workers=2, memory=2**28)
 RAY = (needs("ray"), pytest.mark.xdist_group("ray"))
 """One cluster for all that need one: it takes seconds to start."""
 
@@ -33,15 +34,17 @@ def ray_executor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Executor]
         "inline",
         "local",
         pytest.param("ray", marks=RAY),
-        pytest.param("submitit", marks=needs("submitit")),
+        pytest.param("slurm", marks=NEEDS_SLURM),
     ]
 )
 def executor(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Executor]:
     match request.param:
         case "ray":
             yield request.getfixturevalue("ray_executor")
-        case "submitit":
-            yield SlurmJobs(SlurmExecutor(workers=2), tmp_path / "slurm", cluster="local")
+        case "slurm":
+            request.getfixturevalue("slurm")
+            with open_executor(SLURM, directory=tmp_path) as array:
+                yield array
         case kind:
             with open_executor(LocalExecutor(workers=1 if kind == "inline" else 2), directory=tmp_path) as local:
                 yield local

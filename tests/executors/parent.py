@@ -13,7 +13,6 @@ from albor.config.schema.run import LocalExecutor, RayExecutor, SlurmExecutor
 from albor.errors import AlborError
 from albor.executors import open_executor
 from albor.executors.child import follow_parent
-from albor.executors.slurm import SlurmJobs
 from tests.executors.work import note
 
 
@@ -30,9 +29,8 @@ def main(kind: str, directory: str, *numbers: str) -> None:
     if kind == "watcher":
         multiprocessing.get_context("spawn").Process(target=watched, args=(task,)).start()
         return
-    if kind == "submitit":
-        SlurmJobs(SlurmExecutor(workers=2), Path(directory).parent, cluster="local").map(task, tasks)
-    with open_executor({"local": LocalExecutor, "ray": RayExecutor}[kind](workers=2), directory=Path()) as executor:
+    kinds = {"local": LocalExecutor(workers=2), "ray": RayExecutor(workers=2), "slurm": SlurmExecutor(memory=2**28)}
+    with open_executor(kinds[kind], directory=Path(directory).parent) as executor:
         try:
             executor.map(task, tasks)
         except AlborError as error:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.executors.conftest import RAY, needs
+from tests.cluster.slurm import NEEDS_SLURM
+from tests.executors.conftest import RAY
 
 PATIENCE = 60.0
 """Seconds after which a test gives up; none takes a tenth of it."""
@@ -73,15 +74,17 @@ def family(tmp_path: Path) -> Iterator[Family]:
     [
         ("local", signal.SIGINT),
         ("local", signal.SIGTERM),
-        # Opened without open_executor, which is what makes SIGTERM an interrupt.
-        pytest.param("submitit", signal.SIGINT, marks=needs("submitit")),
+        pytest.param("slurm", signal.SIGINT, marks=NEEDS_SLURM),
+        pytest.param("slurm", signal.SIGTERM, marks=[*NEEDS_SLURM, pytest.mark.slow]),
         pytest.param("ray", signal.SIGINT, marks=[*RAY, pytest.mark.slow]),
         pytest.param("ray", signal.SIGTERM, marks=[*RAY, pytest.mark.slow]),
     ],
 )
-def test_an_interrupt_stops_the_tasks(kind: str, number: int, family: Family) -> None:
+def test_an_interrupt_stops_the_tasks(kind: str, number: int, family: Family, request: pytest.FixtureRequest) -> None:
+    if kind == "slurm":
+        request.getfixturevalue("slurm")
     parent = family.start(kind, 1, 2, 3, 4)
-    started = 4 if kind == "submitit" else 2  # submitit's local cluster starts all jobs at once
+    started = 4 if kind == "slurm" else 2
     pids = family.wait_for(started)
     if number == signal.SIGINT and kind == "local":
         os.killpg(parent.pid, number)  # as a terminal does
@@ -90,7 +93,7 @@ def test_an_interrupt_stops_the_tasks(kind: str, number: int, family: Family) ->
     _, err = parent.communicate(timeout=PATIENCE)
     assert parent.returncode not in (0, -signal.SIGTERM)
     assert err.rstrip().endswith("KeyboardInterrupt")
-    assert err.count("Traceback") == 1 or kind == "submitit", "its simulated jobs complain, the pool's processes do not"
+    assert err.count("Traceback") == 1
     until(lambda: not any(map(alive, pids)))
     assert len(family.pids()) == started, "what had not begun does not begin"
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,9 @@ from albor.data.errors import DataError
 from albor.errors import AlborError
 from albor.executors import Executor, open_executor
 from albor.executors.ray_tasks import check_address
-from albor.executors.slurm import SlurmJobs
+from tests.cluster.slurm import NEEDS_SLURM
 from tests.executors import work
-from tests.executors.conftest import RAY, needs
+from tests.executors.conftest import RAY, SLURM
 
 
 def test_results_come_in_the_order_of_the_tasks(executor: Executor) -> None:
@@ -72,49 +74,58 @@ def test_a_process_that_dies_on_ray_is_an_error(task: str, ray_executor: Executo
     assert caught.value.exit_code == 1 and "executor.workers=1" in str(caught.value.help)
 
 
-@needs("submitit")
-def test_a_job_that_dies_is_an_error_with_the_end_of_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("submitit.core.core.Job._results_timeout_s", 0)  # for slow shared file systems
-    jobs = SlurmJobs(SlurmExecutor(workers=2), tmp_path, cluster="local")
-    with pytest.raises(AlborError, match=r"ended without a result(.|\n)*last words before exit") as caught:
-        jobs.map(work.die, ["exit", ""])
-    assert Path(str(caught.value.place)).is_file() and "executor.memory" in str(caught.value.help)
+@pytest.mark.parametrize("how", [pytest.param("exit", marks=NEEDS_SLURM), pytest.param("kill", marks=NEEDS_SLURM)])
+def test_a_job_that_dies_is_an_error_with_the_end_of_its_log(how: str, tmp_path: Path, slurm: Path) -> None:
+    with open_executor(SLURM, directory=tmp_path) as jobs:
+        with pytest.raises(AlborError, match=rf"exit code (3|137)(.|\n)*last words before {how}") as caught:
+            jobs.map(work.die, [how, ""])
+        assert Path(str(caught.value.place)).is_file() and "executor.memory" in str(caught.value.help)
 
 
-@needs("submitit")
-def test_many_tasks_are_few_jobs(tmp_path: Path) -> None:
-    jobs = SlurmJobs(SlurmExecutor(workers=1), tmp_path, cluster="local")
-    assert jobs.map(work.square, range(50)) == [n * n for n in range(50)]
-    assert len(list(tmp_path.glob("map-*/*_log.out"))) == 4
-    assert not list(tmp_path.glob("map-*/*.pkl")), "logs stay, data do not"
+@pytest.mark.parametrize("tasks", [pytest.param(50, marks=NEEDS_SLURM)])
+def test_many_tasks_are_few_jobs(tasks: int, tmp_path: Path, slurm: Path) -> None:
+    with open_executor(dataclasses.replace(SLURM, workers=1), directory=tmp_path) as jobs:
+        assert jobs.map(work.square, range(tasks)) == [n * n for n in range(tasks)]
+    assert len(list(tmp_path.glob("slurm/map-*/share-*.log"))) == 4
+    assert not list(tmp_path.rglob("*.pickle")), "logs stay, data do not"
 
 
-@needs("submitit")
 def test_slurm_that_is_not_here_or_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(AlborError, match="sbatch") as caught, open_executor(SlurmExecutor(), directory=tmp_path):
         raise AssertionError
     assert "executor=local" in str(caught.value.help)
-    for name in ("sbatch", "srun"):
-        (tmp_path / name).write_text("#!/bin/sh\necho 'sbatch: error: invalid partition specified: gold' >&2\nexit 1\n")
+    for name in ("sbatch", "squeue"):
+        refuses = 'echo "$@" > asked; echo "sbatch: error: invalid partition specified: gold" >&2; exit 1'
+        (tmp_path / name).write_text(f"#!/bin/sh\n{refuses if name == 'sbatch' else ''}\n")
         (tmp_path / name).chmod(0o755)
+    monkeypatch.chdir(tmp_path)
     config = SlurmExecutor(partition="gold", account="a", time=90.0, memory=3 * 2**29)
     with (
         open_executor(config, directory=tmp_path) as jobs,
         pytest.raises(AlborError, match="partition specified: gold"),
     ):
         jobs.map(work.square, [1, 2])
-    (script,) = tmp_path.glob("slurm/map-*/*.sh")
-    asked = script.read_text()
-    for words in ("--array=0-1%2", "--time=2", "--mem=1536MB", "--cpus-per-task=1", "--partition=gold"):  # fmt: skip
+    asked = (tmp_path / "asked").read_text()
+    for words in ("--array=0-1%16", "--time=2", "--mem=1536M", "--cpus-per-task=1", "--partition=gold", "--account=a"):
         assert words in asked
 
 
-@pytest.mark.parametrize("module", ["ray", "submitit"])
-def test_a_missing_extra_is_named(module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, module, None)
-    config = RayExecutor() if module == "ray" else SlurmExecutor()
-    with pytest.raises(AlborError, match=f"needs {module}") as caught, open_executor(config, directory=tmp_path):
+@pytest.mark.parametrize("task", [pytest.param(1, marks=NEEDS_SLURM)])
+def test_a_cluster_that_is_down_is_said(
+    task: int, slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "slurm.conf"
+    broken.write_text(re.sub(r"SlurmctldPort=\d+", "SlurmctldPort=1", slurm.read_text()) + "MessageTimeout=1\n")
+    monkeypatch.setenv("SLURM_CONF", str(broken))
+    with open_executor(SLURM, directory=tmp_path) as jobs, pytest.raises(AlborError, match="squeue fails") as caught:
+        jobs.map(work.square, [task])
+    assert caught.value.exit_code == 1 and "sinfo" in str(caught.value.help)
+
+
+def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    with pytest.raises(AlborError, match="needs ray") as caught, open_executor(RayExecutor(), directory=tmp_path):
         raise AssertionError
     assert caught.value.help == 'pip install "albor[cluster]"'
 

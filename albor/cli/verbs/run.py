@@ -40,6 +40,10 @@ def run(arguments: Arguments) -> int:
         from albor.cli.benchmarks import validate
 
         return validate(plan)
+    executor = plan.target.config.executor
+    on_slurm = isinstance(executor, SlurmExecutor)
+    if arguments.detach and not on_slurm:
+        raise bad("--detach leaves jobs to Slurm, and there are none", "add executor=slurm")
     line, code = verdict(plan, strict=arguments.strict)
     show_findings(plan)
     if code:
@@ -54,10 +58,6 @@ def run(arguments: Arguments) -> int:
             print(f"trainer.profile makes no run again; a short one of its own has the table: {short}", file=sys.stderr)
         show_result(target.directory, manifest.load(target.directory))
         return 0
-    executor = target.config.executor
-    on_slurm = isinstance(executor, SlurmExecutor)
-    if arguments.detach and not on_slurm:
-        raise bad("--detach leaves jobs to Slurm, and there are none", "add executor=slurm")
     check_machine(plan, elsewhere=on_slurm)
     prepare(plan, shared=on_slurm)
     numbers = {n.directory.resolve(): i for i, n in enumerate(todo, 1)}
