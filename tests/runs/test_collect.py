@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 
 from albor.errors import AlborError
 from albor.runs import manifest, sweeps
-from albor.runs.collect import TRASH, Graph, Item, Rules, decide, discard, free, named, size_of
+from albor.runs.collect import Graph, Rules, decide, named, size_of
 from albor.runs.lineage import chain
 from albor.runs.manifest import InputRef, Status
 from albor.runs.store import LOCK, Store
+from albor.runs.trash import TRASH, Item, discard, free
 
 from .stores import DAY, NOW, age, put, reference
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from albor.cli.arguments import Arguments, bad
 from albor.cli.render import plural, table
 from albor.config.units import human_bytes
-from albor.runs import collect
+from albor.runs import collect, trash
 from albor.runs.checkpoints import DIRECTORY, numbered
-from albor.runs.collect import Item
 from albor.runs.manifest import Manifest
 from albor.runs.progress import Progress
 from albor.runs.store import Run, Store, outputs_of
+from albor.runs.trash import Item
 from albor.stages import base as stages
 
 BETWEEN = frozenset({"documents", "tokenizer", "rows", "instructions", "preferences", "logits", "generations"})
@@ -84,7 +84,7 @@ def free(root: Path, items: Sequence[Item]) -> int:
     if not items:
         return 0
     with Progress("gc") as bar:
-        outcomes = collect.free(root, items, lambda done, of: bar(done, of, "deleted"))
+        outcomes = trash.free(root, items, lambda done, of: bar(done, of, "deleted"))
     for item, outcome in outcomes:
         if outcome != "freed":
             print(f"left: {shown(item, root)}: {LEFT[outcome]}", file=sys.stderr)
