@@ -26,14 +26,11 @@ from albor.runs.manifest import BASIS, Manifest
 from albor.runs.metrics import NAME as METRICS
 from albor.runs.metrics import MetricsLog
 from albor.runs.progress import Progress
-from albor.runs.store import ARTIFACT, disk_error, exclusive
+from albor.runs.store import ARTIFACT, PARTIAL, WORK, disk_error, exclusive
 from albor.runs.world import World, die_with_starter, join, rank_log, start_by_hand
 from albor.stages import base as stages
 from albor.stages.base import view
 from albor.stages.planned import refuse, structured
-
-WORK = "work"
-"""Finished parts of an artifact that is not whole yet."""
 
 
 class RunContext:
@@ -49,7 +46,7 @@ class RunContext:
         stop_at: int | None,
     ) -> None:
         self.directory = directory
-        self.out = directory / f"{ARTIFACT}.partial"
+        self.out = directory / PARTIAL
         self.work = directory / WORK
         self.inputs, self.stop_at = inputs, stop_at
         self._log, self._tracker, self._bar = log, tracker, bar
@@ -73,6 +70,14 @@ def load_input(directory: Path, name: str, ref: manifest.InputRef) -> stages.Inp
     for file, known in made.files.items():
         manifest.verify(path / file, known)
     return stages.Input(name, ref.id, path, made.facts, made.config, made.digest)
+
+
+def recorded_digest(ref: manifest.InputRef, given: stages.Input) -> str | None:
+    """What a run writes down of an input's bytes; of a directory that was given by hand, too. None of what is on the
+    Hub, which its name and revision tell."""
+    if ref.stage != "files":
+        return given.digest
+    return manifest.artifact_digest(manifest.artifact_files(given.path))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -129,11 +134,11 @@ def lead(directory: Path, stage: stages.Stage, config: Config) -> int:
     refuse(directory, run)
     clear(directory, stage, {name: i.digest or i.id for name, i in inputs.items()})
     # What an attempt that was killed had published would be taken for a part of this one's artifact.
-    shutil.rmtree(directory / f"{ARTIFACT}.partial", ignore_errors=True)
-    (directory / f"{ARTIFACT}.partial").mkdir()
+    shutil.rmtree(directory / PARTIAL, ignore_errors=True)
+    (directory / PARTIAL).mkdir()
     running = run.to(
         "running",
-        inputs={name: replace(ref, digest=inputs[name].digest) for name, ref in run.inputs.items()},
+        inputs={name: replace(ref, digest=recorded_digest(ref, inputs[name])) for name, ref in run.inputs.items()},
         environment=environment.describe(),
         started=time.time(),
         finished=None,
@@ -200,7 +205,7 @@ def interrupted() -> AlborError:
 
 def publish(directory: Path, running: Manifest, facts: stages.Facts) -> Manifest:
     """Moves the artifact into place and marks the run done: the manifest is written last."""
-    partial, final = directory / f"{ARTIFACT}.partial", directory / ARTIFACT
+    partial, final = directory / PARTIAL, directory / ARTIFACT
     files = manifest.artifact_files(partial)
     if final.exists():
         shutil.rmtree(final)

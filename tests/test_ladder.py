@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 
 from albor.data.tokenizer import Codec
 from albor.inference.engine import Request
@@ -114,3 +115,26 @@ def test_predictions_have_something_to_judge(place: Path) -> None:
     done = albor("falsify", "--json", cwd=place)
     judged: dict[str, Any] = {entry["id"]: entry for entry in json.loads(done.stdout)}
     assert judged["FALSIFY-ALBOR-009"]["verdict"] != "UNTESTED"
+
+
+def test_it_is_released_with_the_numbers_of_its_evaluations(place: Path, rung: Callable[[str], Run]) -> None:
+    [ladder] = [run for run in Store(place / "outputs").runs() if run.manifest.stage == "ladder"]
+    done = albor("release", ladder.directory.name, "--out", "released", cwd=place)
+    assert done.returncode == 0, done.stderr
+    notes = (place / "released" / "RELEASE.md").read_text()
+    for name in RUNGS:
+        measured = Store(place / "outputs").find(ladder.manifest.inputs[name].id)
+        numbers = json.loads((measured.artifact / "eval.json").read_text())
+        expected = {("held-out rows", key): numbers[key] for key in ("val_ppl", "val_bits_per_byte")}
+        expected |= {
+            (task, metric): found["value"]
+            for task, scores in numbers.get("scores", {}).items()
+            for metric, found in scores.items()
+            if isinstance(found, dict) and "value" in found
+        }
+        card = ModelCard.load(place / "released" / f"{name}.md")
+        assert {(it.dataset_name, it.metric_type): it.metric_value for it in card.data.eval_results} == expected, name
+        assert rung(name).directory.name in notes and measured.manifest.id in card.text
+        assert "FALSIFY-ALBOR-009" in card.text and "An estimate" in card.text and "PSF-2.0" in card.text
+    assert albor("drift", cwd=place).returncode == 0
+    assert "nothing to free" in albor("gc", cwd=place).stdout

@@ -9,21 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from albor.audit.corpus import Corpus
+from albor.audit.drift import damaged
 from albor.audit.evaluations import Evaluation, evaluations
+from albor.audit.ids import structured
 from albor.audit.item import Unknowable
 from albor.audit.log import Log
 from albor.audit.predictions import Material
-from albor.config.problems import Problem
 from albor.config.schema.config import Config
 from albor.config.schema.task import Benchmark, LmEval
-from albor.config.sections import Structurer
 from albor.contracts import Case, Finding, check_all
 from albor.contracts.base import TRAINING
 from albor.errors import AlborError
 from albor.runs import checkpoints, manifest
-from albor.runs.files import sha256_file
 from albor.runs.lineage import chain, input_path
-from albor.runs.manifest import EXTERNAL, InputRef, Manifest
+from albor.runs.manifest import EXTERNAL, InputRef
 from albor.runs.store import Run, Store
 from albor.stages import base as stages
 from albor.stages.generate import chosen
@@ -112,15 +111,12 @@ class Facts:
     @cached_property
     def damage(self) -> list[str]:
         """Files of the lineage's artifacts that are gone, or not those that were recorded: every byte is hashed."""
-        found = []
-        for run in self.lineage:
-            for file, known in run.manifest.files.items():
-                path = run.artifact / file
-                if not path.is_file():
-                    found.append(f"{run.directory.name}: {file} is missing")
-                elif sha256_file(path) != known.sha256:
-                    found.append(f"{run.directory.name}: {file} has other bytes")
-        return found
+        said = {"missing": "is missing", "changed": "has other bytes"}
+        return [
+            f"{Path(found.run).name}: {found.path} {said[found.kind]}"
+            for found in damaged(self.lineage)
+            if found.kind in said
+        ]
 
     @cached_property
     def model_checks(self) -> list[Check]:
@@ -206,12 +202,6 @@ def fact(run: Run, key: str) -> Any:
     if run.manifest.facts.get(key) is None:
         raise Unknowable(f"{run.directory.name} does not say its {key}")
     return run.manifest.facts[key]
-
-
-def structured(run: Manifest) -> tuple[Config | None, list[Problem]]:
-    if run.stage not in stages.names():
-        return None, [Problem("E-CHOICE", "stage", f"there is no stage '{run.stage}'")]
-    return Structurer()(run.config, stages.find(run.stage).config)
 
 
 def gather(found: Run) -> Facts:

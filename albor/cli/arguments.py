@@ -32,6 +32,11 @@ VERBS: dict[str, str] = {
     "doctor": "what this machine has and lacks",
     "falsify": "what the runs say of albor's predictions: corroborated, falsified or untested",
     "audit": "whether a model may be released: every check of a release, with its evidence and a grade",
+    "card": "the card of a model: numbers, data, contracts, predictions, energy (--out DIR writes README.md)",
+    "release": "cards and release notes of a ladder's rungs, or of RUN…: --out DIR, --since DIR compares with another",
+    "lineage": "what a run was made from, down to the source archives (--down: what was made from it)",
+    "drift": "artifacts, inputs and sources whose bytes are not those that were recorded: of all runs, or of RUN…",
+    "gc": "what nothing refers to any more: shown, and freed with --yes; RUN… frees those and what only they needed",
 }
 FLAGS: dict[str, tuple[str, ...]] = {
     "plan": ("json", "strict"),
@@ -52,13 +57,18 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "leaderboard": ("org", "model", "user", "out"),
     "watch": ("metric", "patience", "every"),
     "convert": ("layout",),
+    "lineage": ("full", "down", "svg", "json"),
+    "drift": ("quick", "json"),
+    "card": ("out", "licence"),
+    "release": ("out", "since", "licence"),
+    "gc": ("yes", "days", "keep_last", "down", "json"),
     "": ("multirun", "strict", "cfg", "validate_only", "fail_fast", "detach"),
 }
 """Flags of each verb, beside --config-dir; "" is running a target."""
 
 WORDS = (
     *("ls", "explain", "contracts", "runs", "diff", "sample", "eval", "verify", "monitor", "replay", "data"),
-    *("falsify", "audit", "leaderboard", "watch", "convert", "compare"),
+    *("falsify", "audit", "leaderboard", "watch", "convert", "compare", "lineage", "drift", "gc", "card", "release"),
 )
 """Verbs that take words of their own: a group, a key, a run."""
 
@@ -108,6 +118,15 @@ class Arguments:
     markdown: bool = False
     wandb: bool = False
     baseline: str | None = None
+    full: bool = False
+    down: bool = False
+    svg: str | None = None
+    quick: bool = False
+    since: str | None = None
+    licence: str | None = None
+    yes: bool = False
+    days: float = 30.0
+    keep_last: int | None = None
 
 
 class Parser(argparse.ArgumentParser):
@@ -158,6 +177,15 @@ def parser() -> Parser:
     p.add_argument("--markdown", action="store_true")
     p.add_argument("--wandb", action="store_true")
     p.add_argument("--baseline")
+    p.add_argument("--full", action="store_true")
+    p.add_argument("--down", action="store_true")
+    p.add_argument("--svg")
+    p.add_argument("--quick", action="store_true")
+    p.add_argument("--since")
+    p.add_argument("--licence")
+    p.add_argument("--yes", action="store_true")
+    p.add_argument("--days", type=float)
+    p.add_argument("--keep-last", type=int)
     return p
 
 

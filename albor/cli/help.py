@@ -10,6 +10,29 @@ from albor.cli.render import paint, table
 from albor.config.location import options, search_directories
 
 ABSENT: Any = object()
+DETAILS = {
+    "lineage": """
+RUN's inputs, theirs, and so on down to source archives, directories and downloads: digest, bytes, when, status. What
+several share is shown once. --full: whole digests, every archive. --down: what was made from it. --svg FILE: drawn.""",
+    "drift": """
+Files that are missing, changed or added; inputs that were made again and are another; sources that are not what was
+prepared; manifests whose id is not the hash of what they say. Every byte is hashed; --quick goes by names and sizes.
+Exit code 1 when something drifted. `verify` asks whether one model is any good, `audit` whether it may be released.""",
+    "card": """
+As Markdown with the Hub's head: evaluations of these bytes, data and licences, contracts, predictions, lineage, energy.
+--out DIR writes DIR/README.md; --licence is that of the weights. hardware.power, pue and carbon_intensity may be given.
+`stage=export` writes the same card. docs/releases.md""",
+    "release": """
+A directory (--out, `release` by default), whole or not at all: RELEASE.md, a card for each model, release.json, and
+checksums of these files and of the models. --since DIR says what changed since an earlier one. docs/releases.md""",
+    "gc": """
+Shows what would be freed; --yes frees it. Kept: models, evaluations, pages and exports; what was asked for by itself;
+runs that a process holds or that gave a sign of life within --days (30); and everything that these were made from.
+Freed: older planned, failed and interrupted runs; what attempts left half done; checkpoints beyond trainer.keep_last
+and keep_best (or --keep-last N); corpora, rows, logits and the like from which no kept run is made; logs of old sweeps.
+RUN…: these runs and what only they were made from; --down: and all that was made from them. docs/lineage.md""",
+}
+"""What there is to say of a verb beyond its line."""
 EXAMPLES = (
     (
         "python -m albor",
@@ -26,6 +49,8 @@ def show_help(arguments: Arguments) -> int:
         print(f"albor {arguments.verb}: {VERBS[arguments.verb]}")
         flags = [f"--{f.replace('_', '-')}" for f in FLAGS.get(arguments.verb, ())]
         print(f"flags: {', '.join(['--config-dir DIR', *flags])}")
+        if arguments.verb in DETAILS:
+            print(DETAILS[arguments.verb])
         return 0
     print("albor: make for small language models of Python code\n")
     print(f"{paint('usage', 'bold')}  albor [VERB] [GROUP=CHOICE …] [KEY=VALUE …] [-m] [--strict] [--config-dir DIR]\n")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from albor.config.schema.data import Data
-from albor.config.schema.sources import MixSource
+from albor.config.schema.sources import HubSource, MixSource
 from albor.data import benchmarks as benchmark_files
 from albor.data import ingest, sources, versions
 from albor.data.card import StepRow
@@ -51,7 +51,8 @@ def prepare(
     Returns:
         ``documents``, ``bytes`` (UTF-8) and ``words`` by split (None without a cap), ``packages`` (how many train, how
         many validate), ``held_out`` (those that validate, by name), ``benchmarks`` (those that were searched for),
-        ``read`` and ``rejected`` by reason; read = documents + rejected.
+        ``read`` and ``rejected`` by reason; read = documents + rejected. Of datasets on the Hub also ``commits``, by
+        the source's name.
 
     Raises:
         DataError: nothing is left, there is too much of it (``max_words``), or the source cannot be read.
@@ -105,6 +106,9 @@ def prepare(
         )
     write_statistics(out, steps, published)
     facts["benchmarks"] = benchmark_files.names(benchmarks) if benchmarks else []
+    # A branch moves on; what was read of it is told by the commit alone.
+    if commits := {task.name: task.source.revision for task in tasks if isinstance(task.source, HubSource)}:
+        facts["commits"] = commits
     log(
         rates(
             read[0].bytes_taken,

@@ -18,7 +18,7 @@ from albor.plan.missing import missing
 from albor.plan.resolver import Resolver
 from albor.plan.target import StageConfig, Target, replaced
 from albor.runs.files import listing_digest
-from albor.runs.manifest import Manifest, run_id
+from albor.runs.manifest import EXTERNAL, Manifest, run_id
 from albor.runs.store import Run, Store
 from albor.stages import base as stages
 from albor.stages.base import Cost, Facts, Upstream
@@ -90,7 +90,9 @@ class Node:
     def _changed_input(self) -> str | None:
         """The input whose bytes are not those that the run was made from, or is being made from."""
         assert self.run is not None
-        recorded = {name: ref.digest for name, ref in self.run.manifest.inputs.items() if ref.digest}
+        refs = self.run.manifest.inputs.items()
+        # What was given by hand a plan knows by its id, which says names, sizes and times: nothing is hashed here.
+        recorded = {name: ref.digest for name, ref in refs if ref.digest and ref.stage not in EXTERNAL}
         return next((n for n, d in recorded.items() if n in self.inputs and d != digest(self.inputs[n])), None)
 
     @property

@@ -186,7 +186,7 @@ def make_sampler(sweeper: OptunaSweeper, number: int) -> BaseSampler:
     not been."""
     from optuna import samplers
 
-    seed = sweeper.seed * 1_000_003 + number
+    seed = int.from_bytes(hashlib.sha256(f"{sweeper.seed} {number}".encode()).digest()[:4], "big")
     match sweeper.sampler:
         case "tpe":
             liar = sweeper.n_jobs > 1

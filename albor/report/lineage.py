@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from albor.report.formats import ABSENT, duration, fact
-from albor.report.model import Ancestor
+from albor.report.formats import ABSENT, duration, fact, size
+from albor.report.made import counts
+from albor.report.model import Ancestor, Scalar
+from albor.report.shell import environment, written
+from albor.runs.lineage import Artifact
 
 WIDTH, HEIGHT, GAP_X, GAP_Y, PAD = 192, 96, 50, 20, 4
 
@@ -25,6 +28,8 @@ class Box:
     lines: tuple[str, ...]
     facts: tuple[tuple[str, str], ...]
     current: bool
+    state: str
+    """done, gone, given, …: how it is drawn where these are told apart."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,44 @@ class Graph:
     """SVG path data."""
     box_width: int = WIDTH
     box_height: int = HEIGHT
+
+
+def svg(found: Sequence[Ancestor], root: str) -> str:
+    """A lineage as a picture that needs nothing else; what it holds is shown as text, whatever it is."""
+    graph = draw(found, root)
+    page = environment().get_template("lineage.svg.j2")
+    return written(page.render(graph=graph, title=f"The lineage of {root}"))
+
+
+def ancestors(found: Sequence[Artifact]) -> list[Ancestor]:
+    """A lineage as what is drawn."""
+    ids = {artifact.key: drawn_id(artifact) for artifact in found}
+    return [
+        Ancestor(
+            stage=artifact.stage,
+            name=artifact.name,
+            id=ids[artifact.key],
+            sha256=artifact.digest or "",
+            seconds=artifact.run.seconds if artifact.run else None,
+            facts=glance(artifact),
+            inputs=[ids[link.key] for link in artifact.inputs if link.key in ids],
+            state=artifact.status,
+        )
+        for artifact in found
+    ]
+
+
+def drawn_id(artifact: Artifact) -> str:
+    """What a picture knows it by: nothing that says where on a machine it lies."""
+    return artifact.title if artifact.run is not None else f"{artifact.title} {artifact.id}"
+
+
+def glance(artifact: Artifact) -> dict[str, Scalar]:
+    """What is written into a box, and what it shows when it is pointed at."""
+    taken = {"in all": size(artifact.bytes)} if artifact.bytes is not None else {}
+    if artifact.run is not None and artifact.status == "done":
+        return taken | counts(artifact.run.facts)
+    return {"": artifact.status, **taken, **({"about": artifact.detail} if artifact.detail else {})}
 
 
 def resolve(ancestors: Sequence[Ancestor]) -> list[list[int]]:
@@ -148,6 +191,7 @@ def _box(run: Ancestor, corner: tuple[float, float], current: bool) -> Box:
         lines=tuple(_clip(f"{value} {key}") for key, value in facts[:2]),
         facts=(("run", run.id), ("sha256", run.sha256 or ABSENT), ("time", duration(run.seconds)), *facts),
         current=current,
+        state=run.state,
     )
 
 

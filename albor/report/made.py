@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from albor.report.formats import fact
 from albor.report.model import Scalar, Score
 from albor.report.model_card import Licence, Result, Step
+from albor.report.sources import rows
 from albor.runs.manifest import Manifest
 
 Runs = Sequence[tuple[Path, Manifest]]
@@ -47,7 +47,7 @@ def counts(facts: Mapping[str, Any]) -> dict[str, Scalar]:
 
 def steps(runs: Runs) -> list[Step]:
     """Each run with what it did."""
-    return [Step(run.stage, run.id, how(run)) for _, run in runs]
+    return [Step(run.stage, run.id, how(run), run.digest) for _, run in runs]
 
 
 def how(run: Manifest) -> str:
@@ -94,17 +94,16 @@ def licences(runs: Runs) -> list[Licence]:
 
 def source_rows(runs: Runs) -> Iterator[dict[str, Any]]:
     for directory, run in runs:
-        path = directory / "artifact" / "sources.json"
-        if run.stage == "prepare" and path.is_file():
-            yield from json.loads(path.read_text(encoding="utf-8"))
+        if run.stage == "prepare":
+            yield from rows(directory)
 
 
-def results(facts: Mapping[str, Any], tasks: Mapping[str, Any]) -> Iterable[Result]:
+def results(facts: Mapping[str, Any], tasks: Mapping[str, Any], run: str | None = None) -> Iterable[Result]:
     """Every number of an evaluation, unrounded: of held-out rows, and of each benchmark. ``tasks`` are the sections of
-    the config that it was made with."""
+    the config that it was made with, ``run`` is its id."""
     for measure in MEASURES:
         if measure in facts:
-            yield Result(task="held-out rows", metric=measure, value=facts[measure], dataset="held-out-rows")
+            yield Result(task="held-out rows", metric=measure, value=facts[measure], dataset="held-out-rows", run=run)
     for task, found in facts.get("scores", {}).items():
         hub = (tasks.get(task) or {}).get("hub") or {}
         for metric, score in found.items():
@@ -117,6 +116,7 @@ def results(facts: Mapping[str, Any], tasks: Mapping[str, Any]) -> Iterable[Resu
                     high=score.get("high"),
                     problems=found.get("problems"),
                     dataset=hub.get("repo"),
+                    run=run,
                 )
 
 

@@ -41,6 +41,8 @@ class Ancestor:
     """Counts worth a glance, the most telling first: the first two are drawn, all of them on hover."""
     inputs: Sequence[str] = ()
     """Its inputs, each an ``id``, a ``stage/name`` or a ``name`` of the same list; others are ignored."""
+    state: str = ""
+    """What became of it, where these are told apart: done, given, gone."""
 
 
 @dataclass(frozen=True)

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from albor.config.schema.model import Model
-from albor.data.provenance import text
-from albor.report.formats import fact, number, size
+from albor.report.energy import Spent
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCardData
 
 TASK, TASK_NAME = "text-generation", "Text Generation"
-LIMITS = (
-    "A small model: what it writes is often wrong, so read it before you run it. It has learned from public code and "
-    "may repeat it."
-)
-PERPLEXITIES = ("perplexity", "word_perplexity", "byte_perplexity", "val_ppl", "val_bits_per_byte")
-"""Metrics that are no shares."""
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+Verdict = Literal["holds", "let through", "warns", "broken"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +31,8 @@ class Result:
     problems: int | None = None
     dataset: str | None = None
     """The Hub's name of what it was measured on; None takes the task's."""
+    run: str | None = None
+    """The evaluation's id."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,8 @@ class Step:
     stage: str
     id: str
     how: str
+    digest: str | None = None
+    """SHA-256 of its artifact."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,39 @@ class Licence:
     bytes: int
 
 
+@dataclass(frozen=True)
+class Origin:
+    """A source of what it was trained on."""
+
+    name: str
+    digest: str | None
+    known: str
+    """What it gave, and what the digest is taken over."""
+
+
+@dataclass(frozen=True)
+class Contract:
+    """A contract that its runs were checked against."""
+
+    id: str
+    verdict: Verdict
+    said: str = ""
+    """What it says where it does not simply hold."""
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """A prediction of albor's, as the runs have it."""
+
+    id: str
+    title: str
+    verdict: str
+    evidence: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
-    """Everything there is to say about an exported model; what is None or empty is not known, and said to be so."""
+    """Everything there is to say about a model; what is None or empty is not known, and said to be so."""
 
     name: str
     stage: str | None
@@ -68,9 +98,11 @@ class ModelCard:
     files: Sequence[tuple[str, str]]
     """Name and size."""
     dtype: str | None
-    """Of the weights; None when there is but a GGUF file."""
+    """Of exported weights, which transformers loads; None where there are none."""
     gguf: Sequence[str] = ()
     """GGUF files."""
+    run: str | None = None
+    """STAGE/LABEL-ID of the run that made it, where the card is of that run and not of an export."""
     chat: bool = False
     fim: tuple[str, str, str] | None = None
     """Names of the tokens before the prefix, the suffix and what is filled in."""
@@ -78,28 +110,33 @@ class ModelCard:
     base_models: Sequence[str] = ()
     relation: str | None = None
     """What it is to those: finetune, merge or quantized."""
+    datasets: Sequence[str] = ()
+    """On the Hub."""
     steps: Sequence[Step] = ()
+    gone: Sequence[str] = ()
+    """Runs that it was made from and that are no more."""
     teachers: Sequence[str] = ()
     data: Sequence[Licence] = ()
+    origins: Sequence[Origin] = ()
     evaluation: str | None = None
-    """The run that measured it; None when nothing was measured."""
+    """The run that measured it, or several; None when nothing was measured."""
     results: Sequence[Result] = field(default=())
+    contracts: Sequence[Contract] = ()
+    unchecked: Sequence[str] = ()
+    """Runs whose configs are another albor's, so that its contracts cannot be asked."""
+    predictions: Sequence[Predicted] = ()
+    spent: Sequence[Spent] = ()
+    commit: str | None = None
+    """Of albor's code, with a word where it had changes."""
+    command: str | None = None
+    """That made it."""
 
 
 def render(card: ModelCard) -> str:
     """README.md: the metadata as YAML between lines of dashes, then Markdown."""
-    sections = (
-        f"# {text(card.name)}",
-        _summary(card),
-        _table(("file", "size"), [[f"`{name}`", said] for name, said in card.files]),
-        *_use(card),
-        *_made(card),
-        *_data(card),
-        *_evaluation(card),
-        "## Limits",
-        LIMITS,
-    )
-    return f"---\n{metadata(card).to_yaml()}\n---\n\n" + "\n\n".join(filter(None, sections)) + "\n"
+    from albor.report.card_sections import sections
+
+    return f"---\n{metadata(card).to_yaml()}\n---\n\n" + "\n\n".join(filter(None, sections(card))) + "\n"
 
 
 def metadata(card: ModelCard) -> ModelCardData:
@@ -126,6 +163,7 @@ def metadata(card: ModelCard) -> ModelCardData:
         pipeline_tag=TASK,
         tags=tags,
         base_model=list(map(on_one_line, card.base_models)) or None,
+        datasets=[name for name in card.datasets if HUB_NAME.fullmatch(name)] or None,
         model_name=on_one_line(card.name),
         eval_results=results or None,
         **more,
@@ -135,108 +173,3 @@ def metadata(card: ModelCard) -> ModelCardData:
 def on_one_line(value: str) -> str:
     """Text on one line: what YAML and the Hub's client read back as it was."""
     return "".join(c if c.isprintable() else "\ufffd" for c in value)
-
-
-def _summary(card: ModelCard) -> str:
-    if (shape := card.shape) is None:
-        form = ""
-    else:
-        form = (
-            f" in {shape.num_hidden_layers} layers of width {number(shape.hidden_size)}, with "
-            f"{shape.num_attention_heads} heads ({shape.num_key_value_heads} for keys and values), "
-            f"{number(shape.vocab_size)} tokens and a context of {number(shape.max_position_embeddings)}"
-        )
-    made = f", made by the stage `{card.stage}` of albor" if card.stage else ""
-    licence = (
-        f"Its weights are licensed under {text(card.licence)}."
-        if card.licence
-        else "Under which licence its weights are given has not been said."
-    )
-    parameters = f"{number(card.parameters)} parameters" if card.parameters else "parameters that nobody has counted"
-    return f"A decoder-only language model of Python code with {parameters}{form}{made}. {licence}"
-
-
-def _use(card: ModelCard) -> Iterator[str]:
-    yield "## Use"
-    if card.dtype:
-        yield _code(
-            "from transformers import AutoModelForCausalLM, AutoTokenizer",
-            "",
-            'name = "PATH"  # this directory, or its name on the Hub',
-            "tokenizer = AutoTokenizer.from_pretrained(name)",
-            'model = AutoModelForCausalLM.from_pretrained(name, dtype="auto")',
-            *(CHAT if card.chat else PLAIN),
-            "print(tokenizer.decode(model.generate(**inputs, max_new_tokens=64)[0]))",
-        )
-    if card.fim and card.dtype:
-        prefix, suffix, middle = card.fim
-        yield "It fills in: given what stands before and after a gap, it writes what belongs between."
-        yield _code(f'prompt = "{prefix}def double(x):\\n    return {suffix}\\n{middle}"')
-    if card.gguf:
-        yield "With llama.cpp:" if card.fim is None else "With llama.cpp; `/infill` knows the tokens for filling in:"
-        yield _code(*(f"llama-server --model {name}" for name in card.gguf), language="")
-
-
-PLAIN = ('inputs = tokenizer("def fibonacci(n):\\n", return_tensors="pt")',)
-CHAT = (
-    'messages = [{"role": "user", "content": "Write a function that doubles a number."}]',
-    "inputs = tokenizer.apply_chat_template(",
-    '    messages, add_generation_prompt=True, return_tensors="pt", return_dict=True',
-    ")",
-)
-
-
-def _made(card: ModelCard) -> Iterator[str]:
-    yield "## How it was made"
-    if not card.steps:
-        yield "No run of albor made it: the weights were given as a directory."
-        return
-    yield "By these runs, each from those before it."
-    yield _table(("stage", "run", "how"), [[step.stage, f"`{step.id}`", text(step.how)] for step in card.steps])
-    if card.teachers:
-        yield f"It learned from other models too: {', '.join(map(text, card.teachers))}."
-    if card.base_models:
-        yield f"On the Hub it comes from {', '.join(map(text, card.base_models))}."
-
-
-def _data(card: ModelCard) -> Iterator[str]:
-    yield "## Data"
-    if not card.data:
-        yield "What it was trained on is not recorded here."
-        return
-    yield "Python code under these licences; the provenance of the corpus lists its packages."
-    rows = [
-        [text(row.name or "none"), number(row.packages), number(row.documents), size(row.bytes)] for row in card.data
-    ]
-    yield _table(("licence", "packages", "documents", "bytes"), rows, right=(1, 2, 3))
-
-
-def _evaluation(card: ModelCard) -> Iterator[str]:
-    yield "## Evaluation"
-    if card.evaluation is None:
-        yield "It has not been evaluated: this card has no numbers."
-        return
-    rounded = [*(["bf16"] if card.dtype == "bf16" else []), *(["GGUF"] if card.dtype and card.gguf else [])]
-    of = f", of the weights as trained, before they were rounded to {' and '.join(rounded)}" if rounded else ""
-    yield f"Measured by the run `{card.evaluation}`{of}. In brackets the 95% interval."
-    rows = [
-        [text(result.task), text(result.metric), _value(result), number(result.problems)] for result in card.results
-    ]
-    yield _table(("task", "metric", "value", "problems"), rows, right=(2, 3))
-
-
-def _value(result: Result) -> str:
-    if result.metric in PERPLEXITIES:
-        return fact(result.value)
-    if result.low is None or result.high is None:
-        return f"{100 * result.value:.1f}%"
-    return f"{100 * result.value:.1f}% ({100 * result.low:.1f}–{100 * result.high:.1f})"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
-    rule = ["--:" if column in right else "---" for column in range(len(head))]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *rows))
-
-
-def _code(*lines: str, language: str = "python") -> str:
-    return "\n".join((f"```{language}", *lines, "```"))

@@ -29,20 +29,32 @@ def document(template: str, *, styles: Sequence[str], scripts: Sequence[str], **
     page's own script by its hash only.
     """
     script = "(() => {\n'use strict';\n" + "".join(map(_read, ("base.js", *scripts))) + "})();\n"
-    environment = Environment(
+    page = (
+        environment()
+        .get_template(template)
+        .render(
+            style=Markup("\n".join(map(_read, ("base.css", *styles)))),
+            script=Markup(script),
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            **values,
+        )
+    )
+    return written(page)
+
+
+def environment() -> Environment:
+    """Where the templates lie, and how they treat what they are given: as text."""
+    return Environment(
         loader=PackageLoader("albor.report", ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = environment.get_template(template).render(
-        style=Markup("\n".join(map(_read, ("base.css", *styles)))),
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        **values,
-    )
-    # A lone surrogate (bytes that were no text) cannot be written as UTF-8.
+
+
+def written(page: str) -> str:
+    """What can be written as UTF-8: a lone surrogate (bytes that were no text) cannot."""
     return page.encode("utf-8", "replace").decode("utf-8")
 
 

@@ -17,6 +17,8 @@ RUN = "run.yaml"
 INDEX = "checkpoint.json"
 REPLACED = ".replaced"
 """Ending of a checkpoint that another of the same step is about to take the place of."""
+WRITING, REMOVING = ".writing-", ".removing-"
+"""How the name of a checkpoint begins that is being written or removed."""
 STEP = re.compile(rf"step-(\d+)({re.escape(REPLACED)})?")
 
 

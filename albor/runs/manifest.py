@@ -11,7 +11,7 @@ from typing import Any, Literal
 import yaml
 
 from albor.errors import AlborError
-from albor.runs.files import sha256_file, write_text
+from albor.runs.files import sha256_file, sha256_files, write_text
 
 Status = Literal["planned", "running", "interrupted", "failed", "done"]
 NAME = "manifest.yaml"
@@ -121,9 +121,14 @@ def read(path: Path) -> Manifest:
 
 
 def artifact_files(out: Path) -> dict[str, FileRef]:
-    """Every file below ``out`` with its hash and size, sorted by name."""
+    """Every file below ``out`` with its hash and size, sorted by name. Raises OSError."""
     paths = sorted(p for p in out.rglob("*") if p.is_file())
-    return {str(p.relative_to(out)): FileRef(sha256=sha256_file(p), bytes=p.stat().st_size) for p in paths}
+    found: dict[str, FileRef] = {}
+    for path, sha256 in zip(paths, sha256_files(paths), strict=True):
+        if isinstance(sha256, OSError):
+            raise sha256
+        found[str(path.relative_to(out))] = FileRef(sha256=sha256, bytes=path.stat().st_size)
+    return found
 
 
 def artifact_digest(files: dict[str, FileRef]) -> str:

@@ -19,6 +19,12 @@ from albor.errors import AlborError
 from albor.runs.manifest import NAME, Manifest, load
 
 ARTIFACT = "artifact"
+PARTIAL = f"{ARTIFACT}.partial"
+"""An artifact that is being made."""
+LOCK = ".lock"
+"""Held by the process that works in a run directory; in it, that process's id."""
+WORK = "work"
+"""Finished parts of an artifact that is not whole yet."""
 
 
 @dataclass(frozen=True)
@@ -143,14 +149,14 @@ def disk_error(error: OSError, place: Path) -> AlborError:
 
 
 @contextmanager
-def exclusive(directory: Path) -> Iterator[None]:
-    """Holds the run directory; raises AlborError when another process holds it."""
+def exclusive(directory: Path, what: str = "run") -> Iterator[None]:
+    """Holds the run directory, or another that stands for ``what``; raises AlborError when another process holds it."""
     directory.mkdir(parents=True, exist_ok=True)
-    with (directory / ".lock").open("a+") as file:
+    with (directory / LOCK).open("a+") as file:
         if not locked(file):
             file.seek(0)
             holder = file.read().strip() or "unknown"
-            cause = f"another process (pid {holder}) is working on this run"
+            cause = f"another process (pid {holder}) is working on this {what}"
             raise AlborError(cause, "wait for it, or stop it", place=str(directory))
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -173,7 +179,7 @@ def locked(file: IO[str]) -> bool:
 def held(directory: Path) -> bool:
     """Whether another process holds the run directory."""
     try:
-        with (directory / ".lock").open("r") as file:
+        with (directory / LOCK).open("r") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
@@ -185,7 +191,7 @@ def held(directory: Path) -> bool:
 def holder(directory: Path) -> int | None:
     """The process that holds the run directory, or held it last; None when none ever did."""
     try:
-        return int((directory / ".lock").read_text(encoding="utf-8"))
+        return int((directory / LOCK).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
 

@@ -13,6 +13,9 @@ from albor.runs.files import write_text
 
 FOLDER = ".sweeps"
 NAME = "sweep.json"
+LOGS = ("logs", "jobs")
+"""In a sweep's directory, what its processes had to say and the scripts that started them; a search's study lies beside
+them, and is no log."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import netrc
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from albor.runs.manifest import Manifest
+from albor.runs.lineage import input_path
+from albor.runs.manifest import EXTERNAL, InputRef, Manifest, load
+from albor.runs.manifest import NAME as MANIFEST
 from albor.runs.metrics import NAME as METRICS
+
+NAME_LENGTH = 128
+"""Characters of an artifact's name."""
 
 
 class Tracker(Protocol):
@@ -45,7 +51,7 @@ class WandbTracker:
         import wandb
 
         os.environ.setdefault("WANDB_SILENT", "true")
-        self._wandb = wandb
+        self._wandb, self._directory = wandb, directory
         self._run = wandb.init(
             mode=mode,  # type: ignore[arg-type]
             project=tracking["project"],
@@ -80,7 +86,62 @@ class WandbTracker:
     def finish(self, manifest: Manifest, exit_code: int) -> None:
         flat = {k: v for k, v in manifest.facts.items() if isinstance(v, (int, float, str))}
         self._run.summary.update({**flat, "artifact_sha256": manifest.digest, "status": manifest.status})
+        if manifest.status == "done":
+            try:
+                self._lineage(manifest)
+            except Exception as error:  # the numbers are there, and are kept
+                print(f"W&B does not show what this run was made from ({error})", file=sys.stderr)
         self._run.finish(exit_code=exit_code)
+
+    def _lineage(self, manifest: Manifest) -> None:
+        """The run's inputs and its artifact, so that the graph there is ours. Nothing but names and hashes is sent.
+
+        An input is described exactly as the run that made it has described it. There it is the same artifact then,
+        whether that run was sent before, is sent later, or never. ``use_artifact`` would wait for the network, and
+        refuses to work offline; it calls what is called here.
+        """
+        for ref in manifest.inputs.values():
+            self._run._log_artifact(self._artifact(*input_of(self._directory, ref)), use_after_commit=True)
+        if manifest.files:
+            self._run.log_artifact(self._artifact(*output_of(manifest)))
+
+    def _artifact(self, name: str, kind: str, files: Mapping[str, str], metadata: dict[str, Any]) -> Any:
+        made = self._wandb.Artifact(name, kind, metadata=metadata)
+        for file, address in files.items():
+            made.add_reference(address, name=file, checksum=False)
+        return made
+
+
+Described = tuple[str, str, Mapping[str, str], dict[str, Any]]
+"""An artifact as W&B knows it: name, type, file name to the address of its content, metadata."""
+
+
+def output_of(manifest: Manifest) -> Described:
+    """What a run made. Files are told by their hashes and not by their place, so it is the same from everywhere."""
+    fields = ("stage", "id", "label", "version", "digest")
+    metadata = {key: getattr(manifest, key) for key in fields} | {
+        "bytes": sum(file.bytes for file in manifest.files.values()),
+        "git_commit": manifest.environment.get("git_commit"),
+    }
+    files = {file: f"sha256:{ref.sha256}" for file, ref in manifest.files.items()}
+    return name_of(manifest.stage, manifest.label, manifest.id), manifest.stage, files, metadata
+
+
+def input_of(directory: Path, ref: InputRef) -> Described:
+    """What a run in ``directory`` was made from: as its maker described it, or what is known where that is gone."""
+    made = input_path(directory, ref).parent
+    if ref.stage not in EXTERNAL and (made / MANIFEST).exists():
+        return output_of(load(made))
+    address = f"sha256:{ref.digest}" if ref.digest else ref.id
+    name = name_of(ref.stage, ref.path if ref.stage == "hub" else ref.id.partition(":")[2] or ref.id)
+    return name, ref.stage, {"artifact": address}, {"stage": ref.stage, "id": ref.id, "digest": ref.digest}
+
+
+def name_of(*parts: str) -> str:
+    """A name as W&B allows it: letters, digits and ._- only, at most 128 of them, the last part whole."""
+    clean = [re.sub(r"[^A-Za-z0-9_.-]", "_", part) for part in parts]
+    room = NAME_LENGTH - len(clean[-1]) - 1
+    return f"{'-'.join(clean[:-1])[: max(room, 0)]}-{clean[-1]}"[-NAME_LENGTH:]
 
 
 class Mirror:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from albor.config.schema.config import Config as Whole
-from albor.config.schema.model import Model
 from albor.config.schema.quantize import Kind
 from albor.config.types import Text
 from albor.errors import AlborError
 from albor.runs.files import write_text
-from albor.runs.lineage import chain, input_path
+from albor.runs.lineage import input_path
 from albor.runs.manifest import EXTERNAL, InputRef, Manifest, load, verify
+from albor.runs.store import Run
 from albor.stages import base as stages
 from albor.stages.base import Context, Cost, Facts, Input, Stage, Upstream
 from albor.stages.report import generated
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 CARD = "README.md"
 KINDS: tuple[Kind, ...] = ("q8_0",)
 """The GGUF files that are written unless others are named: half of float16's size, and hardly another model."""
-RELATIONS = {"merge": "merge", "quantize": "quantized"}
-"""What the Hub calls a model that a stage made of others; any other stage's is a finetune."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,47 +187,21 @@ def gguf_name(kind: str) -> str:
 
 def card_of(cfg: Whole, context: Context, source: Source, facts: Facts) -> ModelCard:
     """The card; numbers are those of the evaluation of these weights, and of nothing else."""
-    from albor.data.tokenizer import Codec
-    from albor.models.companions import chat_template
-    from albor.models.llama_config import read_config
-    from albor.report import made
-    from albor.report.formats import size
-    from albor.report.model_card import ModelCard
+    from albor.audit import card
+    from albor.audit.evaluations import Evaluation
+    from albor.audit.facts import gather
 
-    runs = list(chain(source.made[0])) if source.made else []
-    stage = source.made[1].stage if source.made else None
-    codec = Codec.of_model(source.path)
-    names = {number: token for token, number in codec.vocabulary.items()}
-    shape = None if source.gguf else read_config(context.out)
-    evaluation = source.evaluation
-    tasks = load(generated(evaluation)).config["task"] if evaluation else {}
-    files = sorted(context.out.iterdir())
-    return ModelCard(
-        name=" ".join(filter(None, (model_name(source, shape), stage))),
-        stage=stage,
-        parameters=facts.get("parameters"),
-        shape=shape,
-        files=[(path.name, size(path.stat().st_size)) for path in files],
-        dtype=facts["dtype"],
-        gguf=[path.name for path in files if path.suffix == ".gguf"],
-        chat=codec.chat is not None and chat_template(source.path) is not None,
-        fim=(names[codec.fim.prefix], names[codec.fim.suffix], names[codec.fim.middle]) if codec.fim else None,
-        licence=cfg.stage.licence,
-        base_models=list(dict.fromkeys((*cfg.stage.base_models, *made.origins(runs)))),
-        relation=RELATIONS.get(stage or "", "finetune"),
-        steps=made.steps(runs),
-        teachers=made.teachers(runs),
-        data=made.licences(runs),
-        evaluation=evaluation.id if evaluation else None,
-        results=list(made.results(evaluation.facts, tasks)) if evaluation else (),
+    evaluations = []
+    if source.evaluation:
+        measured, said = source.evaluation.path.parent, generated(source.evaluation)
+        evaluations = [Evaluation(Run(measured, load(measured)), Run(said, load(said)))]
+    return card.card_of(
+        source.path,
+        gather(Run(*source.made)) if source.made else None,
+        evaluations,
+        card.Wanted(licence=cfg.stage.licence, base_models=cfg.stage.base_models),
+        card.Exported(directory=context.out, dtype=facts["dtype"], parameters=facts.get("parameters")),
     )
-
-
-def model_name(source: Source, shape: Model | None) -> str:
-    """What its shape is called."""
-    if source.made is not None:
-        return str(source.made[1].config["model"]["name"])
-    return shape.name if shape else source.path.name
 
 
 STAGE = Stage(

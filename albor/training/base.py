@@ -324,7 +324,9 @@ class Objective(pl.LightningModule):
                 self.recorder.close()
 
     def result(self) -> dict[str, Any]:
-        """What the run came to; the rate is the median over the steps of this process."""
+        """What the run came to; the rate is the median over the steps of this process, the watts are a mean over it, of
+        this rank's device, where its driver tells them."""
+        watts = self.recorder.wattmeter.mean
         return {
             **self.state.final,
             "initial_val_loss": self.state.initial.get("val_loss"),
@@ -332,6 +334,7 @@ class Objective(pl.LightningModule):
             "tokens": self.state.tokens,
             "seconds": self.state.seconds,
             "tokens_per_second": self.recorder.meter.median_tokens_per_second(),
+            **({} if watts is None else {"watts": watts}),
             "interrupted": self.state.step < self.job.last_step or self._validation_missing(),
         }
 

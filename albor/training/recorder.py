@@ -23,6 +23,7 @@ from albor.training.meter import Meter, memory
 from albor.training.notify import Notifier
 from albor.training.optimizers import lr_factor_at
 from albor.training.plateau import Plateau
+from albor.training.power import Wattmeter, probe_of
 from albor.training.readback import LATE, Values
 from albor.training.sampler import Sampler, probes
 
@@ -55,6 +56,7 @@ class Recorder:
         watched = job.alerts if rank == 0 else {}
         self._notifier = self._stack.enter_context(Notifier(watched, run=job.name, log=job.log))
         self.alerts = Alerts(watched, self._notifier)
+        self.wattmeter = Wattmeter(None)
         self.plateau = Plateau(
             total_steps=job.total_steps,
             warmup_steps=job.trainer.warmup_steps,
@@ -72,6 +74,7 @@ class Recorder:
         self._clock = time.perf_counter()
         found = probes(self.alerts.alerts, self.device, self._seconds_late)
         self._stack.enter_context(Sampler(self.alerts, found))
+        self.wattmeter = self._stack.enter_context(Wattmeter(probe_of(self.device)))
 
     def close(self) -> None:
         self._stack.close()

@@ -45,7 +45,7 @@ MAY_ENTER: dict[str, tuple[str, ...]] = {
 LAZILY: dict[str, tuple[str, ...]] = {
     "data": ("executors",),  # for types: a stage hands it one
     "report": ("data",),  # for types: what it shows
-    "stages": (*WORKSHOPS, "executors"),
+    "stages": (*WORKSHOPS, "executors", "audit"),  # an export has a card, which says how its model was judged
     "audit": ("data", "models", "training", "transforms", "evals", "report"),
     "cli": (*WORKSHOPS, "audit"),
     "exec": ("worker",),

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard as TheirCard
+from huggingface_hub import metadata_load
 from hypothesis import given
 from hypothesis import strategies as st
 
 from albor.config.schema.model import Model
+from albor.report.energy import Spent
 from albor.report.made import licences, origins, results, teachers
-from albor.report.model_card import Licence, ModelCard, Result, Step, on_one_line, render
+from albor.report.model_card import Contract, Licence, ModelCard, Origin, Predicted, Result, Step, on_one_line, render
 from albor.runs.manifest import InputRef, Manifest
 
 SHAPE = Model(
@@ -55,7 +60,7 @@ CARD = ModelCard(
     steps=[Step("pretrain", "0123456789ab", "tiny, steps 360"), Step("merge", "ba9876543210", "slerp")],
     data=[Licence("MIT", 3, 40, 123_456), Licence("PSF-2.0", 1, 9, 5_000)],
     evaluation="abcdefabcdef",
-    results=list(results(EVALUATION, TASKS)),
+    results=list(results(EVALUATION, TASKS, "abcdefabcdef")),
 )
 
 
@@ -74,7 +79,7 @@ def test_its_numbers_are_those_of_the_evaluation() -> None:
         "humaneval": "openai/openai_humaneval",
         "lambada": "lambada",
     }
-    assert "| humaneval | pass\\@1 | 12.8% (7.9–18.9) | 164 |" in read.text
+    assert "| humaneval | pass\\@1 | 12.8% (7.9–18.9) | 164 | `abcdefabcdef` |" in read.text
     assert (
         "| lambada | perplexity | 31.25 | 9 |" in read.text and "| held-out rows | val_ppl | 12.346 | – |" in read.text
     )
@@ -114,17 +119,69 @@ def test_no_text_breaks_out_of_the_card(said: str) -> None:
         steps=[Step("merge", "0", said)],
         data=[Licence(said, 1, 1, 1)],
         results=[Result(task=said, metric="pass@1", value=0.5)],
+        files=[(said, said and "1 B")],
+        run=said,
+        gone=[said],
+        teachers=[said],
+        datasets=[said],
+        command=said,
+        commit=said,
+        fim=(said, said, said),
+        gguf=[said],
+        origins=[Origin(said, said, said)],
+        contracts=[Contract("C-FIT-001", "let through", said)],
+        unchecked=[said],
+        predictions=[Predicted("FALSIFY-ALBOR-001", said, "UNTESTED", said)],
+        spent=[replace(SPENT, stage=said, id=said, device=said)],
     )
     read = TheirCard(render(hostile))
     assert [it.dataset_name for it in read.data.eval_results] == [read.data.license] == [on_one_line(said)]
-    headings = [line for line in read.text.splitlines() if line.startswith("#")]
-    assert len(headings) == 6 and headings[1:] == [
-        "## Use",
-        "## How it was made",
-        "## Data",
-        "## Evaluation",
-        "## Limits",
-    ]
+    assert metadata_load_of(render(hostile)) == read.data.to_dict()
+    outside = "".join(read.text.split("```")[::2])
+    assert read.text.count("```") % 2 == 0
+    assert not re.search(r"(?<!\\)(\]\(|<)", re.sub(r"`[^`\n]*`", "", outside)), "a link or a tag"
+    headings = [line for line in outside.splitlines() if line.startswith("#")]
+    assert headings[1:] == SECTIONS and headings[0].startswith("# ")
+    tables = [line for line in outside.splitlines() if line.startswith("|")]
+    cells = {len(re.split(r"(?<!\\)\|", line)) - 2 for line in tables}
+    assert cells == {2, 3, 4, 5, 6}, "no cell is cut or added"
+
+
+SECTIONS = ["## Use", "## Intended use and limits", "## Evaluation", "## How it was made", "## Data", "## Contracts",
+            "## Predictions", "## Hardware, time and energy"]  # fmt: skip
+SPENT = Spent(stage="pretrain", id="0", device="h100", devices=8, seconds=3600.0, watts=700.0, measured=False,
+              pue=1.5, carbon_intensity=400.0)  # fmt: skip
+
+
+def metadata_load_of(text: str) -> dict[str, Any]:
+    """The head, by the Hub's own reader of files."""
+    with TemporaryDirectory() as place:
+        path = Path(place, "README.md")
+        path.write_text(text, encoding="utf-8")
+        found = metadata_load(path)
+    assert isinstance(found, dict)
+    return found
+
+
+BREAKING = (
+    *("<script>alert(1)</script>", "a|b|c", "x\n## Evaluation\n| a | b |", "`rm -rf`", "---\nlicense: mit\n---"),
+    *("```\nx", "[x](http://evil)", "![x](y)", "a: b\n- c", "{{ x }}", "\x1b[31m", "\u202e", "&lt;b&gt;"),
+    *("!!python/object", "'\"\\"),
+)
+
+
+@pytest.mark.parametrize("said", BREAKING)
+def test_known_ways_to_break_out(said: str) -> None:
+    test_no_text_breaks_out_of_the_card.hypothesis.inner_test(said)  # type: ignore[attr-defined]
+
+
+def test_energy_is_shown_with_all_that_it_is_made_of() -> None:
+    read = TheirCard(render(replace(CARD, spent=[SPENT, replace(SPENT, measured=True, watts=350.0)])))
+    assert "| pretrain | `0` | 8 × h100 | 1 h 00 min | 700 | 8.4 |" in read.text
+    assert "| pretrain | `0` | 8 × h100 | 1 h 00 min | 350 measured | 4.2 |" in read.text
+    assert "**An estimate**: 12.6 kWh and 5.04 kg of CO2" in read.text and "measured in 1 of 2 runs" in read.text
+    unknown = TheirCard(render(replace(CARD, spent=[replace(SPENT, watts=None)])))
+    assert "is not known" in unknown.text and "An estimate" not in unknown.text
 
 
 # --- read off manifests ---

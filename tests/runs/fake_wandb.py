@@ -10,6 +10,16 @@ class Error(Exception):
     """wandb.errors.Error."""
 
 
+class FakeArtifact:
+    def __init__(self, name: str, kind: str) -> None:
+        self.name, self.kind = name, kind
+        self.files: dict[str, str] = {}
+
+    def add_reference(self, uri: str, *, name: str, checksum: bool) -> None:
+        assert not checksum, "nothing is read again"
+        self.files[name] = uri
+
+
 class FakeWandb(ModuleType):
     """What we use of wandb, and what became of it."""
 
@@ -33,6 +43,16 @@ class FakeWandb(ModuleType):
 
     def log(self, values: dict[str, Any], *, step: int | None) -> None:
         self.calls.append(("log", values, step))
+
+    def Artifact(self, name: str, kind: str, *, metadata: dict[str, Any]) -> FakeArtifact:  # noqa: N802 - their name
+        return FakeArtifact(name, kind)
+
+    def log_artifact(self, artifact: FakeArtifact) -> None:
+        self.calls.append(("made", artifact.name, artifact.kind, artifact.files))
+
+    def _log_artifact(self, artifact: FakeArtifact, *, use_after_commit: bool) -> None:
+        assert use_after_commit
+        self.calls.append(("used", artifact.name, artifact.kind, artifact.files))
 
     def finish(self, *, exit_code: int) -> None:
         self.calls.append(("finish", exit_code))

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import http.server
+import json
 import os
+import struct
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from albor.runs import manifest
 from albor.runs.manifest import InputRef, Manifest
 from albor.runs.tracking import start
+
+from .stores import put
 
 TRACKING = {"mode": "offline", "project": "albor", "entity": None, "tags": ["t"]}
 
@@ -59,6 +65,54 @@ def test_an_offline_run_holds_metrics_alerts_and_what_the_run_came_to(
         assert words in data, words
     assert b"curve" not in data
     assert "W&B failed" not in capsys.readouterr().err
+
+
+def records(data: bytes) -> Iterator[Any]:
+    """What a .wandb file holds: after a header of 7 bytes LevelDB's log format, blocks of 32 KiB with records or parts
+    of them (1 whole, 2 first, 3 middle, 4 last)."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    at, part = 7, b""
+    while at + 7 <= len(data):
+        if (left := 32_768 - at % 32_768) < 7:
+            at += left
+            continue
+        _, length, kind = struct.unpack("<IHB", data[at : at + 7])
+        part += data[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):
+            record = Record()
+            record.ParseFromString(part)
+            yield record
+            part = b""
+
+
+def test_an_offline_run_holds_what_it_was_made_from_and_what_it_made(tmp_path: Path) -> None:
+    """An input is described as the run that made it describes its output: there they are one artifact."""
+    maker = put(tmp_path, "pack", "0a0a", label="rows ü/x".replace("/", "_"), config={"tracking": TRACKING})
+    described = start(maker, manifest.load(maker))
+    described.finish(manifest.load(maker), 0)
+    [made] = artifacts(next(maker.glob("wandb/offline-run-*/*.wandb")))
+    place = put(tmp_path, "pretrain", "1b1b", inputs={"rows": maker}, config={"tracking": TRACKING})
+    run = manifest.load(place)
+    hub = InputRef(stage="hub", id="hf:org/model@v1", path="org/model@v1")
+    run = replace(run, inputs={**run.inputs, "teacher": hub})
+    start(place, run).finish(run, 0)
+    taken, teacher, own = artifacts(next(place.glob("wandb/offline-run-*/*.wandb")))
+    assert (taken.name, taken.type, taken.digest) == (made.name, made.type, made.digest)
+    assert taken.use_after_commit and teacher.use_after_commit and not own.use_after_commit
+    assert made.name == "pack-rows___x-0a0a" and teacher.name == "hub-org_model_v1" and own.type == "pretrain"
+    [file] = own.manifest.contents
+    assert file.path == "data.bin" and file.ref == file.digest == f"sha256:{run.files['data.bin'].sha256}"
+    assert not file.local_path, "nothing is uploaded"
+    assert json.loads(own.metadata)["digest"] == run.digest
+
+
+def artifacts(path: Path) -> list[Any]:
+    import wandb
+
+    wandb.teardown()
+    return [r.artifact for r in records(path.read_bytes()) if r.WhichOneof("record_type") == "artifact"]
 
 
 def test_without_a_key_auto_is_offline(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from albor.runs.manifest import InputRef, Manifest
-from albor.runs.tracking import Mirror, NoTracker, Tracker, WandbTracker, logged_in, start
+from albor.runs.manifest import FileRef, InputRef, Manifest
+from albor.runs.tracking import Mirror, NoTracker, Tracker, WandbTracker, logged_in, name_of, start
 
 from .fake_wandb import Error, FakeWandb
 from .samples import manifest
@@ -137,6 +137,44 @@ def test_what_is_said_at_the_end(wandb: FakeWandb) -> None:
         "status": "failed",
     }
     assert wandb.calls == [("finish", 75)]
+
+
+DONE: dict[str, Any] = {"status": "done", "digest": "d2", "files": {"a/b.bin": FileRef(sha256="5a", bytes=3)}}
+
+
+def test_a_finished_run_says_what_it_was_made_from_and_what_it_made(wandb: FakeWandb) -> None:
+    tracker(wandb).finish(run(**DONE), 0)
+    assert wandb.calls == [
+        ("used", "pack-feed", "pack", {"artifact": "sha256:d1"}),
+        ("made", "pretrain-x-0123456789ab", "pretrain", {"a/b.bin": "sha256:5a"}),
+        ("finish", 0),
+    ]
+
+
+def test_only_a_finished_one_does(wandb: FakeWandb) -> None:
+    for status in ("failed", "interrupted", "running"):
+        tracker(wandb).finish(run(**{**DONE, "status": status}), 1)
+        assert wandb.calls == [("finish", 1)]
+
+
+def test_a_graph_that_is_refused_costs_no_numbers(
+    wandb: FakeWandb, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = Mirror(tracker(wandb))
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise Error("no room")
+
+    monkeypatch.setattr(wandb, "_log_artifact", fail)
+    made.finish(run(**DONE), 0)
+    assert wandb.calls == [("finish", 0)] and wandb.summary["artifact_sha256"] == "d2"
+    assert capsys.readouterr() == ("", "W&B does not show what this run was made from (no room)\n")
+
+
+def test_names_are_such_as_are_allowed_there() -> None:
+    assert name_of("hub", "org/model@v1") == "hub-org_model_v1"
+    long = name_of("pretrain", "x" * 200, "0123456789ab")
+    assert len(long) == 128 and long.startswith("pretrain-xx") and long.endswith("x-0123456789ab")
 
 
 def test_no_tracker_is_a_tracker(wandb: FakeWandb) -> None:

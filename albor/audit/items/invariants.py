@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from albor.audit.facts import Facts, structured
+from albor.audit.facts import Facts
+from albor.audit.ids import following, structured
 from albor.audit.item import Outcome, Unknowable, beside, holds, item, listed, unknown
 from albor.audit.package import imports
-from albor.config.structure import plain
 from albor.contracts import check_all
 from albor.runs.checkpoints import run_of
-from albor.runs.manifest import Manifest, run_id
-from albor.runs.store import Run
+from albor.runs.manifest import Manifest
 from albor.stages import base as stages
 
 
@@ -61,31 +60,17 @@ def ids(facts: Facts) -> Outcome:
     bad, known, older = [], 0, []
     for run in facts.lineage:
         made = run.manifest
-        if older_code(facts, run):
+        facts.config(run)  # raises Unknowable where this albor cannot read it
+        found = following(made)
+        if found is None:
             older.append(made.stage)
             continue
-        inputs = {name: ref.id for name, ref in made.inputs.items()}
-        found = run_id(made.stage, made.version, basis(made), made.identity, inputs)
         known += 1
         if found != made.id:
             bad.append(f"{made.stage}: {made.id} should be {found}")
     if older and not bad:
         return unknown(f"another version of albor made {', '.join(older)}: their ids follow from other fields")
     return holds(not bad, listed(bad) or f"{known} ids, worked out again")
-
-
-def older_code(facts: Facts, run: Run) -> bool:
-    """Whether a run was made by a version that hashed other fields: it counted otherwise, or knew other keys."""
-    config = facts.config(run)
-    return run.manifest.version != stages.find(run.manifest.stage).version or not same_keys(
-        plain(config), run.manifest.config
-    )
-
-
-def same_keys(a: object, b: object) -> bool:
-    if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(same_keys(a[key], b[key]) for key in a)
-    return not isinstance(a, dict) and not isinstance(b, dict)
 
 
 @item("A-INV-04", "Every recorded config is one that this albor reads", severity="major")

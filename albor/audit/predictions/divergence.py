@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING
+
 from albor.audit.predictions.base import Judgment, Material, judged, name, prediction
 from albor.runs.replay import metrics
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 STAGE = "distill"
 LEAST = -1e-7
@@ -43,9 +50,15 @@ def divergence(material: Material) -> Judgment:
 
 def smallest() -> float:
     """The smallest divergence of the pairs; not a number when one of them is none."""
-    import torch
-
     from albor.training.distillation import kl
+
+    return smallest_by(kl)
+
+
+@cache
+def smallest_by(kl: Callable[..., Tensor]) -> float:
+    """Drawn once: the cards of a ladder's rungs all ask."""
+    import torch
 
     generator = torch.Generator().manual_seed(SEED)
 

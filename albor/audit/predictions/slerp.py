@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING
 
 from albor.audit.predictions.base import Judgment, Material, judged, prediction
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SHARE = 0.01
 PAIRS = 10_000
@@ -36,9 +42,15 @@ def slerp(material: Material) -> Judgment:
 
 def largest() -> tuple[float, float]:
     """The largest share by which the norm of a result differs from that of the two, and the angle between them."""
-    import torch
-
     from albor.transforms.merge import slerp
+
+    return largest_by(slerp)
+
+
+@cache
+def largest_by(slerp: Callable[..., Tensor]) -> tuple[float, float]:
+    """Drawn once: the cards of a ladder's rungs all ask."""
+    import torch
 
     generator = torch.Generator().manual_seed(SEED)
     draws = torch.rand(4, PAIRS, 1, generator=generator, dtype=torch.float64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from annotated_types import Interval
+from annotated_types import Ge, Interval
 
 from albor.config.types import (
     Bytes,
@@ -52,6 +52,14 @@ class Hardware:
     """Share of the peak that training is expected to reach; turns FLOPs into a time."""
     compute_capability: PositiveFloat | None = None
     """CUDA compute capability; fp8 needs 8.9."""
+    power: PositiveFloat | None = None
+    """Watts that one device draws at work, as its maker states them (board power or TDP), for the estimate of a card;
+    null estimates none."""
+    pue: Annotated[float, Ge(1)] = 1.56
+    """Watts of the whole building per watt of its machines. The default is the average of data centres in 2024 (Uptime
+    Institute, Global Data Center Survey 2024); at a desk it is 1."""
+    carbon_intensity: NonNegativeFloat = 445.0
+    """Grams of CO2 per kilowatt-hour of the grid. The default is the world's in 2024 (IEA, Electricity 2025)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,6 +78,12 @@ def tasks(source: PypiSource, name: str, limit: int | None, max_characters: int)
     ]
 
 
+def archives(source: PypiSource) -> Iterator[tuple[Pin, Path]]:
+    """Each pinned archive and where the cache has it, or would."""
+    for pin in _pins(source).values():
+        yield pin, _cached(source, pin)
+
+
 def read(task: Task) -> Iterator[Document | Rejected]:
     """The Python files of the task's archives, in the archives' order.
 

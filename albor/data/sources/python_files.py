@@ -72,6 +72,12 @@ def fingerprint(source: StdlibSource | LocalSource) -> dict[str, str]:
     return {"listing": _digest(roots, map(str, _items(roots, source)))}
 
 
+def places(source: StdlibSource | LocalSource) -> dict[str, Path]:
+    """The files that are there now, by ``Document.path``. Raises DataError when a root is not."""
+    roots = [_there(root) for root in _roots(source)]
+    return {item.document_path: item.file(roots) for item in _items(roots, source)}
+
+
 def tasks(source: StdlibSource | LocalSource, name: str, limit: int | None, max_characters: int) -> list[Task]:
     """Files sorted by path, root by root. An item is an `Item`."""
     roots = _roots(source)

@@ -7,12 +7,11 @@ import logging
 import shutil
 from pathlib import Path
 
-from albor.runs.checkpoints import REPLACED, numbered
+from albor.runs.checkpoints import REMOVING, REPLACED, WRITING, numbered
 from albor.runs.files import fsync_directory, write_text
 from albor.training.checkpoint.format import Damaged, check_sizes
 
 SCORES = "scores.json"
-WRITING, REMOVING = ".writing-", ".removing-"
 logger = logging.getLogger(__name__)
 
 
@@ -36,8 +35,14 @@ def record_score(directory: Path, step: int, val_loss: float) -> None:
 
 
 def prune(directory: Path, *, keep_last: int, keep_best: int, current: int | None = None) -> None:
-    """Removes all but the newest ``keep_last`` whole checkpoints, the ``keep_best`` of lowest validation loss, and
-    those that cannot be judged.
+    """Removes what ``surplus`` names."""
+    for path in surplus(directory, keep_last=keep_last, keep_best=keep_best, current=current):
+        remove(path)
+
+
+def surplus(directory: Path, *, keep_last: int, keep_best: int, current: int | None = None) -> list[Path]:
+    """All but the newest ``keep_last`` whole checkpoints, the ``keep_best`` of lowest validation loss, and those that
+    cannot be judged.
 
     One with a file missing or of another size counts for nothing, and goes only when it is older than all that are
     kept. ``current`` is the step written last or resumed from: a newer one was passed over when this run was resumed,
@@ -46,14 +51,12 @@ def prune(directory: Path, *, keep_last: int, keep_best: int, current: int | Non
     past = [(step, path) for step, path in numbered(directory) if current is None or step <= current]
     whole = [(step, path) for step, path in past if is_whole(path)]
     if len(whole) < keep_last:
-        return
+        return []
     scores = read_scores(directory)
     scored = sorted((scores[step], -step, path) for step, path in whole if step in scores)
     best = [path for *_, path in scored[:keep_best]]
-    oldest = past.index(whole[keep_last - 1])
-    for _, path in past[oldest + 1 :]:
-        if path not in best:
-            remove(path)
+    oldest = past.index(whole[keep_last - 1]) if keep_last else -1
+    return [path for _, path in past[oldest + 1 :] if path not in best]
 
 
 def is_whole(path: Path) -> bool:

@@ -21,7 +21,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from albor.runs.checkpoints import INDEX, MODEL, OPTIMIZER, STATE, step_directory
+from albor.runs.checkpoints import INDEX, MODEL, OPTIMIZER, STATE, WRITING, step_directory
 from albor.runs.files import fsync_directory
 from albor.runs.manifest import FileRef
 from albor.training.checkpoint import retention
@@ -120,7 +120,7 @@ class Writer:
 
     def _write(self, step: int, contents: Mapping[str, Sequence[memoryview]]) -> None:
         target = step_directory(self._directory, step)
-        temporary = self._directory / f"{retention.WRITING}{target.name}"
+        temporary = self._directory / f"{WRITING}{target.name}"
         try:
             temporary.mkdir()
             files = {name: write_file(temporary / name, parts) for name, parts in contents.items()}
