@@ -25,7 +25,7 @@ MAY_ENTER: dict[str, tuple[str, ...]] = {
     "config": (),
     "contracts": ("config",),
     "runs": ("config",),
-    "executors": (),
+    "executors": ("runs",),
     "data": ("runs",),
     "models": ("runs",),  # for atomic files
     "training": ("models", "data", "runs"),
@@ -39,7 +39,7 @@ MAY_ENTER: dict[str, tuple[str, ...]] = {
     "exec": ("worker",),
     "worker": ("config", "contracts", "runs", "stages"),
     "plan": ("config", "contracts", "runs", "stages"),
-    "cli": ("config", "contracts", "runs", "stages", "plan"),
+    "cli": ("config", "contracts", "runs", "stages", "plan", "executors"),
     "__main__": ("cli",),
 }
 LAZILY: dict[str, tuple[str, ...]] = {

@@ -85,7 +85,8 @@ def in_yaml(tree: dict[str, Any], path: str) -> bool:
 
 
 def random_overrides(rng: random.Random, composer: Composer) -> list[str]:
-    choices = [f"{g}={rng.choice(composer.groups[g])}" for g in rng.sample(sorted(composer.groups), rng.randint(0, 4))]
+    groups = sorted(group for group in composer.groups if not group.startswith("hydra/"))
+    choices = [f"{g}={rng.choice(composer.groups[g])}" for g in rng.sample(groups, rng.randint(0, 4))]
     tree = by_us(composer, choices)
     texts, seen = list(choices), set[str]()
     # `alerts` and `task` are groups and, as mappings with names of the user's own, one key; Hydra adds no such name.
@@ -95,7 +96,7 @@ def random_overrides(rng: random.Random, composer: Composer) -> list[str]:
         if any(key.startswith(s) or s.startswith(key) for s in seen):
             continue
         seen.add(key)
-        if in_yaml(tree, key) and rng.random() < 0.15:
+        if in_yaml(tree, key) and rng.random() < 0.25:
             texts.append(f"~{key}")
         else:
             sign = "" if in_yaml(tree, key) and rng.random() < 0.5 else "++"

@@ -254,6 +254,8 @@ OF_THE_HUB = (
 """Keys of a teacher that is not albor's."""
 ELSEWHERE = {"init_from", "inputs", "stage.name", "stage.models",
              "eval.of", "eval.endpoint", "task",
+             "executor.stages.time", "executor.stages.setup", "executor.stages.options", "executor.stages.cpus",
+             "executor.stages.memory", "executor.stages.signal", "executor.stages.partition",
              "optim.kind", "optim.matrix_lr", "optim.momentum", "optim.newton_schulz_steps",
              "tokenizer.kind", "executor.kind", "teacher.kind", "merge.kind", "instructions.kind", "finetune.kind",
              "objective.kind", "prune.kind", "quantize.kind", "ladder.name"}  # fmt: skip
