@@ -96,7 +96,7 @@ def random_overrides(rng: random.Random, composer: Composer) -> list[str]:
         if any(key.startswith(s) or s.startswith(key) for s in seen):
             continue
         seen.add(key)
-        if in_yaml(tree, key) and rng.random() < 0.25:
+        if in_yaml(tree, key) and rng.random() < 0.15:
             texts.append(f"~{key}")
         else:
             sign = "" if in_yaml(tree, key) and rng.random() < 0.5 else "++"
@@ -109,7 +109,7 @@ def random_overrides(rng: random.Random, composer: Composer) -> list[str]:
 def test_random_overrides_compose_as_hydra_composes_them(resolver: Resolver, rounds: int) -> None:
     rng = random.Random(20260611)
     signs, compared = set[str](), 0
-    while compared < rounds:
+    while compared < rounds or signs != {"+", "~"}:
         texts = random_overrides(rng, resolver.composer)
         try:
             theirs = by_hydra(texts)
@@ -121,7 +121,6 @@ def test_random_overrides_compose_as_hydra_composes_them(resolver: Resolver, rou
         assert comparable(by_us(resolver.composer, texts)) == comparable(theirs), texts
         signs |= {t[0] for t in texts if t[0] in "+~"}
         compared += 1
-    assert signs == {"+", "~"}
 
 
 @pytest.mark.parametrize(
