@@ -36,7 +36,7 @@ def start_node(*words: str, log: Path) -> subprocess.Popen[bytes]:
             stdout=out,
             stderr=out,
             start_new_session=True,
-            env=os.environ | {"PYTHONPATH": str(Path.cwd())},
+            env=os.environ | {"PYTHONPATH": str(Path.cwd()), "RAY_AUTH_MODE": "disabled"},
         )
 
 

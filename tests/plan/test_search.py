@@ -143,5 +143,5 @@ def test_a_trial_that_falls_behind_is_pruned_and_a_killed_search_goes_on(tmp_pat
     states = [trial.state.name for trial in study.trials]
     assert len(states) == 6 and set(states) <= {"COMPLETE", "PRUNED"}
     best = study.best_trial
-    assert best.params["optim.lr"] == "1e-2"
+    assert float(best.params["optim.lr"]) == 1e-2
     assert all(trial.intermediate_values for trial in study.trials if trial.state.name == "PRUNED")
