@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import inspect
-import itertools
 import types
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from albor.config.docstrings import field_docs
 from albor.config.schema.config import Config
 from albor.config.structure import bounds_of, hints
 from albor.config.types import Unit
@@ -35,21 +33,6 @@ class Key:
     """Whether YAML or the command line must give it."""
     values: tuple[str, ...] = ()
     """All that it may be, where they are few."""
-
-
-def field_docs(cls: type) -> dict[str, str]:
-    """Field name to the docstring below it, inherited fields too."""
-    docs = {}
-    for schema in (base for base in reversed(cls.__mro__) if dataclasses.is_dataclass(base)):
-        body = ast.parse(inspect.getsource(schema)).body[0].body  # type: ignore[attr-defined]
-        for node, after in itertools.pairwise(body):
-            if (
-                isinstance(node, ast.AnnAssign)
-                and isinstance(after, ast.Expr)
-                and isinstance(after.value, ast.Constant)
-            ):
-                docs[ast.unparse(node.target)] = " ".join(str(after.value.value).split())
-    return docs
 
 
 def _schemas(tp: Any) -> list[type]:

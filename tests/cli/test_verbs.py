@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from albor.cli.arguments import FLAGS, VERBS
+from albor.cli.arguments import FLAGS, VERBS, Arguments
+from albor.config.docstrings import field_docs
 from albor.cli.completion import answers
 from albor.cli.verbs.fit import propose
 from albor.config.location import conf_directory, options
@@ -23,7 +24,7 @@ from albor.contracts import CONTRACTS, RULES
 from albor.contracts.base import RECOVERY, Case
 from albor.errors import AlborError
 from albor.plan.apply import prepare
-from albor.plan.keys import Key, field_docs, keys, walk
+from albor.plan.keys import Key, keys, walk
 from albor.runs import manifest
 from albor.stages import base as stages
 from bench.typos import context
@@ -75,6 +76,10 @@ def test_every_verb_has_help(albor) -> None:
     for verb in VERBS:
         done = albor(verb, "--help")
         assert done.code == 0 and done.out.startswith(f"albor {verb}: ")
+        assert all(f"--{flag.replace('_', '-')}" in done.out for flag in FLAGS.get(verb, ()))
+    assert "RUN RUN" in albor("diff", "--help").out and "tokens a step" in albor("fit", "--help").out
+    texts = field_docs(Arguments)
+    assert [f.name for f in dataclasses.fields(Arguments) if not texts.get(f.name, "").endswith(".")] == []
     out = albor("--help", "stage=pretrain", "optim.lr=0.125").out
     assert "optim.lr" in out and "0.125" in out and "data.fim_rate" not in out
 
