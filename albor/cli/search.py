@@ -33,7 +33,7 @@ from albor.config.problems import ConfigRefused
 from albor.config.schema.sweep import BasicLauncher, JoblibLauncher, OptunaSweeper
 from albor.errors import INTERRUPTED, AlborError
 from albor.plan import control, sweep
-from albor.plan.apply import check_machine, prepare, write_manifest
+from albor.plan.apply import check_machine, prepare, prepare_nodes
 from albor.plan.nodes import Node, Plan, Planner
 from albor.plan.search import Space, load_optuna, make_sampler, name_of, open_study, read_space, storage_errors
 from albor.runs import manifest, sweeps
@@ -67,8 +67,7 @@ def run_search(planner: Planner, arguments: Arguments, asked: sweep.Settings, sw
     writable(place.parent.parent)
     with exclusive(place), storage_errors(str(sweeper.storage or place)):
         common = shared_by_all(planned.plans)
-        for node in common:
-            write_manifest(node, planned.plans[0], name)
+        prepare_nodes(planned.plans[0], common, group=name, shared=True)
         code = 0 if elsewhere(asked.launcher) else build_here(common)
         if code:
             return code

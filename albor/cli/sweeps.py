@@ -121,8 +121,8 @@ def shared(plans: Sequence[Plan]) -> list[Node]:
 
 
 def build_here(nodes: Sequence[Node]) -> int:
-    """Builds runs on this machine; the first exit code that is not 0, else 0."""
-    codes = (build(node.directory, announce, lambda directory, run: None) for node in nodes)
+    """Builds runs on this machine, or waits for who does; the first exit code that is not 0, else 0."""
+    codes = (build(node.directory, announce, lambda directory, run: None, shared=True) for node in nodes)
     return next((code for code in codes if code), 0)
 
 

@@ -28,8 +28,13 @@ def prepare(plan: Plan, *, group: str = "", shared: bool = False) -> None:
         shared: a run that another process works on already is left to it.
     """
     writable(Path(plan.target.config.outputs))
-    for node in plan.nodes:
-        if node.state != "done" and not (shared and node.run is not None and held(node.directory)):
+    prepare_nodes(plan, plan.nodes, group=group, shared=shared)
+
+
+def prepare_nodes(plan: Plan, nodes: Sequence[Node], *, group: str, shared: bool) -> None:
+    """``prepare`` for some of a plan's nodes."""
+    for node in nodes:
+        if node.state != "done" and not (shared and held(node.directory)):
             write_manifest(node, plan, group)
 
 
