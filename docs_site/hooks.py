@@ -32,7 +32,7 @@ def _with_keys(entry: Any) -> Any:
         return {title: _with_keys(of) for title, of in entry.items()}
     if isinstance(entry, list):
         return [_with_keys(of) for of in entry]
-    return sorted(reference.key_pages()) if entry == KEYS else entry
+    return list(reference.key_pages()) if entry == KEYS else entry
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

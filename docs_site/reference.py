@@ -88,12 +88,13 @@ def key_pages() -> dict[str, tuple[str, list[Key]]]:
         if key.path != "stage":
             section = key.path.partition(".")[0]
             sections[section if "." in key.path else GENERAL].append(key)
-    return {f"{KEYS}/{name}.md": (name, found) for name, found in sections.items()}
+    names = sorted(sections, key=lambda name: (name != GENERAL, name))
+    return {f"{KEYS}/{name}.md": (name, sections[name]) for name in names}
 
 
 def key_page(section: str, found: list[Key]) -> str:
     if section == GENERAL:
-        head = "# Keys of no section\n\nKeys at the top of the config."
+        head = "# top level\n\nKeys that are in no section."
     else:
         doc = " ".join((_section_doc(section)).split())
         head = f"# {section}\n\n{doc}"
@@ -115,7 +116,8 @@ def key_entries(found: Iterable[Key], readers: Callable[[str], str] | None) -> l
 
 
 def key_entry(path: str, variants: list[Key], readers: Callable[[str], str] | None) -> str:
-    lines = [f"### `{path}` {{: #{anchor(path)} }}"]
+    short = path.partition(".")[2] or path
+    lines = [f"### `{path}` {{: #{anchor(path)} data-toc-label='{short}' }}"]
     by_text: dict[str, list[Key]] = defaultdict(list)
     for key in variants:
         by_text[text(key.help, f"the key {key.path} of {key.owner}")].append(key)
@@ -124,7 +126,7 @@ def key_entry(path: str, variants: list[Key], readers: Callable[[str], str] | No
         default = "must be given" if key.required else f"default `{show(key.default) or EMPTY}`"
         said = [cell(key.type), default, *([readers(path)] if readers else [])]
         kinds = {kind: None for one in same for kind in kinds_of().get((path.rpartition(".")[0], one.owner), ())}
-        of = f" Where `kind` is {', '.join(f'`{kind}`' for kind in kinds)}." if kinds and key.type != ", ".join(kinds) else ""
+        of = f" Where `kind` is {', '.join(f'`{kind}`' for kind in kinds)}." if kinds and not path.endswith(".kind") else ""
         lines += [" · ".join(part for part in said if part) + "\n{: .type }", f"{cell(about)}{of}"]
     return "\n\n".join(lines)
 
@@ -248,18 +250,19 @@ def contract(rule: Rule, tests: list[Evidence]) -> str:
         facts.append(["kept by", f"`{rule.where}`"])
     elif isinstance(rule, Contract):
         facts.append(["stages", ", ".join(link_of(name) for name in rule.stages)])
-    by_file: dict[str, list[str]] = defaultdict(list)
-    for one in tests:
-        file, _, name = one.test.partition("::")
-        by_file[file].append(f"`{name}`")
-    said = "<br>".join(f"`{file}`: {', '.join(dict.fromkeys(names))}" for file, names in by_file.items())
-    facts.append(["tests", text(said, f"the tests of {rule.id}")])
     blocks.append(table(["", ""], facts))
     if rule.id in CONTRACTS:
         found = messages(CONTRACTS[rule.id].check)
         text("".join(m.text for m in found), f"a message of {rule.id}")
         rows = [[m.severity if m.severity != UNKNOWN else "either", f"`{m.path}`", cell(m.text), cell(m.help)] for m in found]
         blocks.append(table(["", "where", "message", "help"], rows))
+    by_file: dict[str, list[str]] = defaultdict(list)
+    for one in tests:
+        file, _, name = one.test.partition("::")
+        by_file[file].append(f"`{name}`")
+    listed = [f"    - `{file}`: {', '.join(dict.fromkeys(names))}" for file, names in by_file.items()]
+    text("".join(listed), f"the tests of {rule.id}")
+    blocks.append("\n".join(['??? note "Its tests"\n', *listed]))
     return "\n\n".join(blocks)
 
 

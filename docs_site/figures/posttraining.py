@@ -135,7 +135,7 @@ def arc() -> Drawing:
     d.text(bx - 10, by - 10, "b  (t = 1)", "bold", at="end")
     d.text(px + 10, py - 12, "slerp, t = 0.6: as long as a and b", "small blue", at="start")
     short = math.hypot(lx - cx, cy - ly) / radius
-    d.text(lx + 24, ly + 16, f"linear: {short:.0%} as long", "small orange", at="start")
+    d.text(lx + 22, ly + 56, f"linear: {short:.0%} as long", "small orange", at="start")
     d.line([at(start + (end - start) * i / 30, 46) for i in range(31)], "rule")
     d.text(cx + 44, cy - 40, "θ", "soft")
     return d
