@@ -24,4 +24,6 @@ def mathml(latex: str, *, block: bool = False) -> str:
         made = str(convert(latex.strip(), display="block" if block else "inline"))
     except Exception as error:
         raise FormulaError(f"{latex!r} cannot be read as a formula: {type(error).__name__} {error}") from error
+    if "\\" in made:
+        raise FormulaError(f"{latex!r} has a command that is not known")
     return f'<div class="formula">{made}</div>' if block else made

@@ -125,27 +125,29 @@ def key_entry(path: str, variants: list[Key], readers: Callable[[str], str] | No
         key = by_path(same)[path]
         default = "must be given" if key.required else f"default `{show(key.default) or EMPTY}`"
         said = [cell(key.type), default, *([readers(path)] if readers else [])]
-        kinds = {kind: None for one in same for kind in kinds_of().get((path.rpartition(".")[0], one.owner), ())}
-        of = f" Where `kind` is {', '.join(f'`{kind}`' for kind in kinds)}." if kinds and not path.endswith(".kind") else ""
+        section = path.rpartition(".")[0]
+        kinds = {kind: None for one in same for kind in kinds_of().get(section, {}).get(one.owner, ())}
+        some = 0 < len(kinds) < len(kinds_of().get(section, {})) and not path.endswith(".kind")
+        of = f" Where `kind` is {', '.join(f'`{kind}`' for kind in kinds)}." if some else ""
         lines += [" · ".join(part for part in said if part) + "\n{: .type }", f"{cell(about)}{of}"]
     return "\n\n".join(lines)
 
 
 @cache
-def kinds_of() -> dict[tuple[str, str], tuple[str, ...]]:
-    """What `kind` says where a section may be of several schemas: (path of the section, schema) to its value."""
-    found = [k for _, keys in key_pages().values() for k in keys if k.path.endswith(".kind")]
-    return {(k.path.removesuffix(".kind"), k.owner): (k.default or k.type,) for k in found if len(k.values) == 1}
+def kinds_of() -> dict[str, dict[str, tuple[str, ...]]]:
+    """What `kind` says where a section may be of several schemas: path of the section to schema to that."""
+    found: dict[str, dict[str, tuple[str, ...]]] = defaultdict(dict)
+    for key in (k for _, keys in key_pages().values() for k in keys if k.path.endswith(".kind") and len(k.values) == 1):
+        found[key.path.removesuffix(".kind")][key.owner] = key.values
+    return found
 
 
 def read_by(path: str) -> str:
     """Which stages' results depend on a key."""
     path = path.partition(".NAME")[0]
-    if stages.is_recorded(path):
-        return "recorded, changes no result"
     found = [name for name in stages.names() if stages.find(name).reads_key(path)]
-    if not found:
-        return ""
+    if stages.is_recorded(path) or not found:
+        return "" if path == "inputs" else "changes no result"
     return "read by " + ", ".join(f"[{name}](../stages.md#{name})" for name in found)
 
 

@@ -17,7 +17,7 @@ SHELLS = ("sh", "bash", "console")
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[\w-]*)(?: title=\"(?P<title>[^\"]+)\")?[^\n]*\n(?P<body>.*?)^(?P=indent)```$",
                    re.MULTILINE | re.DOTALL)  # fmt: skip
 INLINE = re.compile(r"(?<!`)`([^`\n]+(?:\n[^`\n]+)?)`(?!`)")
-ENDS = ("&&", "||", "|", ";", "&", ">", ">>")
+ENDS = ("&&", "||", "|", ";", "&")
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ def commands(page: str) -> Iterator[Command]:
 def split(line: str) -> Iterator[tuple[str, ...]]:
     """The commands of a line, without its comment."""
     words: list[str] = []
+    line = re.sub(r" >>? \S+", "", line)  # where the output goes
     for word in [*shlex.split(line, comments=True), ";"]:
         if word in ENDS:
             if words:
