@@ -37,7 +37,7 @@ test-gpu: setup  ## what needs a CUDA device; TRITON_INTERPRET=1 runs its kernel
 	$(BIN)/python -m pytest -m gpu -n 0
 
 docs: setup  ## the documentation's site, in build/site; a broken link, anchor or formula fails
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo build/site/index.html
 
 quality: setup lint  ## line coverage, mutation score and complexity, written to docs/QUALITY.md; about two hours

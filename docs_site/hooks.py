@@ -11,7 +11,7 @@ from docs_site import figures, formulas, reference, repository
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
-    from mkdocs.structure.files import File, Files
+    from mkdocs.structure.files import Files
     from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,5 +66,3 @@ def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files
     except formulas.FormulaError as error:
         log.warning("%s: %s", page.file.src_uri, error)
         return html
-
-

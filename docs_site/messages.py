@@ -11,7 +11,6 @@ from typing import Any
 
 from albor.contracts.base import Check
 
-
 UNKNOWN = "…"
 """What only a config can say."""
 
@@ -37,8 +36,12 @@ def messages(check: Check) -> list[Message]:
         seen.add(name)
         tree = ast.parse(textwrap.dedent(inspect.getsource(getattr(module, name))))
         found += list(_findings(tree))
-        calls = [node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
-        waiting += [called for called in calls if getattr(getattr(module, called, None), "__module__", "") == module.__name__]
+        calls = [
+            node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        ]
+        waiting += [
+            called for called in calls if getattr(getattr(module, called, None), "__module__", "") == module.__name__
+        ]
     return found
 
 
@@ -65,6 +68,10 @@ def _findings(tree: ast.Module) -> Iterator[Message]:
         return UNKNOWN
 
     for node in ast.walk(tree):
-        if isinstance(node, (ast.Yield, ast.Return)) and isinstance(node.value, ast.Tuple) and len(node.value.elts) == 4:
+        if (
+            isinstance(node, (ast.Yield, ast.Return))
+            and isinstance(node.value, ast.Tuple)
+            and len(node.value.elts) == 4
+        ):
             severity, path, text, help_ = (said(part) for part in node.value.elts)
             yield Message(severity, path, text, help_)

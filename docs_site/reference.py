@@ -22,7 +22,6 @@ from albor.contracts.evidence import Evidence, checkout, stated
 from albor.errors import INTERRUPTED
 from albor.plan.keys import Key, by_path, walk
 from albor.stages import base as stages
-
 from docs_site.messages import UNKNOWN, messages
 
 KEYS = "reference/keys"
@@ -256,7 +255,10 @@ def contract(rule: Rule, tests: list[Evidence]) -> str:
     if rule.id in CONTRACTS:
         found = messages(CONTRACTS[rule.id].check)
         text("".join(m.text for m in found), f"a message of {rule.id}")
-        rows = [[m.severity if m.severity != UNKNOWN else "either", f"`{m.path}`", cell(m.text), cell(m.help)] for m in found]
+        rows = [
+            [m.severity if m.severity != UNKNOWN else "either", f"`{m.path}`", cell(m.text), cell(m.help)]
+            for m in found
+        ]
         blocks.append(table(["", "where", "message", "help"], rows))
     by_file: dict[str, list[str]] = defaultdict(list)
     for one in tests:
@@ -305,17 +307,20 @@ def flags(verb: str) -> str:
 def errors() -> str:
     exits = [[str(code), about] for code, about in EXITS.items()]
     codes = [[f"`{code}`", cell(text(about, code))] for code, about in CODES.items()]
-    return "\n\n".join(
-        [
-            "# Errors and exit codes",
-            "An error says a code, a place (a file and line, or the override), a cause, and mostly what helps. It is "
-            "shown without a traceback. A contract's id stands where a contract refuses: [contracts](contracts.md).",
-            "## Exit codes",
-            table(["code", ""], exits),
-            "## Codes of errors",
-            table(["code", ""], codes),
-        ]
-    ) + "\n"
+    return (
+        "\n\n".join(
+            [
+                "# Errors and exit codes",
+                "An error says a code, a place (a file and line, or the override), a cause, and mostly what helps, "
+                "without a traceback. Where a contract refuses, its id is the code: [contracts](contracts.md).",
+                "## Exit codes",
+                table(["code", ""], exits),
+                "## Codes of errors",
+                table(["code", ""], codes),
+            ]
+        )
+        + "\n"
+    )
 
 
 # Markdown

@@ -66,8 +66,18 @@ def wanda_and_magnitude() -> Drawing:
             stays = least is not None and value >= least
             d.rect(x0 + width * i, y, width - 8, 38, f"box {colour}" if stays else "rule")
             sign = "−" if value < 0 else ""
-            d.text(x0 + width * i + width / 2 - 4, y + 25, f"{sign}{abs(value):.2g}", "small bold" if stays else "small soft")
-    d.text(320, 244, "Half stays, filled. A small weight of a loud input does more than a large one of a quiet input.", "small soft")
+            d.text(
+                x0 + width * i + width / 2 - 4,
+                y + 25,
+                f"{sign}{abs(value):.2g}",
+                "small bold" if stays else "small soft",
+            )
+    d.text(
+        320,
+        244,
+        "Half stays, filled. A small weight of a loud input does more than a large one of a quiet input.",
+        "small soft",
+    )
     return d
 
 
@@ -125,7 +135,11 @@ def sizes() -> Drawing:
         ("float16", gguf_bytes(whole, "f16"), "soft"),
         ("q8_0", gguf_bytes(whole, "q8_0"), "violet"),
         ("q4_0", gguf_bytes(whole, "q4_0"), "blue"),
-        ("pruned, q4_0", gguf_bytes(small, target.matrices, target.embedding, tokenizer_bytes=target.overhead), "green"),
+        (
+            "pruned, q4_0",
+            gguf_bytes(small, target.matrices, target.embedding, tokenizer_bytes=target.overhead),
+            "green",
+        ),
     )
     d = Drawing(640, 262, "The file of 350m: float32, float16, 8 bits, 4 bits, and pruned to fit 100 MB")
     for i, (name, size, colour) in enumerate(bars):
@@ -133,8 +147,8 @@ def sizes() -> Drawing:
         d.text(128, y + 20, name, "small mono", at="end")
         d.rect(140, y, 390 * size / bars[0][1], 28, f"box {colour}")
         d.text(150 + 390 * size / bars[0][1], y + 20, f"{size / 1e6:,.0f} MB", f"small bold {colour}", at="start")
-    words = f"Pruned: {whole.num_hidden_layers} → {small.num_hidden_layers} blocks, feed-forward {whole.intermediate_size:,} → "
-    words += f"{small.intermediate_size:,}; {left:.0%} of what is not embedding is left."
+    words = f"Pruned: {whole.num_hidden_layers} → {small.num_hidden_layers} blocks, feed-forward "
+    words += f"{whole.intermediate_size:,} → {small.intermediate_size:,}; {left:.0%} of what is not embedding is left."
     d.text(320, 244, words, "small soft")
     return d
 

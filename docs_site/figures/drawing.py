@@ -27,9 +27,11 @@ DARK = {
     "violet": "#c19bff",
 }
 COLOURS = ("blue", "orange", "green", "violet", "soft", "ink")
-RULES = """text { font: 15px system-ui, sans-serif; fill: var(--ink) } .small { font-size: 13px } .soft { fill: var(--soft) }
-.mono { font-family: ui-monospace, Menlo, Consolas, monospace } .bold { font-weight: 600 }
-.rule { stroke: var(--rule); fill: none } .pane { fill: var(--pane); stroke: var(--rule) } .dashed { stroke-dasharray: 5 4 }
+RULES = """text { font: 15px system-ui, sans-serif; fill: var(--ink) }
+.small { font-size: 13px } .soft { fill: var(--soft) } .bold { font-weight: 600 }
+.mono { font-family: ui-monospace, Menlo, Consolas, monospace }
+.rule { stroke: var(--rule); fill: none } .pane { fill: var(--pane); stroke: var(--rule) }
+.dashed { stroke-dasharray: 5 4 }
 """ + "\n".join(
     f"text.{c}, .dot.{c} {{ fill: var(--{c}) }} .line.{c} {{ stroke: var(--{c}); fill: none; stroke-width: 2.2 }} "
     f".box.{c} {{ stroke: var(--{c}); fill: var(--{c}); fill-opacity: .2 }} .full.{c} {{ fill: var(--{c}) }}"
@@ -49,7 +51,9 @@ def style() -> str:
 
 def n(value: float) -> str:
     """A coordinate, to a tenth."""
-    return f"{value:.1f}".removesuffix(".0").replace("-0", "0") if abs(value) < 0.05 else f"{value:.1f}".removesuffix(".0")
+    return (
+        f"{value:.1f}".removesuffix(".0").replace("-0", "0") if abs(value) < 0.05 else f"{value:.1f}".removesuffix(".0")
+    )
 
 
 class Drawing:

@@ -42,7 +42,13 @@ def stored_teachers() -> Drawing:
     kept = sum(true[:3])
     counts = (6, 2, 1, 1, 0, 0, 0, 2)
     panels = (
-        (20.0, "top 3, made to add up to 1", "orange", [p / kept for p in true[:3]] + [0.0] * 5, "biased: the rest counts as 0"),
+        (
+            20.0,
+            "top 3, made to add up to 1",
+            "orange",
+            [p / kept for p in true[:3]] + [0.0] * 5,
+            "biased: the rest counts as 0",
+        ),
         (232.0, "top 3 and a tail", "blue", [*true[:3], 0, 0, 0, 0, 1 - kept], "a divergence: never below 0"),
         (444.0, "12 draws", "green", [c / 12 for c in counts], "unbiased: right on average"),
     )
@@ -84,9 +90,26 @@ def directions_of_kl() -> Drawing:
     curve(lambda x: normal(x, mean, spread), "blue")
     curve(lambda x: normal(x, -2, 0.83), "orange")
     d.text(x0 + width * (2 + 6) / 12 + 34, base - scale * teacher(2) - 4, "teacher p", "small soft", at="start")
-    d.text(x0 + width * (mean + 6) / 12 + 24, base - scale * normal(mean, mean, spread) - 10, "least KL(p ‖ q)", "small blue", at="start")
-    d.text(x0 + width * (-2 + 6) / 12 - 40, base - scale * normal(-2, -2, 0.83) + 12, "least KL(q ‖ p)", "small orange", at="end")
-    d.text(320, 256, "A student with room for one peak only. Forward KL spreads over both, reverse KL takes the larger.", "small soft")
+    d.text(
+        x0 + width * (mean + 6) / 12 + 24,
+        base - scale * normal(mean, mean, spread) - 10,
+        "least KL(p ‖ q)",
+        "small blue",
+        at="start",
+    )
+    d.text(
+        x0 + width * (-2 + 6) / 12 - 40,
+        base - scale * normal(-2, -2, 0.83) + 12,
+        "least KL(q ‖ p)",
+        "small orange",
+        at="end",
+    )
+    d.text(
+        320,
+        256,
+        "A student with room for one peak only. Forward KL spreads over both, reverse KL takes the larger.",
+        "small soft",
+    )
     return d
 
 
@@ -107,7 +130,9 @@ def low_rank() -> Drawing:
     d.text(457, 104, "in", "small soft")
     d.text(544, 130, "r", "small soft", at="start")
     d.text(457, 158, "A: random", "small blue")
-    d.text(320, 248, "350m, r = 16 on six matrices of each block: 8.0M of 398.5M numbers are trained, 2.0%.", "small soft")
+    d.text(
+        320, 248, "350m, r = 16 on six matrices of each block: 8.0M of 398.5M numbers are trained, 2.0%.", "small soft"
+    )
     return d
 
 
@@ -179,7 +204,13 @@ def elections() -> Drawing:
     d.text(530, 24, "DARE: half dropped, rest × 2", "small bold")
     chance = (True, False, True, False, False, True)
     bars(440, 100, tuple(2 * v if k else v for v, k in zip(first, chance, strict=True)), "blue", chance)
-    bars(440, 190, tuple(2 * v if not k else v for v, k in zip(second, chance, strict=True)), "orange", tuple(not k for k in chance))
+    bars(
+        440,
+        190,
+        tuple(2 * v if not k else v for v, k in zip(second, chance, strict=True)),
+        "orange",
+        tuple(not k for k in chance),
+    )
     return d
 
 

@@ -46,7 +46,11 @@ def rows_of_tokens() -> Drawing:
 def fill_in_the_middle() -> Drawing:
     """A piece of text, and the two orders in which a model reads it."""
     d = Drawing(640, 236, "Fill-in-the-middle: the two orders of prefix, suffix and middle")
-    parts = {"prefix": (170, "blue", "def area(r):"), "middle": (150, "orange", "return 3.14 *"), "suffix": (110, "green", "r ** 2")}
+    parts = {
+        "prefix": (170, "blue", "def area(r):"),
+        "middle": (150, "orange", "return 3.14 *"),
+        "suffix": (110, "green", "r ** 2"),
+    }
     x = 100.0
     d.text(88, 43, "text", "small soft", at="end")
     for width, colour, words in parts.values():
@@ -65,7 +69,12 @@ def fill_in_the_middle() -> Drawing:
             d.boxed(x, y, width, 32, words, f"box {colour}", "mono small")
             x += width + 4
         d.boxed(x, y, 22, 32, "E", "pane", "small bold")
-    d.text(320, 226, "P, S, M: the tokenizer's sentinels; E: end of text. The loss is that of any text: of every next token.", "small soft")
+    d.text(
+        320,
+        226,
+        "P, S, M: the tokenizer's sentinels; E: end of text. The loss is that of any text: of every next token.",
+        "small soft",
+    )
     return d
 
 
@@ -110,7 +119,7 @@ def compute_optimum() -> Drawing:
     least, most, low, high = 1e7, 2e9, 2.4, 4.4
 
     def loss(parameters: float, tokens: float) -> float:
-        return 1.69 + 406.4 / parameters**0.34 + 410.7 / tokens**0.28
+        return 1.69 + 406.4 / math.pow(parameters, 0.34) + 410.7 / math.pow(tokens, 0.28)
 
     def at(parameters: float, value: float) -> tuple[float, float]:
         share = math.log(parameters / least) / math.log(most / least)

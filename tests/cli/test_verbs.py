@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from albor.cli.arguments import FLAGS, VERBS, Arguments
-from albor.config.docstrings import field_docs
 from albor.cli.completion import answers
 from albor.cli.verbs.fit import propose
+from albor.config.docstrings import field_docs
 from albor.config.location import conf_directory, options
 from albor.config.problems import CODES
 from albor.config.schema.config import Config

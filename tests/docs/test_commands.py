@@ -76,7 +76,10 @@ def of_albor(command: Command, albor: Callable[..., Outcome]) -> str | None:
 def substitute(given: Arguments) -> tuple[str, ...] | None:
     """The cheap command that takes the same overrides; None where there are none to check."""
     dirs = [word for path in given.config_dirs for word in ("--config-dir", path)]
-    if given.verb in CHEAP and not set(given.words) - {"model", "trainer"} - set(VERBS) or given.verb in ("ls", "explain"):
+    if (given.verb in CHEAP and not set(given.words) - {"model", "trainer"} - set(VERBS)) or given.verb in (
+        "ls",
+        "explain",
+    ):
         return tuple(word for word in (given.verb, *given.words, *given.overrides, *dirs) if word)
     own = [text for text in given.overrides if not text.startswith("outputs=")]
     if given.verb in MEASURES:
@@ -160,8 +163,18 @@ def test_the_checks_find_what_is_wrong(albor: Callable[..., Outcome], tmp_path: 
     assert setting("trainer.max_step=1") and setting("prune=wander") and setting("up.distill.distill.alfa=0")
     assert not setting("prune=wanda") and not setting("up.distill.distill.alpha=0") and not setting("a=b")
     block = next(blocks("README.md"))
-    for words in (("albor", "plam"), ("albor", "plan", "stage=pretrian"), ("albor", "sample"), ("albor", "ls", "--out", "x")):
+    for words in (
+        ("albor", "plam"),
+        ("albor", "plan", "stage=pretrian"),
+        ("albor", "sample"),
+        ("albor", "ls", "--out", "x"),
+    ):
         assert of_albor(Command(words, block), albor), words
-    for words in (("make", "domo"), ("python", "-m", "bench.nothing"), ("pip", "install", "albor[nothing]"), ("bash", "editors/no.sh")):
+    for words in (
+        ("make", "domo"),
+        ("python", "-m", "bench.nothing"),
+        ("pip", "install", "albor[nothing]"),
+        ("bash", "editors/no.sh"),
+    ):
         assert of_others(Command(words, block)), words
     assert len(stages.names()) > 10

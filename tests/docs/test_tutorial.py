@@ -111,10 +111,8 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="the page asks with curl")
 def test_from_nothing_to_a_completion(reader: Reader) -> None:
-    said: list[tuple[str, str]] = []
-    for command in commands(PAGE):
-        if command.words[0] not in ELSEWHERE:
-            said.append((" ".join(command.words), reader.give(command)))
+    given = [command for command in commands(PAGE) if command.words[0] not in ELSEWHERE]
+    said = [(" ".join(command.words), reader.give(command)) for command in given]
     told = dict(said)
     first, again = (out for words, out in said if words == "albor stage=report debug=default")
     assert "report/tiny-" in first and "nothing to do" in again
