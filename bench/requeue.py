@@ -60,7 +60,11 @@ def interrupted(place: Path, number: int, words: tuple[str, ...], rng: random.Ra
     whole = load(next((place / "whole/pretrain").iterdir()))
     same = run.digest is not None and run.digest == whole.digest and "goes on from the checkpoint" in log
     if not same:
-        print(said, log, file=sys.stderr)
+        logs = [path.read_text(errors="replace") for path in sorted((place / "slurm").glob("slurm*.log"))]
+        of_job = [
+            line for text in logs for line in text.splitlines() if re.search(rf"\b(JobId=|job ){job}\b", line, re.I)
+        ]
+        print(said, log, *of_job, sep="\n", file=sys.stderr)
     return int(saved[1]) if saved else -1, same
 
 

@@ -30,6 +30,10 @@ TURN = 0.5
 """Seconds between looks at a run that another process works on."""
 
 
+def quiet(directory: Path, run: Manifest) -> None:
+    """The announcement of nothing."""
+
+
 def build(
     directory: Path, announce: Announce, finished: Announce, control: Control | None = None, *, shared: bool = False
 ) -> int:
@@ -45,12 +49,7 @@ def build(
     control = control or Control()
     todo = [(place, run) for place, run in chain(directory, unfinished=True) if run.status != "done"]
     for number, (place, run) in enumerate(todo, 1):
-        if shared and made_elsewhere(place, control):
-            continue
-        if not control.wanted:
-            return INTERRUPTED
-        announce(place, run)
-        code = execute(place, run, control)
+        code = take_turns(place, run, announce, control) if shared else execute(place, run, announce, control)
         if code:
             return code
         finished(place, manifest.load(place))
@@ -60,22 +59,30 @@ def build(
     return 0
 
 
-def made_elsewhere(directory: Path, control: Control) -> bool:
-    """Waits while another process works on a run; whether it is done then."""
+def take_turns(directory: Path, run: Manifest, announce: Announce, control: Control) -> int:
+    """``execute``, after who works on the run already; 0 at once when it is done then."""
     said = False
-    while control.wanted and held(directory):
-        if not said:
-            print(f"waiting for {directory}, which another process works on", file=sys.stderr, flush=True)
-            said = True
-        time.sleep(TURN)
-    return manifest.load(directory).status == "done"
+    while control.wanted:
+        if held(directory):
+            if not said:
+                print(f"waiting for {directory}, which another process works on", file=sys.stderr, flush=True)
+                said = True
+            time.sleep(TURN)
+            continue
+        if manifest.load(directory).status == "done":
+            return 0
+        code = execute(directory, run, announce, control)
+        if not (code and held(directory)):  # held: another began at the same moment, and was first
+            return code
+    return INTERRUPTED
 
 
-def execute(directory: Path, run: Manifest, control: Control | None = None) -> int:
+def execute(directory: Path, run: Manifest, announce: Announce = quiet, control: Control | None = None) -> int:
     """Runs one stage in processes of its own and waits; interrupts reach them, and they save and end.
 
     Raises AlborError when the stage's processes belong on machines where they cannot be started from here.
     """
+    announce(directory, run)
     shutil.rmtree(directory / HEARTBEAT, ignore_errors=True)  # of an earlier attempt
     end = launch(directory, run, control).run(run.stage)
     hung = hang(directory)
@@ -83,6 +90,8 @@ def execute(directory: Path, run: Manifest, control: Control | None = None) -> i
         end = after_hang(end, run, *hung)
     if end.text:
         print(end.text, file=sys.stderr, flush=True)
+    if held(directory):  # by another process, whose run it is
+        return end.code
     now = manifest.load(directory)
     # A run that was killed could not write down why, and rank 0 knows no more than that another is gone. A process that
     # is alone and ended by itself has written down more than is known here.
