@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from docs_site import figures, formulas, reference, repository
+from docs_site import figures, formulas, keys, reference, repository
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -32,7 +32,7 @@ def _with_keys(entry: Any) -> Any:
         return {title: _with_keys(of) for title, of in entry.items()}
     if isinstance(entry, list):
         return [_with_keys(of) for of in entry]
-    return list(reference.key_pages()) if entry == KEYS else entry
+    return list(keys.key_pages()) if entry == KEYS else entry
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

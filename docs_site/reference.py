@@ -3,31 +3,27 @@ fails the build (MissingText)."""
 
 from __future__ import annotations
 
-import re
+import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
-from albor.cli.arguments import FLAGS, VERBS, WORDS, Arguments
+from albor.cli.arguments import FLAGS, VERBS, Arguments
 from albor.cli.help import DETAILS, option, usage
 from albor.cli.verbs.explain import show
 from albor.config.docstrings import field_docs
-from albor.config.location import conf_directory, describe, yaml_files
+from albor.config.location import conf_directory, search_directories, yaml_files
 from albor.config.problems import CODES
-from albor.config.schema.config import Config
 from albor.contracts import CONTRACTS, LEVELS, RULES, Contract, Kernel, Rule
 from albor.contracts.base import RECOVERY
 from albor.contracts.evidence import Evidence, checkout, stated
 from albor.errors import INTERRUPTED
-from albor.plan.keys import Key, by_path, walk
+from albor.plan.keys import walk
 from albor.stages import base as stages
+from docs_site.keys import GENERAL, key_entries, key_page, key_pages
+from docs_site.markdown import anchor, cell, table, text
 from docs_site.messages import UNKNOWN, messages
 
-KEYS = "reference/keys"
-GENERAL = "general"
-"""The page of the keys that are in no section."""
-EMPTY = "''"
 EXITS = {
     0: "Done, or there was nothing to do. Warnings do not change it; with `--strict` they make it 2.",
     1: "It failed while running, or a check found something: a prediction that is falsified, a run that drifted, a "
@@ -35,17 +31,6 @@ EXITS = {
     2: "You must change something: a key, a value, a contract that refuses. Nothing was started.",
     INTERRUPTED: "Interrupted with its work saved. The same command goes on from there.",
 }
-
-
-class MissingText(Exception):
-    """Something that a reader would look up has no text in the code."""
-
-
-def text(value: str, what: str) -> str:
-    """The text. Raises MissingText when there is none."""
-    if not value.strip():
-        raise MissingText(f"{what} has no text that says what it is")
-    return value
 
 
 def pages() -> dict[str, str]:
@@ -67,87 +52,13 @@ def index() -> str:
         ["[Commands](commands.md)", f"{len(VERBS)} verbs and their flags"],
         ["[Groups](groups.md)", f"{len(choices())} groups and their {sum(map(len, choices().values()))} choices"],
         [f"[Keys](keys/{GENERAL}.md)", f"{keys} keys of the config: type, range, default, who reads them"],
-        ["[Stages](stages.md)", f"{len(stages.names())} stages: what they make, of what, and their own keys"],
+        ["[Stages](stages.md)", f"{len(stages.names())} stages: what they make, what they read, and their own keys"],
         ["[Contracts](contracts.md)", f"{len(RULES)} contracts: rule, messages, how surely they are known"],
         ["[Errors and exit codes](errors.md)", f"{len(CODES)} codes of errors, {len(EXITS)} of exits"],
     ]
     about = "Every page here is made of the code while the site is built: what it says is what this version does. On "
     about += "the command line `albor explain NAME`, `albor ls GROUP` and `albor VERB --help` say the same."
     return f"# Reference\n\n{about}\n\n{table(['', ''], rows)}\n"
-
-
-# Keys
-
-
-@cache
-def key_pages() -> dict[str, tuple[str, list[Key]]]:
-    """Place of the page to its section and keys, those of variants and of mappings' entries included."""
-    sections: dict[str, list[Key]] = defaultdict(list)
-    for key in walk(Config, entries=True):
-        if key.path != "stage":
-            section = key.path.partition(".")[0]
-            sections[section if "." in key.path else GENERAL].append(key)
-    names = sorted(sections, key=lambda name: (name != GENERAL, name))
-    return {f"{KEYS}/{name}.md": (name, sections[name]) for name in names}
-
-
-def key_page(section: str, found: list[Key]) -> str:
-    if section == GENERAL:
-        head = "# top level\n\nKeys that are in no section."
-    else:
-        doc = " ".join((_section_doc(section)).split())
-        head = f"# {section}\n\n{doc}"
-        if section in choices():
-            head += f" Choices of the group: [`{section}`](../groups.md#{anchor(section)})."
-    return "\n\n".join([head, *key_entries(found, read_by)]) + "\n"
-
-
-def _section_doc(section: str) -> str:
-    return text(field_docs(Config).get(section, ""), f"the section {section}")
-
-
-def key_entries(found: Iterable[Key], readers: Callable[[str], str] | None) -> list[str]:
-    """A heading and a few lines for each path; what variants of a union say otherwise is said of each."""
-    paths: dict[str, list[Key]] = defaultdict(list)
-    for key in found:
-        paths[key.path].append(key)
-    return [key_entry(path, variants, readers) for path, variants in paths.items()]
-
-
-def key_entry(path: str, variants: list[Key], readers: Callable[[str], str] | None) -> str:
-    short = path.partition(".")[2] or path
-    lines = [f"### `{path}` {{: #{anchor(path)} data-toc-label='{short}' }}"]
-    by_text: dict[str, list[Key]] = defaultdict(list)
-    for key in variants:
-        by_text[text(key.help, f"the key {key.path} of {key.owner}")].append(key)
-    for about, same in by_text.items():
-        key = by_path(same)[path]
-        default = "must be given" if key.required else f"default `{show(key.default) or EMPTY}`"
-        said = [cell(key.type), default, *([readers(path)] if readers else [])]
-        section = path.rpartition(".")[0]
-        kinds = {kind: None for one in same for kind in kinds_of().get(section, {}).get(one.owner, ())}
-        some = 0 < len(kinds) < len(kinds_of().get(section, {})) and not path.endswith(".kind")
-        of = f" Where `kind` is {', '.join(f'`{kind}`' for kind in kinds)}." if some else ""
-        lines += [" · ".join(part for part in said if part) + "\n{: .type }", f"{cell(about)}{of}"]
-    return "\n\n".join(lines)
-
-
-@cache
-def kinds_of() -> dict[str, dict[str, tuple[str, ...]]]:
-    """What `kind` says where a section may be of several schemas: path of the section to schema to that."""
-    found: dict[str, dict[str, tuple[str, ...]]] = defaultdict(dict)
-    for key in (k for _, keys in key_pages().values() for k in keys if k.path.endswith(".kind") and len(k.values) == 1):
-        found[key.path.removesuffix(".kind")][key.owner] = key.values
-    return found
-
-
-def read_by(path: str) -> str:
-    """Which stages' results depend on a key."""
-    path = path.partition(".NAME")[0]
-    found = [name for name in stages.names() if stages.find(name).reads_key(path)]
-    if stages.is_recorded(path) or not found:
-        return "" if path == "inputs" else "changes no result"
-    return "read by " + ", ".join(f"[{name}](../stages.md#{name})" for name in found)
 
 
 # Stages
@@ -163,21 +74,21 @@ def stage_page() -> str:
     ]
     for name in stages.names():
         stage = stages.find(name)
-        about = text(describe(conf_directory() / "stage" / f"{name}.yaml"), f"conf/stage/{name}.yaml")
+        said = text(about(conf_directory() / "stage" / f"{name}.yaml"), f"conf/stage/{name}.yaml")
         facts = [["makes", stage.makes], ["version", str(stage.version)]]
         if stage.reads:
             facts.append(["reads", ", ".join(f"[`{r}`]({key_link(r)})" for r in stage.reads)])
-        said = {
+        ways = {
             "each time it is asked for": stage.action,
             "on the trainer's devices, a process each": stage.distributed,
             "on the trainer's device": stage.accelerated and not stage.distributed,
         }
-        if runs := [words for words, holds in said.items() if holds]:
+        if runs := [words for words, holds in ways.items() if holds]:
             facts.append(["runs", "; ".join(runs)])
         if stage.resumable:
             facts.append(["interrupted", "goes on from its own directory"])
         own = [k for k in walk(stage.config, "stage.") if k.path != "stage.name"]
-        blocks += [f"## {name} {{: #{name} }}", about, table(["", ""], facts)]
+        blocks += [f"## {name} {{: #{name} }}", cell(said), table(["", ""], facts)]
         blocks += [entry.replace(": #stage", f": #{name}-stage") for entry in key_entries(own, None)]
     return "\n\n".join(blocks) + "\n"
 
@@ -201,9 +112,17 @@ def key_link(path: str) -> str:
 def choices() -> dict[str, dict[str, Path]]:
     """Group to choice to file."""
     found: dict[str, dict[str, Path]] = defaultdict(dict)
-    for group, choice, path in yaml_files(conf_directory()):
-        found[group][choice] = path
-    return dict(found)
+    for directory in reversed(search_directories(())):
+        for group, choice, path in yaml_files(directory):
+            found[group][choice] = path
+    return dict(sorted(found.items()))
+
+
+def about(path: Path) -> str:
+    """The whole of the comment that a YAML begins with, whose first line is shown elsewhere."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    head = itertools.takewhile(lambda line: line.startswith("#"), lines)
+    return " ".join(line.removeprefix("# ") for line in head if not line.startswith("# @"))
 
 
 def groups() -> str:
@@ -213,7 +132,7 @@ def groups() -> str:
         "choices of its own. Below each table are the files, which hold only what differs from the schema's defaults.",
     ]
     for group, found in choices().items():
-        rows = [[f"`{group}={name}`", cell(text(describe(path), str(path)))] for name, path in found.items()]
+        rows = [[f"`{group}={name}`", cell(text(about(path), str(path)))] for name, path in found.items()]
         blocks += [f"## {group} {{: #{anchor(group)} }}", table(["", ""], rows)]
         for name, path in found.items():
             yaml = path.read_text(encoding="utf-8").rstrip().replace("\n", "\n    ")
@@ -300,7 +219,6 @@ def flags(verb: str) -> str:
         default = getattr(defaults, name)
         known = f" Default {show(default)}." if default not in (None, False, [], ()) else ""
         rows.append([f"`{option(name)}`".replace("|", " | "), cell(text(texts.get(name, ""), name) + known)])
-    assert set(WORDS) <= set(VERBS)
     return table(["flag", ""], rows)
 
 
@@ -321,23 +239,3 @@ def errors() -> str:
         )
         + "\n"
     )
-
-
-# Markdown
-
-
-def anchor(path: str) -> str:
-    return path.replace("/", "-").replace("_", "-").replace(".", "-").lower()
-
-
-def cell(value: str) -> str:
-    """Plain text, in which only what stands between backticks is marked, as Markdown for a table's cell."""
-    parts = " ".join(value.split()).split("`")
-    plain = [re.sub(r"([\\|*\[\]])", r"\\\1", part.replace("<", "&lt;").replace(">", "&gt;")) for part in parts[::2]]
-    parts[::2] = plain
-    return "`".join(parts)
-
-
-def table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

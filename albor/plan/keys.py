@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from albor.config.docstrings import field_docs
 from albor.config.schema.config import Config
+from albor.config.schema.sweep import Launcher, Sweeper
 from albor.config.structure import bounds_of, hints
 from albor.config.types import Unit
 from albor.stages import base as stages
@@ -105,6 +106,18 @@ def keys(stage: str | None = None) -> dict[str, Key]:
 def entry_keys() -> dict[str, Key]:
     """The keys of the entries of mappings, with NAME for an entry's name."""
     return by_path(k for k in walk(Config, entries=True) if f".{NAME}." in k.path)
+
+
+@cache
+def sweep_keys() -> dict[str, Key]:
+    """The keys of a sweep: how it finds its points, and where they run."""
+    return by_path(walk_sweep())
+
+
+def walk_sweep() -> Iterator[Key]:
+    for section, schemas in (("launcher", Launcher), ("sweeper", Sweeper)):
+        for schema in _schemas(schemas):
+            yield from walk(schema, f"hydra.{section}.")
 
 
 def by_path(found: Iterable[Key]) -> dict[str, Key]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from albor.cli.arguments import FLAGS, VERBS, Arguments
+from albor.cli.arguments import FLAGS, VERBS, WORDS, Arguments
 from albor.cli.completion import answers
 from albor.cli.verbs.fit import propose
 from albor.config.docstrings import field_docs
@@ -58,6 +58,8 @@ def test_keys_below_a_name_of_the_users_own_are_explained(albor) -> None:
     assert out.startswith("alerts.NAME.above") and "number or null" in out
     assert "alerts.NAME.for_seconds" in albor("explain", "alerts.mine").out
     assert albor("explain", "data.source.parts.mine.weight").out.startswith("data.source.parts.NAME.weight")
+    assert "whole number" in albor("explain", "hydra.launcher.n_jobs").out
+    assert "hydra.sweeper.n_trials" in albor("explain", "hydra.sweeper").out
     assert "alerts.NAME.above" in albor("explain", "alerts.mine.abov").err
 
 
@@ -71,7 +73,7 @@ def test_every_schema_field_has_a_docstring() -> None:
 
 
 def test_every_verb_has_help(albor) -> None:
-    assert FLAGS.keys() <= {*VERBS, ""}
+    assert FLAGS.keys() <= {*VERBS, ""} and WORDS.keys() <= VERBS.keys()
     assert all(verb in albor("--help").out for verb in VERBS)
     for verb in VERBS:
         done = albor(verb, "--help")

@@ -23,9 +23,10 @@ from albor.cli.arguments import FLAGS, VERBS
 from albor.config.location import conf_directory, yaml_files
 from albor.config.problems import CODES
 from albor.contracts import CONTRACTS, RULES
-from albor.plan.keys import entry_keys, keys
+from albor.plan.keys import entry_keys, keys, sweep_keys
 from albor.stages import base as stages
-from docs_site import figures, formulas, messages, reference, repository
+from docs_site import figures, formulas, markdown, messages, reference, repository
+from docs_site import keys as key_pages
 from tests.docs.pages import ROOT
 from tests.report.test_report_browser import BROWSER
 
@@ -43,9 +44,9 @@ def pages() -> dict[str, str]:
 
 def test_every_key_choice_contract_verb_flag_and_code_has_its_place(pages: dict[str, str]) -> None:
     text = "\n".join(pages.values())
-    of_keys = "\n".join(page for place, page in pages.items() if place.startswith(reference.KEYS))
+    of_keys = "\n".join(page for place, page in pages.items() if place.startswith(key_pages.KEYS))
     own = {k for k in keys() if k.startswith("stage.")}
-    assert {*keys(), *entry_keys()} - own <= {*re.findall("^### `(.*?)` ", of_keys, re.MULTILINE)}
+    assert {*keys(), *entry_keys(), *sweep_keys()} - own <= {*re.findall("^### `(.*?)` ", of_keys, re.MULTILINE)}
     assert own - {"stage.name"} <= {*re.findall("^### `(.*?)` ", pages["reference/stages.md"], re.MULTILINE)}
     assert all(f"`{group}={choice}`" in text for group, choice, _ in yaml_files(conf_directory()))
     assert all(f"## {rule} " in pages["reference/contracts.md"] for rule in RULES)
@@ -66,11 +67,11 @@ def test_a_key_says_its_type_range_default_and_readers(pages: dict[str, str]) ->
 
 
 def test_a_missing_text_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(reference.MissingText, match=r"trainer\.max_steps"):
+    with pytest.raises(markdown.MissingText, match=r"trainer\.max_steps"):
         key = dataclasses.replace(keys()["trainer.max_steps"], help=" ")
-        reference.key_entry(key.path, [key], None)
+        key_pages.key_entry(key.path, [key], None)
     monkeypatch.setitem(VERBS, "plan", "")
-    with pytest.raises(reference.MissingText, match="plan"):
+    with pytest.raises(markdown.MissingText, match="plan"):
         reference.commands()
 
 
