@@ -22,7 +22,7 @@ from pathlib import Path
 
 from albor.runs.manifest import load
 from bench.timing import machine
-from tests.cluster.slurm import cluster, until
+from tests.cluster.slurm import cluster, put_back, until
 from tests.command import succeeds
 from tests.small_corpus import TINY, write_corpus
 
@@ -46,13 +46,7 @@ def interrupted(place: Path, number: int, words: tuple[str, ...], rng: random.Ra
     (job,) = json.loads(next(store.glob(".sweeps/*/jobs/jobs.json")).read_text()).values()
     subprocess.run(["scancel", "--signal=USR1", "--batch", job], check=True)
 
-    def restarted() -> bool:
-        # Slurm lets a job that was put back wait for two minutes.
-        subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], capture_output=True, check=False)
-        shown = subprocess.run(["scontrol", "show", "job", job], capture_output=True, text=True, check=True).stdout
-        return "Restarts=1" in shown and "JobState=PENDING" not in shown
-
-    until(restarted, 120)
+    put_back(job)
     _, said = driver.communicate(timeout=300)
     (run,) = (load(path) for path in store.glob("pretrain/*"))
     log = next(store.glob(".sweeps/*/logs/*.log")).read_text()

@@ -5,11 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from albor.cli.render import paint
 from albor.cli.sweeps import LOOK, job_of, show_end, stoppable
 from albor.config.schema.run import SlurmExecutor
 from albor.errors import INTERRUPTED
-from albor.executors.jobs import Shape
+from albor.executors.jobs import Job, Shape
 from albor.executors.slurm_jobs import SlurmChain
 from albor.plan.nodes import Plan
 from albor.runs import sweeps
@@ -33,26 +32,31 @@ def build_on_slurm(plan: Plan, config: SlurmExecutor, *, detach: bool) -> int:
     queue = SlurmChain(config, place / "jobs")
     todo = [(path, run) for path, run in chain(target, unfinished=True) if run.status != "done"]
     with exclusive(place), stoppable(place / "stop") as asked:
-        running = {}
-        for path, run in todo:
-            job = job_of(path, place)
-            above = [input_path(path, ref).parent.name for ref in run.inputs.values()]
-            number = queue.start(job, shape(run), above)
-            running[job.name] = job
-            print(f"{run.stage}/{path.name}  Slurm job {number}", file=sys.stderr, flush=True)
-        if detach:
-            print("left to Slurm: `squeue --me` shows them, the same command waits for them", file=sys.stderr)
-            return 0
-        codes, over = [], 0
+        running: dict[str, Job] = {}
+        codes: list[int] = []
+        withdrawn, left = False, False
         try:
-            while running:
+            for path, run in todo:
+                job = job_of(path, place)
+                above = [input_path(path, ref).parent.name for ref in run.inputs.values()]
+                number = queue.start(job, shape(run), above)
+                running[job.name] = job
+                print(f"{run.stage}/{path.name}  Slurm job {number}", file=sys.stderr, flush=True)
+            left = detach
+            while running and not left:
+                if asked and not withdrawn:
+                    queue.withdraw()
+                    withdrawn = True
                 for ended in queue.ended(LOOK):
-                    over += 1
-                    position = paint(f"[{over}/{len(todo)}]", "dim", stream=sys.stderr)
+                    position = f"[{len(todo) - len(running) + 1}/{len(todo)}]"
                     done = show_end(running.pop(ended.name), ended, position, place)
-                    codes.append(0 if done else ended.code or 1)
+                    codes.append(0 if done else ended.code if ended.code in (2, INTERRUPTED) else 1)
         finally:
-            queue.close()
+            if not left:
+                queue.close()
+    if left:
+        print("left to Slurm: `squeue --me` shows them, the same command waits for them", file=sys.stderr)
+        return 0
     if "interrupt" in asked:
         return INTERRUPTED
     return next((code for code in codes if code), 0)

@@ -29,7 +29,7 @@ from albor.cli.sweeps import (
     show_point,
     stoppable,
 )
-from albor.config.problems import ConfigRefused
+from albor.config.problems import ConfigRefused, Problem
 from albor.config.schema.sweep import BasicLauncher, JoblibLauncher, OptunaSweeper
 from albor.errors import INTERRUPTED, AlborError
 from albor.plan import control, sweep
@@ -54,6 +54,10 @@ RUN, POINT = "run", "point"
 def run_search(planner: Planner, arguments: Arguments, asked: sweep.Settings, sweeper: OptunaSweeper) -> int:
     """Checks the space's corners, builds what all trials share, and searches. Exit code as for one target."""
     load_optuna()
+    if isinstance(asked.launcher, JoblibLauncher) and asked.launcher.n_jobs not in (-1, sweeper.n_jobs):
+        fix = f"hydra.sweeper.n_jobs={asked.launcher.n_jobs}"
+        cause = "a search starts as many trials at a time as its sweeper says"
+        raise ConfigRefused([Problem("E-OVERRIDE", "hydra.launcher.n_jobs", cause, fix)])
     space = read_space(sweep.space(planner, arguments.overrides, asked.params))
     corners = space.corners()
     planned = sweep.preflight(planner, corners)
@@ -72,6 +76,7 @@ def run_search(planner: Planner, arguments: Arguments, asked: sweep.Settings, sw
         if code:
             return code
         search = Search(planner, space, sweeper, place, arguments.overrides)
+        make_sampler(sweeper, 0)  # what it needs is missing now or never
         local = JoblibLauncher(n_jobs=sweeper.n_jobs)
         launcher = local if isinstance(asked.launcher, BasicLauncher | JoblibLauncher) else asked.launcher
         from albor.executors.jobs import open_jobs
@@ -103,6 +108,7 @@ class Search:
         self._running: dict[str, tuple[Job, list[Trial]]] = {}
         self._tails: dict[str, Tail] = {}
         self._pruned: set[str] = set()
+        self._reported: dict[int, set[int]] = {}
 
     def run(self, jobs: Jobs, *, fail_fast: bool) -> int:
         """Until there are as many trials as asked for; 75 when that was interrupted, else 0."""
@@ -164,6 +170,7 @@ class Search:
             job = job_of(target.directory.absolute(), self._place)
             self._running[job.name] = job, [trial]
             self._tails[job.name] = Tail(target.directory)
+            self._reported[trial.number] = set(self._study.trials[trial.number].intermediate_values)
             jobs.start([job])
 
     def _plan(self, trial: Trial, texts: tuple[str, ...]) -> Plan | None:
@@ -232,7 +239,8 @@ class Search:
         _, rows = self._tails[name].poll()
         for row in rows:
             value, step = row.get(self._sweeper.metric), row.get("step")
-            if isinstance(value, (int, float)) and isinstance(step, int):
+            if isinstance(value, (int, float)) and isinstance(step, int) and step not in self._reported[trial.number]:
+                self._reported[trial.number].add(step)
                 trial.report(float(value), step)
 
     def _prune(self) -> None:

@@ -8,7 +8,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,12 +17,14 @@ from albor.cli.job import announce
 from albor.cli.render import paint, plural, show_error, show_findings_of, show_problems, table
 from albor.cli.verbs.runs import notable, status
 from albor.config.problems import Problem
+from albor.config.schema.run import SlurmExecutor
 from albor.config.schema.sweep import BasicLauncher, Launcher, OptunaSweeper, RayLauncher, SlurmLauncher
 from albor.errors import INTERRUPTED, AlborError
 from albor.plan import control, sweep
 from albor.plan.apply import check_machine, prepare
 from albor.plan.build import build
 from albor.plan.nodes import Node, Plan, Planner
+from albor.plan.processes import FORWARDED, nohup
 from albor.runs import manifest, sweeps
 from albor.runs.lineage import chain
 from albor.runs.store import Run, exclusive
@@ -52,6 +54,7 @@ def run_sweep(planner: Planner, arguments: Arguments) -> int:
     place = sweeps.folder(Path(planned.plans[0].target.config.outputs), record.name)
     if todo:
         for plan in todo:
+            refuse_stage_jobs(plan, asked.launcher)
             check_machine(plan, elsewhere=elsewhere(asked.launcher))
         for plan in todo:
             prepare(plan, group=record.name, shared=True)
@@ -107,6 +110,14 @@ def show_point(points: Sequence[str]) -> None:
 def elsewhere(launcher: Launcher) -> bool:
     """Whether points run on other machines than this one."""
     return isinstance(launcher, SlurmLauncher | RayLauncher)
+
+
+def refuse_stage_jobs(plan: Plan, launcher: Launcher) -> None:
+    """Raises AlborError when a point's stages would run here though Slurm is asked for."""
+    if isinstance(plan.target.config.executor, SlurmExecutor) and not isinstance(launcher, SlurmLauncher):
+        cause = "executor=slurm makes a job of each stage of one target; the points of a sweep would run here"
+        place = plan.target.origins.find("executor.kind")
+        raise AlborError(cause, "add hydra/launcher=submitit_slurm", place=place)
 
 
 def shared(plans: Sequence[Plan]) -> list[Node]:
@@ -165,14 +176,16 @@ def shape(plans: Sequence[Plan]) -> Shape:
 
 
 def one_by_one(directories: Sequence[Path], *, fail_fast: bool) -> int:
+    heard = control.Control()
     for number, directory in enumerate(directories, 1):
         print(paint(f"[{number}/{len(directories)}]", "dim", stream=sys.stderr), end=" ", file=sys.stderr)
         try:
-            code = build(directory, announce, lambda place, run: None)
+            code = build(directory, announce, lambda place, run: None, heard)
         except AlborError as error:  # the other points go on
             show_error(error)
             code = error.exit_code
         if code == INTERRUPTED:
+            heard.requeue()
             return INTERRUPTED
         if code and fail_fast:
             print("--fail-fast: the other points are not started", file=sys.stderr)
@@ -186,7 +199,11 @@ def side_by_side(directories: Sequence[Path], jobs: Jobs, place: Path, *, fail_f
     running: dict[str, Job] = {}
     over = 0
     with stoppable(place / "stop") as asked:
+        withdrawn = False
         while running or (waiting and not asked):
+            if asked and not withdrawn:
+                jobs.withdraw()
+                withdrawn = True
             free = len(waiting) if jobs.slots is None else jobs.slots - len(running)
             new = [waiting.popleft() for _ in range(min(free, len(waiting)))] if not asked else []
             if new:
@@ -217,20 +234,24 @@ def stoppable(folder: Path) -> Iterator[list[str]]:
     for file in folder.glob("*"):
         file.unlink()
 
+    told = control.Control()
+
     def answer(number: int, frame: object) -> None:
         if "interrupt" in asked:
             raise KeyboardInterrupt
         asked.append("interrupt")
-        print("stopping: the jobs save what they have in hand (Ctrl-C again: at once)", file=sys.stderr, flush=True)
+        told.heard(signal.Signals(number))
         control.stop(folder)
+        with suppress(OSError):  # a terminal that was closed
+            print("stopping: the jobs save what they have in hand (Ctrl-C again: at once)", file=sys.stderr, flush=True)
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(number, answer) for number in numbers]
+    before = {number: signal.signal(number, answer) for number in FORWARDED if not nohup(number)}
     try:
         yield asked
     finally:
-        for number, handler in zip(numbers, before, strict=True):
+        for number, handler in before.items():
             signal.signal(number, handler)
+        told.requeue()
 
 
 def show_end(job: Job, ended: Ended, position: str, place: Path) -> bool:

@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +72,9 @@ class Jobs(Protocol):
     def ended(self, seconds: float) -> list[Ended]:
         """Those that have ended since the last call; waits so long for one."""
 
+    def withdraw(self) -> None:
+        """Drops jobs that wait for a place; those that run are not touched."""
+
     def close(self) -> None:
         """Ends what is running."""
 
@@ -126,10 +129,12 @@ class LocalJobs:
                 return [end(name, self._running.pop(name).returncode) for name in over]
             time.sleep(POLL)
 
+    def withdraw(self) -> None:
+        """See ``Jobs.withdraw``. None waits."""
+
     def close(self) -> None:
         """See ``Jobs.close``."""
-        for process in self._running.values():
-            finish(process)
+        finish(self._running.values())
         self._running.clear()
 
 
@@ -151,14 +156,17 @@ def end(name: str, code: int) -> Ended:
     return Ended(name, code) if code >= 0 else Ended(name, None, ending(code))
 
 
-def finish(process: subprocess.Popen[bytes]) -> None:
-    """Ends a job: it is told, and killed when it does not listen."""
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
+def finish(processes: Collection[subprocess.Popen[bytes]]) -> None:
+    """Ends jobs: all are told at once, and those killed that do not listen."""
+    for process in processes:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+    until = time.monotonic() + GRACE
+    for process in processes:
         try:
-            process.wait(GRACE)
+            process.wait(max(0.0, until - time.monotonic()))
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    if process.stdin is not None:
-        process.stdin.close()
+        if process.stdin is not None:
+            process.stdin.close()

@@ -52,6 +52,9 @@ class RayJobs:
                 found.append(Ended(name, None, f"Ray lost it: {why}"))
         return found
 
+    def withdraw(self) -> None:
+        """See ``Jobs.withdraw``. A task that begins after a stop ends at once by itself."""
+
     def close(self) -> None:
         """See ``Jobs.close``."""
         for reference in self._running:
@@ -70,4 +73,4 @@ def work(job: Job, directory: str, environment: Mapping[str, str]) -> int:
     try:
         return process.wait()
     finally:
-        finish(process)
+        finish([process])

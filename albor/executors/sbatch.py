@@ -23,6 +23,8 @@ FINAL = frozenset(
     }
 )
 """States that a job does not leave by itself."""
+MAX_ARRAY = 1000
+"""Jobs of one array that clusters allow by default (MaxArraySize 1001)."""
 Options = Mapping[str, str | int | None]
 """Long options of sbatch: their names, and values; "" for a switch, null for one that is left out."""
 
@@ -78,16 +80,17 @@ def submit(path: Path, text: str, options: Options) -> str:
     return said.strip().partition(";")[0]
 
 
-def states(user_only: bool = True) -> dict[str, str]:
-    """The state of every job that Slurm still knows: by number, with the task's for arrays (17_3)."""
-    lines = slurm("squeue", "--noheader", "--array", "--states=all", "--format=%i %T", *(["--me"] if user_only else []))
+def states() -> dict[str, str]:
+    """The state of every job of this user's that Slurm knows: by number, with the task's for arrays (17_3)."""
+    lines = slurm("squeue", "--noheader", "--array", "--states=all", "--format=%i %T", "--me")
     return dict(line.split() for line in lines.splitlines() if line.strip())
 
 
-def cancel(jobs: Sequence[str]) -> None:
-    """Ends jobs: those that run are told to (SIGTERM), and killed when they do not."""
+def cancel(jobs: Sequence[str], *, waiting: bool = False) -> None:
+    """Ends jobs, or only those that have not begun: the others are told to (SIGTERM), and killed when they do not."""
     if jobs:
-        subprocess.run(["scancel", *jobs], capture_output=True, env=outside(), check=False)
+        only = ["--state=PENDING"] if waiting else []
+        subprocess.run(["scancel", *only, *jobs], capture_output=True, env=outside(), check=False)
 
 
 def slurm(*command: str) -> str:

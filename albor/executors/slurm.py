@@ -22,8 +22,6 @@ R = TypeVar("R")
 
 SHARES = 4
 """Jobs per worker: few enough for a cluster's limits, enough that one long job does not keep the others waiting."""
-MAX_ARRAY = 1000
-"""Jobs of one array that clusters allow by default (MaxArraySize 1001)."""
 LOG_LINES = 15
 LOOK = 60.0
 """Longest wait for a job, in seconds, in one call."""
@@ -47,7 +45,7 @@ class SlurmJobs:
         self._directory.mkdir(parents=True, exist_ok=True)
         # A folder of its own: what an earlier map left is not this one's.
         folder = Path(tempfile.mkdtemp(prefix="map-", dir=self._directory))
-        count = min(len(tasks), self.workers * SHARES, MAX_ARRAY)
+        count = min(len(tasks), self.workers * SHARES, sbatch.MAX_ARRAY)
         # Every count-th task: neighbours are often alike in size.
         shares = {f"share-{first}": range(first, len(tasks), count) for first in range(count)}
         jobs = [self._job(folder / name, function, [tasks[i] for i in share]) for name, share in shares.items()]

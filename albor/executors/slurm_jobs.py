@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from albor.config.schema.run import SlurmExecutor
 from albor.config.schema.sweep import SlurmLauncher
+from albor.errors import AlborError
 from albor.executors import sbatch
 from albor.executors.jobs import Ended, Job, Shape
 from albor.runs.files import write_text
@@ -18,6 +20,8 @@ POLL = 1.0
 """Seconds between looks at the files that jobs leave."""
 ASK = 5.0
 """Seconds between questions to Slurm."""
+SILENCE = 900.0
+"""Seconds that Slurm may leave questions without an answer."""
 PATIENCE = 3
 """Answers in a row that must say that a job has ended before one that has not done its work is given up: file systems
 of a network show a file late, and Slurm, that it has put a job back."""
@@ -40,6 +44,7 @@ class SlurmQueue:
         """The numbers of the jobs that have not ended, by name."""
         self._given_up: dict[str, int] = {}
         self._asked = 0.0
+        self._silent: float | None = None
 
     def take_up(self, job: Job) -> bool:
         """Whether an earlier process has submitted the job, and it has not ended."""
@@ -80,7 +85,9 @@ class SlurmQueue:
         if not files and time.monotonic() < self._asked + ASK:
             return []
         self._asked = time.monotonic()
-        states = sbatch.states()
+        states = self._states()
+        if states is None:
+            return []
         found = []
         for name, number in self.ids.items():
             state = states.get(number)
@@ -93,6 +100,27 @@ class SlurmQueue:
                 how = "is gone" if state is None else f"ended as {state.lower().replace('_', ' ')}"
                 found.append(Ended(name, code, "" if code is not None else f"Slurm job {number} {how}"))
         return found
+
+    def _states(self) -> dict[str, str] | None:
+        """None when Slurm does not answer, as a busy controller does not at times. Raises AlborError when it has not
+        for long; the jobs are left to it then."""
+        try:
+            states = sbatch.states()
+        except AlborError as error:
+            if self._silent is None:
+                print(f"{error.cause}; the jobs go on, and it is asked again", file=sys.stderr, flush=True)
+            self._silent = self._silent or time.monotonic()
+            if time.monotonic() < self._silent + SILENCE:
+                return None
+            self.ids.clear()
+            error.help = "the jobs are left to Slurm; the same command waits for them once it answers"
+            raise
+        self._silent = None
+        return states
+
+    def withdraw(self) -> None:
+        """See ``Jobs.withdraw``."""
+        sbatch.cancel(list(self.ids.values()), waiting=True)
 
     def close(self) -> None:
         """See ``Jobs.close``."""
@@ -115,8 +143,9 @@ class SlurmArray(SlurmQueue):
     def start(self, jobs: Sequence[Job]) -> None:
         """See ``Jobs.start``."""
         new = [job for job in jobs if not self.take_up(job)]
-        if new:
-            self.submit(f"array-{time.time_ns()}", new, self._options(len(new)), self._config.setup)
+        for first in range(0, len(new), sbatch.MAX_ARRAY):
+            some = new[first : first + sbatch.MAX_ARRAY]
+            self.submit(f"array-{time.time_ns()}", some, self._options(len(some)), self._config.setup)
 
     def _options(self, count: int) -> sbatch.Options:
         config = self._config

@@ -13,7 +13,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -123,8 +123,7 @@ class Processes:
             self._asked.append(signal.Signals(number))
             self._control.heard(signal.Signals(number))
 
-        nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-        heard = [number for number in self._forwarded if not (nohup and number == signal.SIGHUP)]
+        heard = [number for number in self._forwarded if not nohup(number)]
         before = {number: signal.signal(number, ask) for number in heard}
         try:
             yield
@@ -157,12 +156,15 @@ class Processes:
             self._asked.append(signal.SIGTERM)
         while self._asked:
             number = self._asked.popleft()
-            if self._lifeline and not self._told_to_stop:
-                print("stopping: what is in hand is saved first (Ctrl-C again: at once)", file=sys.stderr, flush=True)
             self._told_to_stop += 1
             self._interrupts += number == signal.SIGINT
             for process in running:
                 process.send_signal(self._forwarded[number])
+            if self._lifeline and self._told_to_stop == 1:
+                with suppress(OSError):  # a terminal that was closed
+                    print(
+                        "stopping: what is in hand is saved first (Ctrl-C again: at once)", file=sys.stderr, flush=True
+                    )
 
     def _to_be_ended(self, codes: Sequence[int | None]) -> bool:
         """Rank 0 is the last to have something to do: what the others still wait for does not come."""
@@ -202,6 +204,11 @@ class Processes:
         log = rank_log(self._logs, rank)
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
         return "".join(f"\n  {line}" for line in (lines and [f"the end of {log}:", *lines]))
+
+
+def nohup(number: signal.Signals) -> bool:
+    """Whether the signal is that of a closed terminal, and not to be heeded."""
+    return number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN
 
 
 def kill(process: Process) -> None:

@@ -176,7 +176,7 @@ def storage_errors(storage: str) -> Iterator[None]:
 
     try:
         yield
-    except (SQLAlchemyError, ImportError) as error:
+    except SQLAlchemyError as error:
         cause = f"the storage {storage} cannot be used: {str(error).splitlines()[0]}"
         raise AlborError(cause, "correct hydra.sweeper.storage, or leave it null", place=storage) from None
 

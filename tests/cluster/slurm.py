@@ -132,3 +132,16 @@ def until(reached: object, seconds: float = PATIENCE) -> None:
     while not reached():
         assert time.monotonic() < end, "it does not come"
         time.sleep(0.1)
+
+
+def put_back(job: str) -> None:
+    """Starts a job that was put back into the queue. Slurm lets it wait for two minutes; a few seconds are enough for a
+    node to forget that it has killed the job, before which it would not start it again."""
+
+    def waits() -> bool:
+        command = ["squeue", "--noheader", f"--jobs={job}", "--format=%T"]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() == "PENDING"
+
+    until(waits)
+    time.sleep(3)
+    subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], check=True)

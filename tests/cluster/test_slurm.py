@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from albor.runs.manifest import Manifest, load
-from tests.cluster.slurm import NEEDS_SLURM, until
+from tests.cluster.slurm import NEEDS_SLURM, put_back, until
 from tests.command import COMMAND, succeeds
 from tests.command import albor as command
 from tests.small_corpus import TINY, write_corpus
@@ -73,19 +73,6 @@ def under_way(place: Path, steps: int) -> str:
     listed = subprocess.run(["squeue", "--me", "-h", "-o", "%i %j"], capture_output=True, text=True, check=True).stdout
     (job,) = [line.split()[0] for line in listed.splitlines() if "tiny-" in line]
     return job
-
-
-def put_back(job: str) -> None:
-    """Slurm lets a job that was put back wait for two minutes; nobody has to."""
-
-    def waits() -> bool:
-        said = subprocess.run(
-            ["squeue", "-h", "-j", job, "-o", "%T"], capture_output=True, text=True, check=False
-        ).stdout
-        return said.strip() == "PENDING"
-
-    until(waits)
-    subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], check=True)
 
 
 @pytest.mark.parametrize(
