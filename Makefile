@@ -6,7 +6,7 @@ SHELL  := bash
 # The tests start hundreds of processes, each of which would compile all of albor again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test test-all test-gpu quality quality-gpu lint lock clean
+.PHONY: help setup demo test test-all test-gpu docs quality quality-gpu lint lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,10 @@ test-all: setup lint  ## every test, the slow ones too
 
 test-gpu: setup  ## what needs a CUDA device; TRITON_INTERPRET=1 runs its kernels on a CPU, if Triton is installed
 	$(BIN)/python -m pytest -m gpu -n 0
+
+docs: setup  ## the documentation's site, in build/site; a broken link, anchor or formula fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo build/site/index.html
 
 quality: setup lint  ## line coverage, mutation score and complexity, written to docs/QUALITY.md; about two hours
 	rm -f build/quality/coverage*

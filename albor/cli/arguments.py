@@ -66,11 +66,31 @@ FLAGS: dict[str, tuple[str, ...]] = {
 }
 """Flags of each verb, beside --config-dir; "" is running a target."""
 
-WORDS = (
-    *("ls", "explain", "contracts", "runs", "diff", "sample", "eval", "verify", "monitor", "replay", "data"),
-    *("falsify", "audit", "leaderboard", "watch", "convert", "compare", "lineage", "drift", "gc", "card", "release"),
-)
-"""Verbs that take words of their own: a group, a key, a run."""
+WORDS: dict[str, str] = {
+    "ls": "[GROUP…]",
+    "explain": "[KEY | CONTRACT | CODE]…",
+    "contracts": "[CONTRACT…]",
+    "runs": "[STAGE]",
+    "diff": "RUN RUN",
+    "compare": "[SWEEP | RUN…]",
+    "sample": "RUN | DIR | FILE",
+    "eval": "RUN | DIR",
+    "watch": "RUN",
+    "leaderboard": "RUN",
+    "convert": "SRC DST",
+    "verify": "RUN | DIR",
+    "monitor": "RUN",
+    "replay": "RUN",
+    "data": "inspect RUN | stats RUN",
+    "falsify": "[PREDICTION…]",
+    "audit": "RUN",
+    "card": "RUN",
+    "release": "LADDER | RUN…",
+    "lineage": "RUN",
+    "drift": "[RUN…]",
+    "gc": "[RUN…]",
+}
+"""Words of their own that verbs take, beside overrides: a group, a key, a run."""
 
 
 @dataclass
@@ -78,55 +98,103 @@ class Arguments:
     """A parsed command line."""
 
     verb: str | None = None
+    """What to do instead of making a target: a key of ``VERBS``."""
     words: list[str] = field(default_factory=list)
     """What is neither verb, flag nor override: a run, a key, a group."""
     overrides: tuple[str, ...] = ()
+    """Choices of groups and values of keys, in Hydra's grammar."""
     config_dirs: tuple[str, ...] = ()
+    """A directory of YAML laid out like conf/, which comes before albor's own; may be given again."""
     multirun: bool = False
+    """Every combination of the values given with commas: a sweep."""
     strict: bool = False
+    """Warnings refuse, too: exit code 2."""
     json: bool = False
+    """Prints JSON instead of text."""
     cfg: str | None = None
+    """Prints the composed config as YAML, and makes nothing."""
     graph: str | None = None
+    """Draws what rests on what, in this form."""
     tokens_per_step: str | None = None
+    """How many tokens a step of the optimizer should have, such as 128k."""
     prompt: list[str] = field(default_factory=list)
+    """The text to continue; may be given again."""
     suffix: str | None = None
+    """The text that follows: what is written fills the hole before it."""
     max_new_tokens: int = 64
+    """How many tokens are written at most."""
     temperature: float = 0.2
+    """Of sampling; 0 always takes the likeliest token."""
     top_p: float = 0.95
+    """Samples from the likeliest tokens that together have this probability."""
     seed: int = 0
+    """Of sampling."""
     split: str = "train"
+    """The part of the corpus to look at."""
     row: int = 0
+    """The first row to show, counted from 0."""
     rows: int = 1
+    """How many rows to show."""
     all: bool = False
+    """Every line of a long table, not only the largest."""
     once: bool = False
+    """Prints the run once as text, and ends."""
     step: int | None = None
+    """The step up to which to train again."""
     validate_only: bool = False
+    """Runs the benchmarks' own solutions instead of a model."""
     fail_fast: bool = False
+    """The first point of a sweep that fails ends the sweep."""
     detach: bool = False
+    """Hands the points to the cluster, and ends."""
     critical_only: bool = False
+    """Looks at the critical items alone."""
     format: str = "text"
+    """How the result is written."""
     out: str | None = None
+    """The file or directory to write to."""
     org: str | None = None
+    """The organisation that submits."""
     metric: str | None = None
+    """What is watched; val_ppl, unless given."""
     patience: int | None = None
+    """Stops the training after so many checkpoints that were no better; without it nothing is stopped."""
     every: float = 5.0
+    """Seconds between two looks at the run."""
     model: str | None = None
+    """The model's name: of several that a server has, or in a submission."""
     user: str | None = None
+    """Who submits."""
     url: str | None = None
+    """The server's address."""
     key_env: str | None = None
+    """The environment variable that holds the server's key."""
     layout: Literal["in_out", "out_in"] | None = None
+    """How the checkpoint's matrices lie, where their shapes do not say it."""
     markdown: bool = False
+    """Prints Markdown for a pull request, and writes nothing."""
     wandb: bool = False
+    """Makes a report in Weights & Biases beside the page."""
     baseline: str | None = None
+    """The run whose config the others are compared with, instead of the best."""
     full: bool = False
+    """Whole digests, every archive and package."""
     down: bool = False
+    """What was made from it: shown instead of what it was made from (lineage), freed too (gc)."""
     svg: str | None = None
+    """Draws it into this file."""
     quick: bool = False
+    """Goes by names and sizes, and hashes nothing."""
     since: str | None = None
+    """The directory of an earlier release to compare with."""
     licence: str | None = None
+    """The licence of the weights."""
     yes: bool = False
+    """Frees what is shown."""
     days: float = 30.0
+    """How many days without a sign of life make a run old."""
     keep_last: int | None = None
+    """How many of a finished run's checkpoints stay, instead of trainer.keep_last."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -140,52 +208,52 @@ def bad(cause: str, fix: str | None) -> ConfigRefused:
 
 def parser() -> Parser:
     p = Parser(prog="albor", add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
-    p.add_argument("--config-dir", "-cd", action="append", dest="config_dirs")
+    p.add_argument("--config-dir", "-cd", action="append", dest="config_dirs", metavar="DIR")
     p.add_argument("--multirun", "-m", action="store_true")
     p.add_argument("--strict", action="store_true")
     p.add_argument("--json", action="store_true")
     p.add_argument("--cfg", "-c", choices=("job",))
     p.add_argument("--graph", choices=("mermaid", "svg"))
-    p.add_argument("--tokens-per-step")
-    p.add_argument("--prompt", action="append")
-    p.add_argument("--suffix")
-    p.add_argument("--max-new-tokens", type=int)
-    p.add_argument("--temperature", type=float)
-    p.add_argument("--top-p", type=float)
-    p.add_argument("--seed", type=int)
+    p.add_argument("--tokens-per-step", metavar="NUMBER")
+    p.add_argument("--prompt", action="append", metavar="TEXT")
+    p.add_argument("--suffix", metavar="TEXT")
+    p.add_argument("--max-new-tokens", type=int, metavar="NUMBER")
+    p.add_argument("--temperature", type=float, metavar="NUMBER")
+    p.add_argument("--top-p", type=float, metavar="NUMBER")
+    p.add_argument("--seed", type=int, metavar="NUMBER")
     p.add_argument("--split", choices=("train", "val"))
-    p.add_argument("--row", type=int)
-    p.add_argument("--rows", type=int)
+    p.add_argument("--row", type=int, metavar="NUMBER")
+    p.add_argument("--rows", type=int, metavar="NUMBER")
     p.add_argument("--all", action="store_true")
     p.add_argument("--once", action="store_true")
-    p.add_argument("--step", type=int)
+    p.add_argument("--step", type=int, metavar="NUMBER")
     p.add_argument("--validate-only", action="store_true")
     p.add_argument("--fail-fast", action="store_true")
     p.add_argument("--detach", action="store_true")
     p.add_argument("--critical-only", action="store_true")
     p.add_argument("--format", choices=("text", "json", "github", "markdown"))
-    p.add_argument("--out")
-    p.add_argument("--org")
-    p.add_argument("--metric")
-    p.add_argument("--patience", type=int)
-    p.add_argument("--every", type=float)
-    p.add_argument("--model")
-    p.add_argument("--user")
-    p.add_argument("--url")
-    p.add_argument("--key-env")
+    p.add_argument("--out", metavar="PATH")
+    p.add_argument("--org", metavar="NAME")
+    p.add_argument("--metric", metavar="NAME")
+    p.add_argument("--patience", type=int, metavar="NUMBER")
+    p.add_argument("--every", type=float, metavar="NUMBER")
+    p.add_argument("--model", metavar="NAME")
+    p.add_argument("--user", metavar="NAME")
+    p.add_argument("--url", metavar="URL")
+    p.add_argument("--key-env", metavar="NAME")
     p.add_argument("--layout", choices=("in_out", "out_in"))
     p.add_argument("--markdown", action="store_true")
     p.add_argument("--wandb", action="store_true")
-    p.add_argument("--baseline")
+    p.add_argument("--baseline", metavar="RUN")
     p.add_argument("--full", action="store_true")
     p.add_argument("--down", action="store_true")
-    p.add_argument("--svg")
+    p.add_argument("--svg", metavar="FILE")
     p.add_argument("--quick", action="store_true")
-    p.add_argument("--since")
-    p.add_argument("--licence")
+    p.add_argument("--since", metavar="DIR")
+    p.add_argument("--licence", metavar="NAME")
     p.add_argument("--yes", action="store_true")
-    p.add_argument("--days", type=float)
-    p.add_argument("--keep-last", type=int)
+    p.add_argument("--days", type=float, metavar="NUMBER")
+    p.add_argument("--keep-last", type=int, metavar="NUMBER")
     return p
 
 

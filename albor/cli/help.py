@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from albor.cli.arguments import FLAGS, VERBS, Arguments
+from albor.cli.arguments import FLAGS, VERBS, WORDS, Arguments, parser
 from albor.cli.render import paint, table
+from albor.config.docstrings import field_docs
 from albor.config.location import options, search_directories
 
 ABSENT: Any = object()
@@ -47,8 +48,9 @@ EXAMPLES = (
 def show_help(arguments: Arguments) -> int:
     if arguments.verb:
         print(f"albor {arguments.verb}: {VERBS[arguments.verb]}")
-        flags = [f"--{f.replace('_', '-')}" for f in FLAGS.get(arguments.verb, ())]
-        print(f"flags: {', '.join(['--config-dir DIR', *flags])}")
+        print(f"\n{paint('usage', 'bold')}  {usage(arguments.verb)}\n")
+        texts = field_docs(Arguments)
+        print(_columns([[option(flag), texts[flag]] for flag in ("config_dirs", *FLAGS.get(arguments.verb, ()))]))
         if arguments.verb in DETAILS:
             print(DETAILS[arguments.verb])
         return 0
@@ -66,6 +68,17 @@ def show_help(arguments: Arguments) -> int:
         print("\nalbor explain lists every key; with overrides, --help shows their values too.")
     print("Hydra's own flags work as ever: --cfg job, --info, --hydra-help, -sc install=bash.")
     return 0
+
+
+def usage(verb: str) -> str:
+    """``albor VERB``, and the words that it takes."""
+    return " ".join(("albor", verb, *([WORDS[verb]] if verb in WORDS else []), "[GROUP=CHOICE …] [KEY=VALUE …]"))
+
+
+def option(name: str) -> str:
+    """A flag as it is written: ``--split train|val``."""
+    action = next(known for known in parser()._actions if known.dest == name)
+    return f"{action.option_strings[0]} {'|'.join(action.choices or ()) or action.metavar or ''}".rstrip()
 
 
 def _keys(arguments: Arguments) -> None:

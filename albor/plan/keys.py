@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import inspect
-import itertools
 import types
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from albor.config.docstrings import field_docs
 from albor.config.schema.config import Config
+from albor.config.schema.sweep import Launcher, Sweeper
 from albor.config.structure import bounds_of, hints
 from albor.config.types import Unit
 from albor.stages import base as stages
@@ -35,21 +34,6 @@ class Key:
     """Whether YAML or the command line must give it."""
     values: tuple[str, ...] = ()
     """All that it may be, where they are few."""
-
-
-def field_docs(cls: type) -> dict[str, str]:
-    """Field name to the docstring below it, inherited fields too."""
-    docs = {}
-    for schema in (base for base in reversed(cls.__mro__) if dataclasses.is_dataclass(base)):
-        body = ast.parse(inspect.getsource(schema)).body[0].body  # type: ignore[attr-defined]
-        for node, after in itertools.pairwise(body):
-            if (
-                isinstance(node, ast.AnnAssign)
-                and isinstance(after, ast.Expr)
-                and isinstance(after.value, ast.Constant)
-            ):
-                docs[ast.unparse(node.target)] = " ".join(str(after.value.value).split())
-    return docs
 
 
 def _schemas(tp: Any) -> list[type]:
@@ -122,6 +106,18 @@ def keys(stage: str | None = None) -> dict[str, Key]:
 def entry_keys() -> dict[str, Key]:
     """The keys of the entries of mappings, with NAME for an entry's name."""
     return by_path(k for k in walk(Config, entries=True) if f".{NAME}." in k.path)
+
+
+@cache
+def sweep_keys() -> dict[str, Key]:
+    """The keys of a sweep: how it finds its points, and where they run."""
+    return by_path(walk_sweep())
+
+
+def walk_sweep() -> Iterator[Key]:
+    for section, schemas in (("launcher", Launcher), ("sweeper", Sweeper)):
+        for schema in _schemas(schemas):
+            yield from walk(schema, f"hydra.{section}.")
 
 
 def by_path(found: Iterable[Key]) -> dict[str, Key]:

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from albor.cli.arguments import FLAGS, VERBS
+from albor.cli.arguments import FLAGS, VERBS, WORDS, Arguments
 from albor.cli.completion import answers
 from albor.cli.verbs.fit import propose
+from albor.config.docstrings import field_docs
 from albor.config.location import conf_directory, options
 from albor.config.problems import CODES
 from albor.config.schema.config import Config
@@ -23,7 +24,7 @@ from albor.contracts import CONTRACTS, RULES
 from albor.contracts.base import RECOVERY, Case
 from albor.errors import AlborError
 from albor.plan.apply import prepare
-from albor.plan.keys import Key, field_docs, keys, walk
+from albor.plan.keys import Key, keys, walk
 from albor.runs import manifest
 from albor.stages import base as stages
 from bench.typos import context
@@ -57,6 +58,8 @@ def test_keys_below_a_name_of_the_users_own_are_explained(albor) -> None:
     assert out.startswith("alerts.NAME.above") and "number or null" in out
     assert "alerts.NAME.for_seconds" in albor("explain", "alerts.mine").out
     assert albor("explain", "data.source.parts.mine.weight").out.startswith("data.source.parts.NAME.weight")
+    assert "whole number" in albor("explain", "hydra.launcher.n_jobs").out
+    assert "hydra.sweeper.n_trials" in albor("explain", "hydra.sweeper").out
     assert "alerts.NAME.above" in albor("explain", "alerts.mine.abov").err
 
 
@@ -70,11 +73,15 @@ def test_every_schema_field_has_a_docstring() -> None:
 
 
 def test_every_verb_has_help(albor) -> None:
-    assert FLAGS.keys() <= {*VERBS, ""}
+    assert FLAGS.keys() <= {*VERBS, ""} and WORDS.keys() <= VERBS.keys()
     assert all(verb in albor("--help").out for verb in VERBS)
     for verb in VERBS:
         done = albor(verb, "--help")
         assert done.code == 0 and done.out.startswith(f"albor {verb}: ")
+        assert all(f"--{flag.replace('_', '-')}" in done.out for flag in FLAGS.get(verb, ()))
+    assert "RUN RUN" in albor("diff", "--help").out and "tokens a step" in albor("fit", "--help").out
+    texts = field_docs(Arguments)
+    assert [f.name for f in dataclasses.fields(Arguments) if not texts.get(f.name, "").endswith(".")] == []
     out = albor("--help", "stage=pretrain", "optim.lr=0.125").out
     assert "optim.lr" in out and "0.125" in out and "data.fim_rate" not in out
 

@@ -10,7 +10,7 @@ from albor.cli.render import paint, table
 from albor.config.problems import CODES, ConfigRefused, Problem
 from albor.config.suggest import nearest, nearest_key
 from albor.contracts import LEVELS, RULES, Contract, Kernel, Rule
-from albor.plan.keys import Key, entry_keys, generic, keys
+from albor.plan.keys import Key, entry_keys, generic, keys, sweep_keys
 
 
 def run(arguments: Arguments) -> int:
@@ -29,7 +29,7 @@ def explanation(word: str) -> str:
         return contract_text(RULES[word.upper()])
     if word.upper() in CODES:
         return f"{paint(word.upper(), 'bold')}\n{fill(CODES[word.upper()])}"
-    known = keys() | entry_keys()
+    known = keys() | entry_keys() | sweep_keys()
     meant = word if word in known else generic(word)
     if meant in known:
         return key_text(known[meant])
