@@ -78,7 +78,7 @@ def under_way(place: Path, steps: int) -> str:
 @pytest.mark.parametrize(
     "ranks",
     [
-        (),
+        pytest.param((), marks=pytest.mark.slow),
         pytest.param(("trainer.devices=2", "trainer.micro_batch_size=1"), marks=pytest.mark.slow),
         pytest.param(("trainer.nodes=2", "trainer.micro_batch_size=1"), marks=pytest.mark.slow),
     ],
@@ -156,6 +156,7 @@ def test_a_whole_ladder_as_jobs(place: Path) -> None:
         assert digests(place / "outputs", stage) == digests(place / "here", stage), stage
 
 
+@pytest.mark.slow
 def test_detached_jobs_are_left_to_slurm(place: Path) -> None:
     words = (*TINY, "stage=tokenizer", *ON_SLURM)
     left = command(*words, "--detach", cwd=place)

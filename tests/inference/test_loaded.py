@@ -112,7 +112,8 @@ def test_importing_albor_imports_no_torch() -> None:
 # --- bench, which measures such a model ---
 
 
-@pytest.mark.parametrize("name", [pytest.param("base", marks=pytest.mark.slow), "q8"])
+@pytest.mark.parametrize("name", ["base", "q8"])
+@pytest.mark.slow
 def test_a_model_is_measured_beside_its_peer(directories: dict[str, Path], tmp_path: Path, name: str) -> None:
     words = ("stage.prompt_tokens=12", "stage.new_tokens=6", "stage.rounds=2", "stage.rows=[1,3]", "stage.threads=[1]")
     done = command("stage=bench", f"inputs.model={directories[name]}", *words, cwd=tmp_path)

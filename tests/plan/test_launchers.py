@@ -32,7 +32,11 @@ def statuses(place: Path, stage: str) -> list[str]:
 
 @pytest.mark.parametrize(
     "launcher",
-    [("hydra/launcher=basic",), HERE, pytest.param(("hydra/launcher=ray",), marks=[*RAY, pytest.mark.slow])],
+    [
+        pytest.param(("hydra/launcher=basic",), marks=pytest.mark.slow),
+        HERE,
+        pytest.param(("hydra/launcher=ray",), marks=[*RAY, pytest.mark.slow]),
+    ],
     ids=lambda words: words[0],
 )
 def test_a_failing_point_is_told_as_it_fails_and_the_others_go_on(launcher: tuple[str, ...], place: Path) -> None:
@@ -65,6 +69,7 @@ def training(place: Path, count: int) -> bool:
     return len(logs) == count and min(logs) > 3
 
 
+@pytest.mark.slow
 def test_one_sweep_runs_once_at_a_time_and_ctrl_c_has_every_point_save(place: Path) -> None:
     sweep = start(place, *HERE, "optim.lr=1e-3,2e-3,3e-3")
     until(lambda: training(place, 2))
@@ -132,13 +137,13 @@ def test_a_launcher_that_is_not_here_says_how_to_get_it(
 
 
 @pytest.mark.parametrize("address", [pytest.param("127.0.0.1:1", marks=RAY)])
-def test_a_ray_cluster_that_is_down_is_said(address: str, albor, tmp_path: Path) -> None:
-    write_corpus(tmp_path)
+def test_a_ray_cluster_that_is_down_is_said(address: str, place: Path) -> None:
     words = ("hydra/launcher=ray", f"hydra.launcher.address={address}")
-    done = albor("-m", *PREPARE, "data.source.roots=[src]", "seed=1,2", *words)
-    assert done.code == 2 and "no Ray cluster" in done.err and "hydra.launcher.address" in done.err
+    done = albor("-m", *PREPARE, "data.source.roots=[src]", "seed=1,2", *words, cwd=place)
+    assert done.returncode == 2 and "no Ray cluster" in done.stderr and "hydra.launcher.address" in done.stderr
 
 
+@pytest.mark.slow
 def test_an_experiment_may_choose_its_launcher(albor, tmp_path: Path) -> None:
     write_corpus(tmp_path)
     path = tmp_path / "own/experiment/grid.yaml"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -63,6 +63,7 @@ def test_a_space_without_sense_is_refused(text: str, words: str, planner: Planne
     assert words in f"{refused.value.problems[0].cause} {refused.value.problems[0].help}"
 
 
+@settings(max_examples=15)
 @given(st.integers(0, 2**31), st.integers(1, 12), st.integers(0, 11))
 def test_a_search_that_was_cut_off_asks_as_if_it_had_not_been(seed: int, trials: int, cut: int) -> None:
     sweeper = OptunaSweeper(seed=seed, n_startup_trials=4)
