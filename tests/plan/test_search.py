@@ -84,6 +84,7 @@ def test_a_search_that_was_cut_off_asks_as_if_it_had_not_been(seed: int, trials:
     assert len(set(whole)) == len(whole), "no trial is drawn twice"
 
 
+@pytest.mark.slow
 def test_a_search_finds_goes_on_and_compares(tmp_path: Path) -> None:
     write_corpus(tmp_path)
     sizes = ("tokenizer.vocab_size=int(interval(300, 350))", "hydra.sweeper.n_startup_trials=2")
