@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,8 +17,12 @@ from albor.config.compose import Composer
 from albor.plan.nodes import Planner
 from albor.plan.resolver import Resolver
 
+from .browser import driven
 from .cluster.slurm import cluster
 from .outcomes import pytest_collection_modifyitems, pytest_configure  # noqa: F401
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # The workers take all cores: with more threads each waits for the others, and training takes ten times as long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -73,6 +78,12 @@ def albor(
         return Outcome(code, out, err)
 
     return call
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Generator[Browser, None, None]:
+    with driven() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")

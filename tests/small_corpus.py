@@ -17,6 +17,15 @@ TINY = (
     "model.vocab_size=350",
 )
 """Beside the files that ``write_corpus`` writes."""
+SMALL_RUNGS = (
+    "data.seq_len=256",
+    "eval.limit=9",
+    "eval.sandbox=none",
+    "up.finetune.trainer.warmup_steps=1",
+    "up.prune.prune.bytes=125kB",
+    "up.prune.prune.calibration_rows=8",
+)
+"""What makes the rungs of a ladder small, with ``debug=default``."""
 FUNCTIONS = {
     "add": ("a, b", "a + b", "(1, 2)", "3"),
     "double": ("x", "x * 2", "(4)", "8"),

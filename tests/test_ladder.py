@@ -16,6 +16,7 @@ from albor.inference.engine import Request
 from albor.inference.opening import open_engine
 from albor.runs.store import Run, Store
 from tests.command import albor
+from tests.small_corpus import SMALL_RUNGS
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ladder")]
 SMALL = (
@@ -23,12 +24,7 @@ SMALL = (
     "debug=default",
     "tracking=none",
     "data.max_documents=300",
-    "data.seq_len=256",
-    "eval.limit=9",
-    "eval.sandbox=none",
-    "up.finetune.trainer.warmup_steps=1",
-    "up.prune.prune.bytes=125kB",
-    "up.prune.prune.calibration_rows=8",
+    *SMALL_RUNGS,
 )
 RUNGS = {"base": "pretrain", "distill": "distill", "instruct": "finetune", "merged": "merge", "pruned": "prune",
          "q4": "quantize"}  # fmt: skip

@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
-from types import TracebackType
 
 import torch
 
 from albor.config.schema.alerts import Alert
 from albor.training.alerts import Alerts
+from albor.training.lookout import EVERY, Lookout
 from albor.training.notify import warn
 
-EVERY = 5.0
-"""Seconds between two looks."""
 Probe = Callable[[], float]
 
 
-class Sampler(threading.Thread):
-    """Feeds probes to alerts every few seconds, from a daemon thread, for as long as its block lasts."""
+class Sampler(Lookout):
+    """Feeds probes to alerts for as long as its block lasts."""
 
     def __init__(self, alerts: Alerts, probes: Mapping[str, Probe], *, every: float = EVERY) -> None:
         """``probes`` gives the value of each metric now; only those that an alert watches are asked."""
-        super().__init__(name="alerts", daemon=True)
         watched: set[str] = {alert.metric for alert in alerts.alerts.values() if alert}
-        self.alerts, self.every = alerts, every
+        self.alerts = alerts
         self.probes: dict[str, Probe] = {metric: probe for metric, probe in probes.items() if metric in watched}
-        self._ended = threading.Event()
+        super().__init__("alerts", every=every, needed=bool(self.probes))
 
-    def run(self) -> None:
-        while not self._ended.wait(self.every):
-            self.alerts({metric: value for metric in list(self.probes) if (value := self._ask(metric)) is not None})
+    def look(self) -> bool:
+        """See ``Lookout.look``."""
+        self.alerts({metric: value for metric in list(self.probes) if (value := self._ask(metric)) is not None})
+        return True
 
     def _ask(self, metric: str) -> float | None:
         """The value now. A probe that fails (a driver that is restarted) is said once and left out from then on."""
@@ -40,16 +37,6 @@ class Sampler(threading.Thread):
             del self.probes[metric]
             warn(metric, f"is not watched any more: {error}")
             return None
-
-    def __enter__(self) -> Sampler:
-        if self.probes:
-            self.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._ended.set()
-        if self.is_alive():
-            self.join(2 * self.every)
 
 
 def probes(alerts: Mapping[str, Alert | None], device: torch.device, seconds_late: Probe) -> dict[str, Probe]:

@@ -27,8 +27,8 @@ from albor.plan.keys import entry_keys, keys, sweep_keys
 from albor.stages import base as stages
 from docs_site import figures, formulas, markdown, messages, reference, repository
 from docs_site import keys as key_pages
+from tests.browser import BROWSER, driven
 from tests.docs.pages import ROOT
-from tests.report.test_report_browser import BROWSER
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -193,8 +193,6 @@ def address(site: Path) -> Iterator[str]:
 @pytest.mark.skipif(BROWSER is None, reason="no browser on PATH")
 def test_in_a_browser_nothing_is_asked_elsewhere_and_nothing_overflows(address: str, site: Path) -> None:
     """At the width of a desk and of a phone, light and dark; search finds a key; figures follow the page's switch."""
-    from playwright.sync_api import sync_playwright
-
     wrong: list[str] = []
 
     def opened(**options: Any) -> Page:
@@ -204,8 +202,7 @@ def test_in_a_browser_nothing_is_asked_elsewhere_and_nothing_overflows(address: 
         page.on("pageerror", lambda e: wrong.append(str(e)))
         return page
 
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+    with driven() as browser:
         inks = set()
         for scheme, width in itertools.product(("light", "dark"), (1400, 400)):
             page = opened(viewport={"width": width, "height": 1000}, color_scheme=scheme)

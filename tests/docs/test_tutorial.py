@@ -21,20 +21,11 @@ from tests.command import TIMEOUT
 from tests.docs.pages import ROOT, Command, blocks, commands
 from tests.serve.editor import editing
 from tests.serve.serving import until
-from tests.small_corpus import write_corpus
+from tests.small_corpus import SMALL_RUNGS, write_corpus
 
 pytestmark = pytest.mark.slow
 PAGE = "docs/tutorial.md"
 SMALL = ("debug=default", "tracking=none")
-LADDER = (
-    "data.seq_len=256",
-    "eval.limit=9",
-    "eval.sandbox=none",
-    "up.finetune.trainer.warmup_steps=1",
-    "up.prune.prune.bytes=125kB",
-    "up.prune.prune.calibration_rows=8",
-)
-"""Of targets that have all rungs."""
 ELSEWHERE = ("git", "make", ".", "code", "cd", "editors/vscode/vsix.sh")
 """What another test does, or what installs."""
 
@@ -62,7 +53,7 @@ class Reader:
         small = [text for text in SMALL if text not in words]
         target = next((word for word in given if word.startswith(("stage=", "experiment="))), "stage=ladder")
         if target in ("stage=ladder", "stage=serve"):
-            small += LADDER
+            small += SMALL_RUNGS
         if target == "stage=serve":
             small += [f"stage.port={self.port}", "stage.threads=1"]
         if "data=local" in words:

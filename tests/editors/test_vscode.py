@@ -16,16 +16,12 @@ from typing import Any
 
 import pytest
 
+from tests.browser import NEEDS_BROWSER, driven
 from tests.editors.programs import ANSWER, CONFIGS, environment, program
-from tests.report.test_report_browser import BROWSER
-from tests.report.test_report_browser import pytestmark as browser
 from tests.serve.infill import Infill, infill, until
 
-api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-pytestmark = [*browser, pytest.mark.slow]
+pytestmark = [*NEEDS_BROWSER, pytest.mark.slow]
 
-SWITCHES = ("no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
-            "disable-component-update", "disable-sync")  # fmt: skip
 QUIET = {
     "chat.disableAIFeatures": True,
     "editor.quickSuggestions": {"other": "off", "comments": "off", "strings": "off"},
@@ -119,8 +115,7 @@ def answers(url: str) -> bool:
 def code(home: Path, server: Infill, *files: Path) -> Iterator[Code]:
     """VS Code with the extension running and these files open, the last of them in front."""
     settings = {"albor.url": server.url, "albor.apiKey": "k", "albor.model": "m"}
-    with code_server(home, settings) as url, api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=BROWSER, args=[f"--{switch}" for switch in SWITCHES])
+    with code_server(home, settings) as url, driven() as chromium:
         page = chromium.new_page(viewport={"width": 1000, "height": 600})
         page.set_default_timeout(SLOWLY)
         host = url.removeprefix("http://")

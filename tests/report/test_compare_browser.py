@@ -12,26 +12,16 @@ import pytest
 
 from albor.report.comparison.page import render
 from albor.report.comparison.whole import Comparison
+from tests.browser import NEEDS_BROWSER
 from tests.report.compare_example import columns, comparison, entry, seeded
 from tests.report.test_compare_page import full, hostile
-from tests.report.test_report_browser import BROWSER
-from tests.report.test_report_browser import pytestmark as browser
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-pytestmark = [*browser, pytest.mark.xdist_group("comparison")]
-SWITCHES = ("no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
-            "disable-component-update", "disable-sync")  # fmt: skip
+pytestmark = [*NEEDS_BROWSER, pytest.mark.xdist_group("comparison")]
 Open = Callable[..., Any]
 CONFIGS = {"0.001": [3.0, 3.02], "0.003": [3.2, 3.22], "0.01": [3.5, 3.53]}
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with api.sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=BROWSER, args=[f"--{switch}" for switch in SWITCHES])
 
 
 @pytest.fixture

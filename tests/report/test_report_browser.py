@@ -3,7 +3,6 @@
 import json
 import math
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,16 +12,12 @@ import pytest
 
 from albor.report.model import Report
 from albor.report.page import render
+from tests.browser import BROWSER, NEEDS_BROWSER, SWITCHES
 from tests.report.report_example import report, rows
 from tests.report.test_report_page import hostile_report
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-SWITCHES = """headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking
-disable-component-update disable-sync enable-logging=stderr window-size=1400,1000 dump-dom"""
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(BROWSER is None, reason="no chromium, chromium-browser or google-chrome on PATH"),
-]
+DUMPING = ("--headless", "--enable-logging=stderr", "--window-size=1400,1000", "--dump-dom")
+pytestmark = NEEDS_BROWSER
 
 
 def visit(tmp_path: Path, html: str) -> tuple[dict[str, str], str, list[str]]:
@@ -32,7 +27,8 @@ def visit(tmp_path: Path, html: str) -> tuple[dict[str, str], str, list[str]]:
     page.write_text(html, encoding="utf-8")
     command = [
         BROWSER,
-        *(f"--{switch}" for switch in SWITCHES.split()),
+        *SWITCHES,
+        *DUMPING,
         f"--user-data-dir={tmp_path / 'profile'}",
         page.as_uri(),
     ]

@@ -108,12 +108,17 @@ def test_the_page_of_10_000_steps_is_small() -> None:
     assert len(render(report())) < 450_000
 
 
-def test_one_heading_of_the_first_level_and_every_section_named() -> None:
-    page = Page(render(report()))
+def identifiers_of(page: Page) -> set[str | None]:
+    """The ids of a page whose structure is sound: one heading of the first level, named sections, no id twice."""
     assert page.tags().count("h1") == 1
     assert all("aria-labelledby" in attributes for tag, attributes in page.elements if tag == "section")
     identifiers = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(identifiers) == len(set(identifiers))
+    return set(identifiers)
+
+
+def test_one_heading_of_the_first_level_and_every_section_named() -> None:
+    assert identifiers_of(Page(render(report())))
 
 
 def test_the_scale_places_a_model_between_its_vocabulary_and_excellent() -> None:

@@ -12,25 +12,15 @@ import pytest
 
 import albor
 from albor.inference.loaded import LanguageModel
-from tests.report.test_report_browser import BROWSER
-from tests.report.test_report_browser import pytestmark as browser
+from tests.browser import NEEDS_BROWSER
 from tests.serve.serving import Running, serving, until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-pytestmark = [*browser, pytest.mark.xdist_group("server")]
+pytestmark = [*NEEDS_BROWSER, pytest.mark.xdist_group("server")]
 
-SWITCHES = ("no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
-            "disable-component-update", "disable-sync")  # fmt: skip
 TOKENS = 12
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with api.sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=BROWSER, args=[f"--{switch}" for switch in SWITCHES])
 
 
 @pytest.fixture
