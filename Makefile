@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 SHELL  := bash
+UV     := uv==0.13.9
 # The tests start hundreds of processes, each of which would compile all of albor again.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -13,13 +14,14 @@ help:  ## list the targets
 
 setup: $(VENV)/.ready  ## .venv, locked dependencies, editable install
 
-# torch is locked by version only and installed by plain pip: a machine that offers a CPU build gets it, any
-# other gets the CUDA build with the libraries that build itself asks for. All the rest is locked by hash.
-# Without --no-compile, pip compiles 22,000 modules for a minute or two; Python compiles those that it imports.
+# All is locked by hash and installed by uv in seconds, but for torch, which is locked by version only and installed by
+# plain pip: a machine that offers a CPU build gets it, any other gets the CUDA build with the libraries that build
+# itself asks for. Without --no-compile, pip compiles thousands of modules; Python compiles those that it imports.
 $(VENV)/.ready: requirements.lock requirements-torch.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("albor needs Python 3.11 or 3.12; this is %d.%d. Try: make setup PYTHON=python3.11" % sys.version_info[:2] if not (3, 11) <= sys.version_info[:2] < (3, 13) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --no-compile --require-hashes --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-compile $(UV)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --no-deps -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-compile -r requirements-torch.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
@@ -60,7 +62,6 @@ lint: setup
 	$(BIN)/mypy
 
 lock: setup  ## rewrite the lock files from pyproject.toml
-	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 	  --no-annotate --no-header --no-emit-package torch --no-emit-package triton \
 	  $$(sed -nE 's/^((nvidia|cuda)-[a-z0-9-]+)==.*/--no-emit-package \1/p' <(grep -v '^nvidia-ml-py=' <($(BIN)/uv pip compile -q pyproject.toml --universal --python-version 3.11))) \

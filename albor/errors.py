@@ -9,6 +9,10 @@ INTERRUPTED = 75
 """Exit code of what was stopped and goes on when the same command is given again (EX_TEMPFAIL)."""
 
 
+HELD = 73
+"""Exit code of a stage's process that found another one at work on its run; not albor's own (EX_CANTCREAT)."""
+
+
 class AlborError(Exception):
     """Something the user can change. Shown as one message without a traceback.
 
@@ -36,3 +40,7 @@ class AlborError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         """Its attributes are all there is to it, so it is copied without asking a subclass's own constructor."""
         return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
+
+
+class Held(AlborError):
+    """Another process works on the run, or on what else is held."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from albor.config.schema.config import Config
-from albor.errors import INTERRUPTED, AlborError
+from albor.errors import HELD, INTERRUPTED, AlborError, Held
 from albor.runs import environment, manifest, tracking
 from albor.runs.files import fsync_directory, write_text
 from albor.runs.lineage import input_path
@@ -81,13 +81,17 @@ def recorded_digest(ref: manifest.InputRef, given: stages.Input) -> str | None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit code: 0 done, 1 failed, 2 the user must change something, 75 interrupted and resumable."""
+    """Exit code: 0 done, 1 failed, 2 the user must change something, 73 another process has the run, 75 interrupted and
+    resumable."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     die_with_starter()
     directory = Path((arguments or sys.argv[1:])[0])
     world = join()
     try:
         return work(directory, world)
+    except Held as error:
+        report(error, world)
+        return HELD
     except AlborError as error:
         return report(error, world)
     except OSError as error:

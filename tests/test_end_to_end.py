@@ -146,6 +146,7 @@ def test_a_lost_artifact_is_exported_again_from_the_last_checkpoint(built: Path,
 
 
 @pytest.mark.xdist_group("built")
+@pytest.mark.slow
 def test_one_model_is_reported_whatever_stage_it_is_given_to(built: Path) -> None:
     run = run_of(built, "pretrain")
     small = tuple(t for t in SMALL if not t.startswith("model."))  # nothing left to train reads it
@@ -179,6 +180,7 @@ def test_sample_continues_a_prompt_from_any_run_that_has_a_model_upstream(built:
 
 
 @pytest.mark.xdist_group("built")
+@pytest.mark.slow
 def test_a_tokenizer_that_exists_can_take_the_place_of_a_trained_one(built: Path) -> None:
     runs = Store(built / "outputs").runs()
     path = next(r.artifact for r in runs if r.manifest.stage == "tokenizer")  # the first: that of the fixture
@@ -211,6 +213,7 @@ def test_init_from_a_finished_run_starts_where_it_ended_and_another_shape_is_ref
 
 
 @pytest.mark.xdist_group("built")
+@pytest.mark.slow
 def test_a_failed_run_keeps_its_cause(built: Path) -> None:
     stop = "alerts.x={metric: loss, above: 1, action: stop, from_step: 2}"
     failed = albor(*SMALL, "stage=pretrain", "trainer.max_steps=3", stop, cwd=built)

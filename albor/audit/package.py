@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -33,7 +33,8 @@ def imports() -> Imports | None:
     except metadata.PackageNotFoundError:
         return None
     homes = metadata.packages_distributions()
-    names = sorted({module for path in Path(albor.__file__).parent.rglob("*.py") for module in imported(path)})
+    texts = (path.read_text(encoding="utf-8") for path in Path(albor.__file__).parent.rglob("*.py"))
+    names = sorted({module for text in texts for module in imported(text)})
     absent = [name for name in names if name not in homes]
     brought = declared.union(*(requirements(name) for name in declared if installed(name)))
     undeclared = [
@@ -42,16 +43,19 @@ def imports() -> Imports | None:
     return Imports(len(names), undeclared, absent)
 
 
-def imported(path: Path) -> Iterator[str]:
-    """The packages of others that a file imports anywhere."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+@cache
+def imported(text: str) -> frozenset[str]:
+    """The packages of others that a module imports anywhere."""
+    found = set()
+    for node in ast.walk(ast.parse(text)):
         modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom) and node.module and not node.level:
             modules = [node.module]
         for module in modules:
             head = module.partition(".")[0]
             if head != NAME and head not in sys.stdlib_module_names:
-                yield head
+                found.add(head)
+    return frozenset(found)
 
 
 def requirements(distribution: str) -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from albor.cli.sweeps import LOOK, job_of, show_end, stoppable
+from albor.cli.points import LOOK, job_of, show_end, stoppable
 from albor.config.schema.run import SlurmExecutor
 from albor.errors import INTERRUPTED
 from albor.executors.jobs import Job, Shape
@@ -29,9 +29,9 @@ def build_on_slurm(plan: Plan, config: SlurmExecutor, *, detach: bool) -> int:
     """
     target = plan.target.directory
     place = sweeps.folder(Path(plan.target.config.outputs), target.name)
-    queue = SlurmChain(config, place / "jobs")
     todo = [(path, run) for path, run in chain(target, unfinished=True) if run.status != "done"]
-    with exclusive(place), stoppable(place / "stop") as asked:
+    with exclusive(place, "target"), stoppable(place / "stop") as asked:
+        queue = SlurmChain(config, place / "jobs")
         running: dict[str, Job] = {}
         codes: list[int] = []
         withdrawn, left = False, False

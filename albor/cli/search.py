@@ -7,7 +7,6 @@ trials first, and one that is to have more trials gets them by a larger ``hydra.
 from __future__ import annotations
 
 import math
-import shlex
 import sys
 import time
 from collections import deque
@@ -16,26 +15,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from albor.cli.arguments import Arguments
+from albor.cli.points import LOOK, job_of, show_end, stoppable
 from albor.cli.render import paint, plural, show_findings_of, show_problems, table
-from albor.cli.sweeps import (
-    LOOK,
-    build_here,
-    build_there,
-    elsewhere,
-    job_of,
-    refuse,
-    shape,
-    show_end,
-    show_point,
-    stoppable,
-)
+from albor.cli.sweeps import command_of, one_store, refuse, shape, show_point
+from albor.cli.upstream import build_here, build_there, elsewhere, last, undone
 from albor.config.problems import ConfigRefused, Problem
 from albor.config.schema.sweep import BasicLauncher, JoblibLauncher, OptunaSweeper
 from albor.errors import INTERRUPTED, AlborError
 from albor.plan import control, sweep
 from albor.plan.apply import check_machine, prepare, prepare_nodes
 from albor.plan.nodes import Node, Plan, Planner
-from albor.plan.search import Space, load_optuna, make_sampler, name_of, open_study, read_space, storage_errors
+from albor.plan.search import load_optuna, make_sampler, name_of, open_study, storage_errors
+from albor.plan.space import Space, read_space
 from albor.runs import manifest, sweeps
 from albor.runs.manifest import Manifest
 from albor.runs.store import exclusive, writable
@@ -67,23 +58,27 @@ def run_search(planner: Planner, arguments: Arguments, asked: sweep.Settings, sw
     for plan in planned.plans:
         check_machine(plan, elsewhere=elsewhere(asked.launcher))
     name = name_of(space, sweeper, planned.plans)
-    place = sweeps.folder(Path(planned.plans[0].target.config.outputs), name)
-    writable(place.parent.parent)
-    with exclusive(place), storage_errors(str(sweeper.storage or place)):
+    store = one_store(planned.plans)
+    place = sweeps.folder(store, name)
+    writable(store)
+    with exclusive(place, "search"), storage_errors(str(sweeper.storage or place)):
         common = shared_by_all(planned.plans)
         prepare_nodes(planned.plans[0], common, group=name, shared=True)
-        code = 0 if elsewhere(asked.launcher) else build_here(common)
-        if code:
-            return code
-        search = Search(planner, space, sweeper, place, arguments.overrides)
+        if not elsewhere(asked.launcher):
+            code = build_here(last(common), fail_fast=True)
+            if code or undone(common):
+                return code or 1
+        search = Search(planner, space, sweeper, place, command_of(arguments))
         make_sampler(sweeper, 0)  # what it needs is missing now or never
         local = JoblibLauncher(n_jobs=sweeper.n_jobs)
         launcher = local if isinstance(asked.launcher, BasicLauncher | JoblibLauncher) else asked.launcher
         from albor.executors.jobs import open_jobs
 
         with open_jobs(launcher, directory=place / "jobs", shape=shape(planned.plans)) as jobs:
-            if elsewhere(asked.launcher) and not build_there(common, jobs, place):
-                return 1
+            if elsewhere(asked.launcher):
+                code = build_there(last(common), jobs, place, fail_fast=True)
+                if code or undone(common):
+                    return code or 1
             code = search.run(jobs, fail_fast=arguments.fail_fast)
         found = search.summarize()
     return code or found
@@ -98,24 +93,25 @@ def shared_by_all(plans: Sequence[Plan]) -> list[Node]:
 class Search:
     """A study and its trials that run."""
 
-    def __init__(
-        self, planner: Planner, space: Space, sweeper: OptunaSweeper, place: Path, texts: Sequence[str]
-    ) -> None:
+    def __init__(self, planner: Planner, space: Space, sweeper: OptunaSweeper, place: Path, command: str) -> None:
         self._planner, self._space, self._sweeper, self._place = planner, space, sweeper, place
-        self._command = shlex.join(["python", "-m", "albor", "-m", *texts])
+        self._command = command
         self._store = place.parent.parent
         self._study: Study = open_study(place.name, sweeper, place)
         self._running: dict[str, tuple[Job, list[Trial]]] = {}
         self._tails: dict[str, Tail] = {}
         self._pruned: set[str] = set()
         self._reported: dict[int, set[int]] = {}
+        self._failed: set[int] = set()
+        """Trials that failed in an earlier call; they count no more."""
 
     def run(self, jobs: Jobs, *, fail_fast: bool) -> int:
         """Until there are as many trials as asked for; 75 when that was interrupted, else 0."""
         left = deque(t for t in self._study.trials if not t.state.is_finished() and POINT in t.user_attrs)
         wanted, began = self._sweeper, time.monotonic()
-        before = sum(t.state.is_finished() for t in self._study.trials)
-        print(f"{plural(wanted.n_trials, 'trial')}: {before} done, {len(left)} to go on with", file=sys.stderr)
+        again = self._try_again()
+        to_do = f"{len(left)} to go on with" + (f", {again} to try again" if again else "")
+        print(f"{plural(wanted.n_trials, 'trial')}: {self._over()} done, {to_do}", file=sys.stderr)
         with stoppable(self._place / "stop") as asked:
             while True:
                 late = wanted.timeout_min is not None and time.monotonic() > began + 60 * wanted.timeout_min
@@ -135,8 +131,23 @@ class Search:
                         control.stop(self._place / "stop")
                 self._prune()
 
+    def _try_again(self) -> int:
+        """Asks for what failed in an earlier call once more, where no later trial has; how many those are."""
+        states = load_optuna().trial.TrialState
+        trials = self._study.trials
+        self._failed = {t.number for t in trials if t.state == states.FAIL}
+        latest = {tuple(params_of(t).items()): t for t in trials}.values()
+        failed = [t for t in latest if t.state == states.FAIL]
+        for trial in failed:
+            self._study.enqueue_trial(trial.params)
+        return len(failed)
+
     def _begun(self) -> int:
-        return sum(POINT in t.user_attrs or t.state.is_finished() for t in self._study.trials)
+        return sum(POINT in t.user_attrs and t.number not in self._failed for t in self._study.trials)
+
+    def _over(self) -> int:
+        """Trials that have ended; not those that failed in an earlier call."""
+        return sum(t.state.is_finished() and t.number not in self._failed for t in self._study.trials)
 
     def _ask(self) -> Trial:
         self._study.sampler = make_sampler(self._sweeper, len(self._study.trials))
@@ -197,7 +208,7 @@ class Search:
         """Tells Optuna of a job that has ended. Whether it came to something."""
         job, trials = self._running.pop(ended.name)
         self._report(ended.name, trials[0])
-        position = f"[{sum(t.state.is_finished() for t in self._study.trials) + 1}/{self._sweeper.n_trials}]"
+        position = f"[{self._over() + 1}/{self._sweeper.n_trials}]"
         directory = Path(job.command[3])
         states = load_optuna().trial.TrialState
         if ended.name in self._pruned and manifest.load(directory).status != "done":
@@ -270,7 +281,8 @@ class Search:
     def summarize(self) -> int:
         """The trials, the best first. 1 when none came to a number."""
         complete = load_optuna().trial.TrialState.COMPLETE
-        trials = sorted(self._study.trials, key=lambda t: (t.state != complete, self._sign(t.value), t.number))
+        ours = [t for t in self._study.trials if t.number not in self._failed]
+        trials = sorted(ours, key=lambda t: (t.state != complete, self._sign(t.value), t.number))
         rows = [
             [
                 str(t.number),
@@ -290,6 +302,12 @@ class Search:
         if value is None:
             return math.inf
         return value if self._sweeper.direction == "minimize" else -value
+
+
+def params_of(trial: FrozenTrial) -> dict[str, Any]:
+    """What a trial was drawn with, or is to be."""
+    fixed: dict[str, Any] = trial.system_attrs.get("fixed_params", {})
+    return trial.params or fixed
 
 
 def state_of(trial: FrozenTrial) -> str:

@@ -22,6 +22,9 @@ from albor.runs.manifest import NAME as MANIFEST
 from albor.runs.manifest import verify
 from albor.runs.store import ARTIFACT, Run, Store
 
+BYTES = "bytes:"
+"""What the spelling of a token begins with that is no text of its own."""
+
 
 @dataclass(frozen=True)
 class TokenLogprob:
@@ -176,6 +179,12 @@ class LanguageModel:
         ]
 
     def spell(self, token: int) -> str:
+        """As it is written; bytes that are no text of their own as OpenAI shows them, ``bytes:\\xe2\\x80``."""
+        if (spellings := self.codec.spellings) and (spelling := spellings[token]):
+            try:
+                spelling.decode()
+            except UnicodeDecodeError:
+                return BYTES + "".join(f"\\x{byte:02x}" for byte in spelling)
         return self.codec.decode([token], skip_special=False)
 
     def _write(

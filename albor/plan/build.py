@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from albor.errors import INTERRUPTED, AlborError
+from albor.errors import HELD, INTERRUPTED, AlborError
 from albor.plan.control import Control
 from albor.plan.processes import FORWARDED, End, Processes
 from albor.runs import manifest
@@ -51,7 +51,7 @@ def build(
     for number, (place, run) in enumerate(todo, 1):
         code = take_turns(place, run, announce, control) if shared else execute(place, run, announce, control)
         if code:
-            return code
+            return 2 if code == HELD else code
         finished(place, manifest.load(place))
         for later, planned in todo[number:]:
             if any(input_path(later, ref).parent == place for ref in planned.inputs.values()):
@@ -72,13 +72,14 @@ def take_turns(directory: Path, run: Manifest, announce: Announce, control: Cont
         if manifest.load(directory).status == "done":
             return 0
         code = execute(directory, run, announce, control)
-        if not (code and held(directory)):  # held: another began at the same moment, and was first
+        if code != HELD:  # another began at the same moment, and was first
             return code
     return INTERRUPTED
 
 
 def execute(directory: Path, run: Manifest, announce: Announce = quiet, control: Control | None = None) -> int:
-    """Runs one stage in processes of its own and waits; interrupts reach them, and they save and end.
+    """Runs one stage in processes of its own and waits; interrupts reach them, and they save and end. The code is 73
+    when another process has the run.
 
     Raises AlborError when the stage's processes belong on machines where they cannot be started from here.
     """
@@ -90,7 +91,7 @@ def execute(directory: Path, run: Manifest, announce: Announce = quiet, control:
         end = after_hang(end, run, *hung)
     if end.text:
         print(end.text, file=sys.stderr, flush=True)
-    if held(directory):  # by another process, whose run it is
+    if end.code == HELD:
         return end.code
     now = manifest.load(directory)
     # A run that was killed could not write down why, and rank 0 knows no more than that another is gone. A process that

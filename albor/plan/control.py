@@ -22,11 +22,6 @@ def stop(folder: Path, name: str = ALL) -> None:
     (folder / name).touch()
 
 
-def allow(folder: Path, name: str) -> None:
-    """Takes back that a job is to stop."""
-    (folder / name).unlink(missing_ok=True)
-
-
 class Control:
     """Signals are heard by whoever waits for a stage's processes; files of ``folder`` are looked for."""
 

@@ -171,6 +171,8 @@ class Planner:
     """Plans targets that share a store and a config directory; what two targets share is worked out once."""
 
     resolver: Resolver
+    from_nothing: bool = False
+    """Plans as if nothing was made yet, whatever the store has."""
     _stores: dict[str, Store] = field(default_factory=dict)
     _nodes: dict[Any, Node] = field(default_factory=dict)
     _json: dict[tuple[int, str], tuple[Any, str]] = field(default_factory=dict)
@@ -227,7 +229,7 @@ class Planner:
         made = run_id(stage.name, stage.version, fields, dict(identity), ids)
         store = self.store(config.outputs)
         directory = store.directory(stage.name, config.name or stage.label(config), made)
-        run = store.get(directory)
+        run = None if self.from_nothing else store.get(directory)
         return Node(stage, config, chosen.choices, chosen.origins, inputs, identity, made, directory, run)
 
     def _identity(self, stage: stages.Stage, config: Config) -> Mapping[str, str]:

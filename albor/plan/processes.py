@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import IO
 
-from albor.errors import INTERRUPTED
+from albor.errors import HELD, INTERRUPTED
 from albor.plan.control import Control
 from albor.runs.world import FAILURES, LIFELINE, Failure, failures, rank_log
 
@@ -38,6 +38,8 @@ FORWARDED = {
 LAST_LINES = 20
 STOPPED = frozenset(code for number in FORWARDED.values() for code in (-number, 128 + number))
 """Codes of a process that a signal ended before it could be answered; the second kind are srun's."""
+TOLD = (2, HELD)
+"""Codes of a process that failed by which it says why."""
 Process = subprocess.Popen[bytes]
 
 
@@ -46,7 +48,7 @@ class End:
     """How the processes ended."""
 
     code: int
-    """0 done, 1 failed, 2 the user must change something, 75 interrupted."""
+    """0 done, 1 failed, 2 the user must change something, 73 another process has the run, 75 interrupted."""
     text: str = ""
     """What the user is to be told; empty when a process has told it."""
     cause: str = ""
@@ -189,14 +191,14 @@ class Processes:
         if first in told:
             shared = first == 0 or (0 in told and told[0].text == told[first].text)
             prefix = "" if shared else f"{who}: "
-            return End(2 if code == 2 else 1, prefix + told[first].text, prefix + told[first].cause)
+            return End(code if code in TOLD else 1, prefix + told[first].text, prefix + told[first].cause)
         if code < 0:
             memory = "; the machine may have run out of memory" if code == -signal.SIGKILL else ""
             cause = f"{who} was killed by {signal.Signals(-code).name}{memory}"
             return End(1, cause + self._last_lines(first), cause)
         cause = f"{who} ended with exit code {code}"
         # A single process has said why.
-        return End(2 if code == 2 else 1, cause + self._last_lines(first) if self._count > 1 else "", cause)
+        return End(code if code in TOLD else 1, cause + self._last_lines(first) if self._count > 1 else "", cause)
 
     def _last_lines(self, rank: int) -> str:
         if rank == 0:

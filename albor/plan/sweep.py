@@ -14,13 +14,16 @@ from hydra.errors import HydraException
 
 from albor.config.overrides import check_hydra, is_hydra, parse, plain_value, split
 from albor.config.problems import ConfigRefused, Problem
-from albor.config.schema.sweep import Launcher, Sweeper
+from albor.config.schema.sweep import Launcher, OptunaSweeper, Sweeper
 from albor.config.structure import converter
 from albor.config.suggest import nearest
 from albor.config.tree import set_value
 from albor.plan.nodes import Plan, Planner
+from albor.plan.space import read_space
 
 GROUPS = ("hydra/launcher", "hydra/sweeper")
+TRAINING = "stage=pretrain"
+"""What a sweep is of, unless the command line or its experiment says so."""
 
 
 @dataclass(frozen=True)
@@ -139,8 +142,14 @@ def parsed(planner: Planner, texts: Sequence[str]) -> list[Override]:
 
 
 def space(planner: Planner, texts: Sequence[str], params: Mapping[str, Any]) -> list[Override]:
-    """All overrides that are not Hydra's own, those of ``hydra.sweeper.params`` first."""
-    return parsed(planner, [*(f"{key}={value}" for key, value in params.items()), *own_texts(texts)])
+    """All overrides that are not Hydra's own, those of ``hydra.sweeper.params`` first.
+
+    Trainings are what is mostly swept over: where nobody says the stage, it is the first of them, not the whole ladder.
+    """
+    keys = {text.lstrip("+~").partition("=")[0] for text in texts} | set(params)
+    said = any(key in ("stage", "experiment") or key.startswith("up.") for key in keys)
+    stage = () if said else (TRAINING,)
+    return parsed(planner, [*stage, *(f"{key}={value}" for key, value in params.items()), *own_texts(texts)])
 
 
 def own_texts(texts: Sequence[str]) -> list[str]:
@@ -154,11 +163,19 @@ def points(planner: Planner, texts: Sequence[str]) -> list[tuple[str, ...]]:
     overrides = space(planner, texts, settings(planner, texts).params)
     refuse_intervals(overrides)
     batches = BasicSweeper.split_arguments(overrides, max_batch_size=None)
-    found = [tuple(point) for batch in batches for point in batch]
+    found = list(dict.fromkeys(tuple(point) for batch in batches for point in batch))
     if not found:
         cause, fix = "the sweep has no point: a glob matches nothing", "`albor ls GROUP` lists the choices"
         raise ConfigRefused([Problem("E-OVERRIDE", " ".join(own_texts(texts)), cause, fix)])
     return found
+
+
+def tried(planner: Planner, texts: Sequence[str]) -> tuple[list[tuple[str, ...]], str]:
+    """What is planned before anything starts, and what it is called: all points, or the corners of a search's space."""
+    asked = settings(planner, texts)
+    if not isinstance(asked.sweeper, OptunaSweeper):
+        return points(planner, texts), "point"
+    return read_space(space(planner, texts, asked.params)).corners(), "corner"
 
 
 def refuse_intervals(overrides: Sequence[Override]) -> None:

@@ -30,26 +30,26 @@ def read_metrics(path: Path) -> list[dict[str, Number]]:
     """Rows by step, a step's training row before its validation row; of a step logged twice the last row wins. Alerts,
     which are text, are left out.
 
-    A torn line is what a killed run leaves: the last one is dropped, and where a resumed run went on writing behind
-    one, its row is read. Any other line that is not a JSON object raises ``ValueError`` naming ``file:line``.
+    A torn line is what a killed run leaves: it is dropped, and where something was written behind it, that row is read.
+    Any other line that is not a JSON object raises ``ValueError`` naming ``file:line``.
     """
-    found = parsed(path.read_bytes())
     rows: dict[tuple[float, bool], dict[str, Number]] = {}
-    for index, (line, row) in enumerate(found):
-        if row is None and index < len(found) - 1:
+    for line, text in lines(path.read_bytes()):
+        row = parse(text)
+        if row is None and not text.startswith("{"):
             raise ValueError(f"{path}:{line}: not a JSON object")
         if row is not None and "alert" not in row and is_number(row.get("step")):
             rows[float(row["step"]), "val_loss" in row] = row
     return [rows[key] for key in sorted(rows)]
 
 
-def parsed(data: bytes) -> list[tuple[int, dict[str, Any] | None]]:
-    """Each line that is not blank: its number, and its object or ``None`` when it holds none."""
-    lines = data.decode("utf-8", errors="replace").split("\n")
-    return [(place, _parse(line)) for place, line in enumerate(lines, 1) if line.strip()]
+def lines(data: bytes) -> list[tuple[int, str]]:
+    """Each line that is not blank, and its number."""
+    found = enumerate(data.decode("utf-8", errors="replace").split("\n"), 1)
+    return [(place, line) for place, line in found if line.strip()]
 
 
-def _parse(line: str) -> dict[str, Any] | None:
+def parse(line: str) -> dict[str, Any] | None:
     """The object of a line, or the one written behind a torn line; ``None`` if there is none."""
     start = 0
     while start >= 0:

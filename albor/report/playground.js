@@ -93,7 +93,7 @@ async function ask(model, card, shown) {
       found.first ??= found.last;
       found.text += choice.text;
       const said = choice.logprobs;
-      said.tokens.forEach((token, i) => found.tokens.push({ token, logprob: said.token_logprobs[i], likeliest: said.top_logprobs[i] }));
+      said.tokens.forEach((token, i) => found.tokens.push({ token, at: said.text_offset[i], logprob: said.token_logprobs[i], likeliest: said.top_logprobs[i] }));
       card.show(found, began, choice.finish_reason);
       if (shown) suggest(found.text, at);
     }
@@ -162,7 +162,8 @@ class Card {
     this.text = found.text;
     this.accept.disabled = !found.text;
     const pre = this.node.querySelector('pre');
-    pre.replaceChildren(...found.tokens.map((one) => this.token(one)));
+    const letters = [...found.text];  // offsets count code points
+    pre.replaceChildren(...found.tokens.map((one, i) => this.token(one, letters.slice(one.at, found.tokens[i + 1]?.at).join(''))));
     const further = found.tokens.length - 1;
     this.figures([
       ['first token', ms(found.first - began)],
@@ -181,12 +182,13 @@ class Card {
     }));
   }
 
-  token(one) {
+  token(one, text) {
     const span = document.createElement('span');
     span.className = 'token';
     span.tabIndex = 0;
     span.style.setProperty('--sure', Math.exp(one.logprob).toFixed(3));
-    span.textContent = one.token;
+    span.textContent = text;
+    if (one.token.startsWith('bytes:')) span.dataset.bytes = one.token.slice('bytes:'.length);
     span.setAttribute('aria-label', `${JSON.stringify(one.token)}, ${percent(one.logprob)}`);
     for (const enter of ['mouseenter', 'focus']) span.addEventListener(enter, () => tip(span, one));
     for (const leave of ['mouseleave', 'blur']) span.addEventListener(leave, () => $('#tip')?.remove());
@@ -200,9 +202,8 @@ function tip(span, one) {
   $('#tip')?.remove();
   const box = Object.assign(document.createElement('div'), { id: 'tip', role: 'tooltip' });
   const table = document.createElement('table');
-  const others = Object.entries(one.likeliest);
-  if (!others.some(([token]) => token === one.token)) others.push([one.token, one.logprob]);
-  for (const [token, logprob] of others.sort((a, b) => b[1] - a[1])) {
+  const others = Object.entries(one.likeliest).filter(([token]) => token !== one.token);
+  for (const [token, logprob] of [...others, [one.token, one.logprob]].sort((a, b) => b[1] - a[1])) {
     const row = table.insertRow();
     row.className = token === one.token ? 'taken' : '';
     row.insertCell().textContent = JSON.stringify(token).slice(1, -1);

@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO
 
-from albor.errors import AlborError
+from albor.errors import AlborError, Held
 from albor.runs.manifest import NAME, Manifest, load
 
 ARTIFACT = "artifact"
@@ -150,14 +150,14 @@ def disk_error(error: OSError, place: Path) -> AlborError:
 
 @contextmanager
 def exclusive(directory: Path, what: str = "run") -> Iterator[None]:
-    """Holds the run directory, or another that stands for ``what``; raises AlborError when another process holds it."""
+    """Holds the run directory, or another that stands for ``what``; raises Held when another process holds it."""
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / LOCK).open("a+") as file:
         if not locked(file):
             file.seek(0)
             holder = file.read().strip() or "unknown"
             cause = f"another process (pid {holder}) is working on this {what}"
-            raise AlborError(cause, "wait for it, or stop it", place=str(directory))
+            raise Held(cause, "wait for it, or stop it", place=str(directory))
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

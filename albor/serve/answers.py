@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from albor.inference.engine import Ended
-from albor.inference.loaded import TokenLogprob
+from albor.inference.loaded import BYTES, TokenLogprob
 
 REASONS: dict[Ended, str] = {"end": "stop", "stop": "stop", "length": "length", "cancelled": "cancelled"}
 STOP_TYPES: dict[Ended, str] = {"end": "eos", "stop": "word", "length": "limit", "cancelled": "limit"}
@@ -50,7 +50,9 @@ def text_logprobs(
 
 def chat_logprobs(said: Sequence[TokenLogprob]) -> dict[str, Any]:
     def entry(token: str, logprob: float) -> dict[str, Any]:
-        return {"token": token, "logprob": logprob, "bytes": list(token.encode())}
+        hexadecimal = token.removeprefix(BYTES).replace("\\x", "") if token.startswith(BYTES + "\\x") else None
+        spelled = bytes.fromhex(hexadecimal) if hexadecimal else token.encode()
+        return {"token": token, "logprob": logprob, "bytes": list(spelled)}
 
     return {
         "content": [

@@ -163,6 +163,7 @@ def test_what_is_pushed_is_what_was_exported(publish: Publish, tmp_path: Path, h
         assert not path.is_file() or TOKEN not in path.read_text(errors="replace")
 
 
+@pytest.mark.slow
 def test_it_is_done_each_time_it_is_asked_for(publish: Publish, hub: Hub) -> None:
     for _ in range(2):
         assert publish("stage.dry_run=false").returncode == 0

@@ -357,6 +357,7 @@ def test_a_source_of_very_many_packages_is_summed(tmp_path: Path, monkeypatch: p
     ]
 
 
+@pytest.mark.slow
 def test_a_corpus_of_more_parts_than_files_may_be_open(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: Codec
 ) -> None:

@@ -16,7 +16,8 @@ from albor.config.problems import ConfigRefused
 from albor.config.schema.sweep import OptunaSweeper
 from albor.plan import sweep
 from albor.plan.nodes import Planner
-from albor.plan.search import Space, make_sampler, read_space
+from albor.plan.search import make_sampler
+from albor.plan.space import Space, read_space
 from albor.runs import sweeps
 from albor.runs.manifest import load
 from tests.cluster.slurm import until

@@ -31,7 +31,12 @@ def test_a_row_written_behind_a_torn_line_is_read(tmp_path: Path) -> None:
     assert [row["loss"] for row in read_metrics(path)] == [3.0, 2.0]
 
 
-@pytest.mark.parametrize("broken", ["nonsense", "[1, 2]", '{"step": 1, "lo'])
+def test_a_torn_line_that_a_later_attempt_ended_is_dropped(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.jsonl", {"step": 1, "loss": 2.0}, '{"step": 2, "lo', {"step": 2, "loss": 1.0})
+    assert [row["loss"] for row in read_metrics(path)] == [2.0, 1.0]
+
+
+@pytest.mark.parametrize("broken", ["nonsense", "[1, 2]"])
 def test_any_other_broken_line_is_named(tmp_path: Path, broken: str) -> None:
     path = write(tmp_path / "m.jsonl", {"step": 1, "loss": 2.0}, broken, {"step": 2, "loss": 2.0})
     with pytest.raises(ValueError, match=r"m\.jsonl:2: not a JSON object"):

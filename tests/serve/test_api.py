@@ -147,6 +147,14 @@ def test_an_echo_tells_what_the_model_thinks_of_the_prompt(server: Running, here
     assert both["logprobs"]["text_offset"] == sorted(both["logprobs"]["text_offset"])
 
 
+def test_tokens_that_are_no_text_are_told_as_bytes(server: Running) -> None:
+    prompt = "x = '\N{EURO SIGN}\N{SNAKE}'"
+    tokens = server.complete(prompt=prompt, max_tokens=0, echo=True, logprobs=5)["choices"][0]["logprobs"]["tokens"]
+    assert any(token.startswith("bytes:\\x") for token in tokens)
+    pieces = [token.removeprefix("bytes:").encode("latin1").decode("unicode_escape") for token in tokens]
+    assert "".join(pieces).encode("latin1").decode() == prompt
+
+
 # --- messages ---
 
 
@@ -170,12 +178,14 @@ def test_messages_are_answered(client: openai.OpenAI, here: dict[str, LanguageMo
 
 
 def test_log_probabilities_of_an_answer(client: openai.OpenAI) -> None:
-    found = client.chat.completions.create(
-        model="chat", messages=[{"role": "user", "content": "x"}], max_tokens=5, logprobs=True, top_logprobs=2
-    )
+    messages: Any = [{"role": "user", "content": "x"}]
+    asked: dict[str, Any] = {"temperature": 1.5, "seed": 3, "logprobs": True, "top_logprobs": 2}
+    found = client.chat.completions.create(model="chat", messages=messages, max_tokens=40, **asked)
     said = found.choices[0].logprobs
-    assert said is not None and said.content is not None and 0 < len(said.content) <= 5
+    assert said is not None and said.content is not None and 0 < len(said.content) <= 40
     assert all(len(one.top_logprobs) == 2 and one.logprob <= 0 and one.bytes is not None for one in said.content)
+    spelled = bytes(byte for one in said.content for byte in one.bytes or ())
+    assert spelled.decode(errors="replace").startswith(found.choices[0].message.content or "")
 
 
 def test_a_base_model_answers_no_messages(client: openai.OpenAI) -> None:

@@ -116,7 +116,7 @@ def test_resting_on_a_token_tells_what_else_was_likely(page) -> None:
     write(page, "import os\n")
     card = page.locator(".card[data-model=base]")
     card.locator("dt", has_text="ended by").wait_for()
-    tokens = card.locator(".token")
+    tokens = card.locator(".token:not([data-bytes])")
     seen = next(n for n, text in enumerate(tokens.all_inner_texts()) if text.strip(" ↵\n"))
     label = tokens.nth(seen).get_attribute("aria-label") or ""
     text, _, share = label.rpartition(", ")

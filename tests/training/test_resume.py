@@ -75,6 +75,7 @@ def test_a_killed_run_ends_with_the_bytes_of_an_uninterrupted_one(uninterrupted,
         assert ours[key] == theirs[key]
 
 
+@pytest.mark.slow
 def test_a_second_sigint_stops_at_once(tmp_path):
     process = start(tmp_path, pause=30)
     wait_for_step(process, 1)

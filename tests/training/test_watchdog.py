@@ -62,6 +62,7 @@ def test_the_rank_at_fault_is_named_not_the_one_that_waits_for_it(tmp_path, how,
     assert len(list(tmp_path.glob("told-*.txt"))) == 1
 
 
+@pytest.mark.slow
 def test_a_call_that_keeps_the_global_lock_ends_too(tmp_path):
     done = run(tmp_path, "locked")
     assert done.returncode == 1

@@ -21,10 +21,10 @@ def run(arguments: Arguments) -> int:
         from albor.cli.sweeps import refuse
         from albor.plan import sweep
 
-        expanded = sweep.points(made, arguments.overrides)
+        expanded, what = sweep.tried(made, arguments.overrides)
         code = refuse(sweep.preflight(made, expanded), len(expanded), strict=arguments.strict)
         if code == 0:
-            print(f"ok: {plural(len(expanded), 'point')}")
+            print(f"ok: {plural(len(expanded), what)}")
         return code
     if arguments.overrides:
         plan = made.plan(arguments.overrides)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from albor.report.metrics import parsed, real
+from albor.report.metrics import lines, parse, real
 
 Floats = NDArray[np.float64]
 NOT_FINITE = (b"null", b"NaN", b"Infinity")
@@ -134,10 +134,10 @@ def _numbers(column: Any) -> Floats:
 
 
 def _by_line(data: bytes) -> Raw:
-    lines = parsed(data)
+    found = [parse(text) for _, text in lines(data)]
     rows: list[dict[str, Any]] = []
     alerts = []
-    for _, row in lines:
+    for row in found:
         if row is not None and "alert" in row:
             alerts.append(Alert(real(row.get("step")), str(row["alert"]), str(row.get("message", ""))))
         elif row is not None and math.isfinite(real(row.get("step"))):
@@ -145,10 +145,10 @@ def _by_line(data: bytes) -> Raw:
     columns: dict[str, Floats] = {}
     bad: dict[str, NDArray[np.bool_]] = defaultdict(lambda: np.zeros(len(rows), bool))
     for key in dict.fromkeys(key for row in rows for key in row):
-        found = np.array([real(row.get(key)) for row in rows])
+        numbers = np.array([real(row.get(key)) for row in rows])
         said = np.array([key in row and (row[key] is None or isinstance(row[key], float | int)) for row in rows], bool)
-        columns[key] = np.where(np.isfinite(found), found, np.nan)
-        if (where := said & ~np.isfinite(found)).any():
+        columns[key] = np.where(np.isfinite(numbers), numbers, np.nan)
+        if (where := said & ~np.isfinite(numbers)).any():
             bad[key] = where
-    unread = sum(row is None for _, row in lines)
+    unread = sum(row is None for row in found)
     return columns, bad, alerts, unread
