@@ -40,10 +40,11 @@ def run_sweep(planner: Planner, arguments: Arguments) -> int:
     code = refuse(planned, len(expanded), strict=arguments.strict)
     if code:
         return code
-    todo = [p for p in planned.plans if p.target.state != "done"]
-    print(f"{plural(len(expanded), 'point')}: {len(todo)} to run, {len(expanded) - len(todo)} done", file=sys.stderr)
-    store = one_store(planned.plans)
-    record = recorded(planned.plans, arguments)
+    plans = list({plan.texts: plan for plan in planned.plans}.values())
+    todo = [p for p in plans if p.target.state != "done"]
+    print(f"{plural(len(plans), 'point')}: {len(todo)} to run, {len(plans) - len(todo)} done", file=sys.stderr)
+    store = one_store(plans)
+    record = recorded(plans, arguments)
     place = sweeps.folder(store, record.name)
     for plan in todo:
         refuse_stage_jobs(plan, asked.launcher)
@@ -55,7 +56,7 @@ def run_sweep(planner: Planner, arguments: Arguments) -> int:
         sweeps.save(store, record)
         if todo:
             code = run_points(todo, asked.launcher, place, fail_fast=arguments.fail_fast)
-    summarized = summarize(planned.plans, record)
+    summarized = summarize(plans, record)
     return code or summarized
 
 

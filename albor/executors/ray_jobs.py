@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -10,9 +11,13 @@ from typing import Any
 
 from albor.config.schema.run import RayExecutor
 from albor.config.schema.sweep import RayLauncher
+from albor.errors import AlborError
 from albor.executors.jobs import Ended, Job, begin, end, finish
 from albor.executors.ray_tasks import connect
-from albor.executors.tasks import extra
+from albor.executors.tasks import cores, extra
+
+CARRIED = ("PYTHONPATH", "WANDB_", "HF_", "ALBOR_")
+"""What a job has of the environment that the sweep was started in, the rest being its node's."""
 
 
 class RayJobs:
@@ -24,15 +29,30 @@ class RayJobs:
     def __init__(self, config: RayLauncher) -> None:
         """Connects to the cluster, or starts one. Raises AlborError when that fails."""
         self._ray = extra("ray", "hydra/launcher")
-        self._ours = connect(self._ray, RayExecutor(address=config.address), "hydra.launcher.address")
+        here = RayExecutor(address=config.address, workers=max(cores(), math.ceil(config.num_cpus)))
+        self._ours = connect(self._ray, here, "hydra.launcher.address")
         self._config = config
         self._running: dict[Any, str] = {}
+        self._check_nodes()
+
+    def _check_nodes(self) -> None:
+        """Raises AlborError when no node has what a point asks for: Ray would wait for one for ever."""
+        asked = {"CPU": self._config.num_cpus, "GPU": self._config.num_gpus}
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        if any(all(node.get(name, 0) >= count for name, count in asked.items()) for node in nodes):
+            return
+        has = "; ".join(f"{node.get('CPU', 0):g} cores and {node.get('GPU', 0):g} GPUs" for node in nodes)
+        cause = f"no node of the Ray cluster has {asked['CPU']:g} cores and {asked['GPU']:g} GPUs for a point"
+        self.close()
+        raise AlborError(
+            cause, f"hydra.launcher.num_cpus, hydra.launcher.num_gpus: the nodes have {has}", place="hydra.launcher"
+        )
 
     def start(self, jobs: Sequence[Job]) -> None:
         """See ``Jobs.start``."""
         resources = {"num_cpus": self._config.num_cpus, "num_gpus": self._config.num_gpus}
         remote = self._ray.remote(max_retries=0, **resources)(work)
-        home = {name: value for name, value in os.environ.items() if name in ("PYTHONPATH", "WANDB_API_KEY")}
+        home = {name: value for name, value in os.environ.items() if name.startswith(CARRIED)}
         threads = {"OMP_NUM_THREADS": str(max(1, int(self._config.num_cpus)))}
         for job in jobs:
             self._running[remote.remote(job, str(Path.cwd()), home | threads)] = job.name

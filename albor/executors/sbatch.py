@@ -28,6 +28,9 @@ MAX_ARRAY = 1000
 Options = Mapping[str, str | int | None]
 """Long options of sbatch: their names, and values; "" for a switch, null for one that is left out."""
 
+SILENT = ("Unable to contact slurm controller", "Connection", "Socket timed out", "Zero Bytes", "cluster is down")
+"""What Slurm's commands say when the cluster does not answer."""
+
 SCRIPT = """\
 #!/bin/bash
 # Written by albor. Signals are handed on to the command; its exit code is what the file says.
@@ -43,6 +46,12 @@ while [ -n "$told" ] && [ $code -gt 128 ]; do told=; wait $pid; code=$?; done  #
 echo $code > "$ended.new" && mv "$ended.new" "$ended"
 exit $code
 """
+
+
+class SlurmDown(AlborError):
+    """The cluster does not answer."""
+
+    exit_code = 1
 
 
 def needed(asker: str) -> None:
@@ -69,14 +78,21 @@ def script(commands: Sequence[tuple[Sequence[str], Path, Path]], setup: Sequence
     return SCRIPT.format(setup="\n".join(setup), select=select)
 
 
-def submit(path: Path, text: str, options: Options) -> str:
-    """Submits a script, kept at ``path``; the job's number. Raises AlborError when Slurm does not take it."""
+def submit(path: Path, text: str, options: Options, keys: str) -> str:
+    """Submits a script, kept at ``path``; the job's number. ``keys`` says where in the config its options are set.
+    Raises AlborError when Slurm does not take it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     given = [
         f"--{name}" if value == "" else f"--{name}={value}" for name, value in options.items() if value is not None
     ]
-    said = slurm("sbatch", "--parsable", *given, str(path))
+    try:
+        said = slurm("sbatch", "--parsable", *given, str(path))
+    except SlurmDown:
+        raise
+    except AlborError as error:
+        fix = "`sinfo` lists the partitions with their limits and nodes, `scontrol show partition` what they take"
+        raise AlborError(error.cause, f"correct {keys}: {fix}", place=keys) from None
     return said.strip().partition(";")[0]
 
 
@@ -94,17 +110,21 @@ def cancel(jobs: Sequence[str], *, waiting: bool = False) -> None:
 
 
 def slurm(*command: str) -> str:
-    """What one of Slurm's commands prints. Raises AlborError when it fails: the cluster is down, or refuses."""
+    """What one of Slurm's commands prints. Raises SlurmDown when the cluster does not answer, AlborError when it
+    refuses."""
     done = subprocess.run(command, capture_output=True, text=True, env=outside(), check=False)
     if done.returncode:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()] or [f"exit code {done.returncode}"]
         cause = f"Slurm's {command[0]} fails: {lines[-1]}"
-        raise died(cause, "`sinfo` says whether the cluster is up; finished runs are kept, the same command goes on")
+        if any(words in done.stderr for words in SILENT):
+            fix = "`sinfo` says whether the cluster is up; finished runs are kept, the same command goes on"
+            raise SlurmDown(cause, fix)
+        raise died(cause, "finished runs are kept, the same command goes on")
     return done.stdout
 
 
 def outside() -> dict[str, str]:
     """This process's environment without what Slurm tells a job of itself: a job that it submits would take that for
-    its own."""
+    its own. What a user tells sbatch (SBATCH_ACCOUNT) stays."""
     kept = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_DEBUG_FLAGS")
-    return {k: v for k, v in os.environ.items() if k in kept or not k.startswith(("SLURM_", "SBATCH_", "SRUN_"))}
+    return {k: v for k, v in os.environ.items() if k in kept or not k.startswith(("SLURM_", "SRUN_"))}

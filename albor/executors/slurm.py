@@ -49,7 +49,7 @@ class SlurmJobs:
         # Every count-th task: neighbours are often alike in size.
         shares = {f"share-{first}": range(first, len(tasks), count) for first in range(count)}
         jobs = [self._job(folder / name, function, [tasks[i] for i in share]) for name, share in shares.items()]
-        queue = SlurmQueue("executor=slurm", folder)
+        queue = SlurmQueue("executor=slurm", folder, "executor")
         results: dict[int, R] = {}
         try:
             queue.submit("array", jobs, self._options(folder, count), ())

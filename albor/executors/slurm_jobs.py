@@ -32,9 +32,11 @@ class SlurmQueue:
 
     slots = None
 
-    def __init__(self, asker: str, directory: Path) -> None:
-        """``asker`` is what of the config needs Slurm. Raises AlborError when Slurm is not here or does not answer."""
+    def __init__(self, asker: str, directory: Path, keys: str) -> None:
+        """``asker`` is what of the config needs Slurm, ``keys`` where it says what jobs ask for. Raises AlborError when
+        Slurm is not here or does not answer."""
         sbatch.needed(asker)
+        self._keys = keys
         self._directory = directory
         self._memory = directory / "jobs.json"
         states = sbatch.states()
@@ -59,7 +61,8 @@ class SlurmQueue:
             job.log.parent.mkdir(parents=True, exist_ok=True)
             self._ended(job.name).unlink(missing_ok=True)
         commands = [(job.command, job.log.absolute(), self._ended(job.name).absolute()) for job in jobs]
-        number = sbatch.submit(self._directory / f"{name}.sh", sbatch.script(commands, setup), options)
+        script = sbatch.script(commands, setup)
+        number = sbatch.submit(self._directory / f"{name}.sh", script, options, self._keys)
         single = "array" not in options
         self.ids |= {job.name: number if single else f"{number}_{task}" for task, job in enumerate(jobs)}
         write_text(self._memory, json.dumps(self._before | self.ids, indent=1) + "\n")
@@ -128,6 +131,13 @@ class SlurmQueue:
         self.ids.clear()
 
 
+def check_time(limit: float, signal: float, key: str) -> None:
+    """Raises AlborError when a job would be told to save as soon as it has begun. Both in seconds."""
+    if limit <= signal:
+        cause = f"a job that may take {limit:g} s would be told to save {signal:g} s before that: at once, each time"
+        raise AlborError(cause, f"raise {key} above the time that saving is given", place=key)
+
+
 def lives(state: str | None) -> bool:
     return state is not None and state not in sbatch.FINAL
 
@@ -136,8 +146,9 @@ class SlurmArray(SlurmQueue):
     """One array for all jobs that are started together."""
 
     def __init__(self, config: SlurmLauncher, directory: Path, shape: Shape) -> None:
-        """Raises AlborError when Slurm is not here, or does not answer."""
-        super().__init__("hydra/launcher=submitit_slurm", directory)
+        """Raises AlborError when Slurm is not here, or does not answer, or a job has no time to work."""
+        check_time(60 * config.timeout_min, config.signal_delay_s, "hydra.launcher.timeout_min")
+        super().__init__("hydra/launcher=submitit_slurm", directory, "hydra.launcher")
         self._config, self._shape = config, shape
 
     def start(self, jobs: Sequence[Job]) -> None:
@@ -172,8 +183,9 @@ class SlurmChain(SlurmQueue):
     """A job for each stage, which Slurm starts once those that it is made from are done."""
 
     def __init__(self, config: SlurmExecutor, directory: Path) -> None:
-        """Raises AlborError when Slurm is not here, or does not answer."""
-        super().__init__("executor=slurm", directory)
+        """Raises AlborError when Slurm is not here, or does not answer, or a job has no time to work."""
+        check_time(config.stages.time, config.stages.signal, "executor.stages.time")
+        super().__init__("executor=slurm", directory, "executor.stages")
         self._config = config
 
     def start(self, job: Job, shape: Shape, after: Sequence[str]) -> str:

@@ -43,11 +43,15 @@ class Control:
             self._unwanted = any(file.exists() for file in self._files)
         return not (self._unwanted or self._heard)
 
+    @property
+    def time_is_up(self) -> bool:
+        """Whether it was Slurm's signal before the time limit that came (``sbatch --signal=B:USR1@120``)."""
+        return signal.SIGUSR1 in self._heard and "SLURM_JOB_ID" in os.environ
+
     def requeue(self) -> bool:
-        """Has Slurm put this job into its queue again if it was Slurm's signal that interrupted it (``sbatch
-        --signal=B:USR1@120``); whether it did."""
+        """Has Slurm put this job into its queue again if its time is up; whether it did."""
         job = os.environ.get("SLURM_JOB_ID")
-        if signal.SIGUSR1 not in self._heard or job is None or shutil.which("scontrol") is None:
+        if not self.time_is_up or job is None or shutil.which("scontrol") is None:
             return False
         done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
         if done.returncode:

@@ -163,7 +163,7 @@ def points(planner: Planner, texts: Sequence[str]) -> list[tuple[str, ...]]:
     overrides = space(planner, texts, settings(planner, texts).params)
     refuse_intervals(overrides)
     batches = BasicSweeper.split_arguments(overrides, max_batch_size=None)
-    found = list(dict.fromkeys(tuple(point) for batch in batches for point in batch))
+    found = [tuple(point) for batch in batches for point in batch]
     if not found:
         cause, fix = "the sweep has no point: a glob matches nothing", "`albor ls GROUP` lists the choices"
         raise ConfigRefused([Problem("E-OVERRIDE", " ".join(own_texts(texts)), cause, fix)])

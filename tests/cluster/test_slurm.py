@@ -58,6 +58,17 @@ def test_a_sweep_is_an_array_and_equals_a_local_one(place: Path) -> None:
     assert script.read_text().count("albor.cli.job") == 2
 
 
+def test_what_slurm_refuses_is_told_with_where_it_is_set(place: Path) -> None:
+    words = ("-m", *TINY, "stage=tokenizer", "seed=1,2", "hydra/launcher=submitit_slurm")
+    nowhere = command(*words, "hydra.launcher.partition=nowhere", cwd=place)
+    assert nowhere.returncode == 2 and "--> hydra.launcher" in nowhere.stderr, nowhere.stderr
+    assert "invalid partition" in nowhere.stderr.lower() and "scontrol show partition" in nowhere.stderr
+    at_once = command(*words, "hydra.launcher.timeout_min=2", cwd=place)
+    assert at_once.returncode == 2 and "--> hydra.launcher.timeout_min" in at_once.stderr
+    chain = command(*TINY, "stage=tokenizer", *ON_SLURM, "executor.stages.time=2min", cwd=place)
+    assert chain.returncode == 2 and "--> executor.stages.time" in chain.stderr, chain.stderr
+
+
 def start(place: Path, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen([*COMMAND, *TINY, *words], cwd=place, stderr=subprocess.PIPE, text=True)
 

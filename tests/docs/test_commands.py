@@ -23,8 +23,6 @@ MEASURES = ("eval", "watch", "card")
 """Verbs that take the overrides of a target beside a run."""
 NAMED = ("RUN", "DIR", "path/to/hf-checkpoint", "models/mine")
 """Stand for a run, or a directory of a model."""
-INTERVAL = re.compile(r"(?:tag\(log, ?)?(?:int\()?interval\(([^,]+),[^)]+\)+")
-"""Where a search looks; `validate` takes what can be listed, so its lower end."""
 known: dict[tuple[str, ...], Outcome] = {}
 """What commands came to that several pages show."""
 
@@ -89,7 +87,7 @@ def substitute(given: Arguments) -> tuple[str, ...] | None:
     if given.verb == "validate" and not own:
         return None
     if given.multirun:
-        return ("validate", "-m", *(INTERVAL.sub(r"\1", text) for text in own), *dirs)
+        return ("validate", "-m", *own, *dirs)
     return ("plan", *own, *dirs)
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from albor.runs import sweeps
 from albor.runs.manifest import load
-from tests.cluster.slurm import until
+from tests.cluster.slurm import NEEDS_SLURM, until
 from tests.command import COMMAND, albor
 from tests.executors.conftest import RAY
 from tests.small_corpus import TINY, write_corpus
@@ -57,6 +60,33 @@ def test_a_failing_point_is_told_as_it_fails_and_the_others_go_on(launcher: tupl
     assert first.returncode == 1 and "--fail-fast" in first.stderr
 
 
+BOTH = (*TINY, "stage=tokenizer", "data.source.roots=[empty],[src]", "tokenizer.vocab_size=340,350")
+
+
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        ("hydra/launcher=basic",),
+        pytest.param(HERE, marks=pytest.mark.slow),
+        pytest.param(("hydra/launcher=ray",), marks=[*RAY, pytest.mark.slow]),
+        pytest.param(("hydra/launcher=submitit_slurm",), marks=[*NEEDS_SLURM, pytest.mark.slow]),
+    ],
+    ids=lambda words: words[0],
+)
+def test_what_several_points_need_may_fail_without_those_that_do_not_need_it(
+    launcher: tuple[str, ...], place: Path, request: pytest.FixtureRequest
+) -> None:
+    if "slurm" in launcher[0]:
+        request.getfixturevalue("slurm")
+    (place / "empty").mkdir()
+    (place / "empty/nothing.txt").write_text("")
+    done = albor("-m", *BOTH, *launcher, cwd=place)
+    assert done.returncode == 1 and "2 points cannot start without prepare/" in done.stderr, done.stderr
+    assert statuses(place, "prepare") == ["done", "failed"]
+    assert statuses(place, "tokenizer") == ["done", "done", "planned", "planned"]
+    assert "2 of 4 points done" in done.stderr and "Traceback" not in done.stderr
+
+
 LONG = (*TINY, "stage=pretrain", "trainer.max_steps=3000", "trainer.epochs=200", "trainer.save_every=3000")
 
 
@@ -75,7 +105,7 @@ def test_one_sweep_runs_once_at_a_time_and_ctrl_c_has_every_point_save(place: Pa
     until(lambda: training(place, 2))
     second = albor("-m", *LONG, *HERE, "optim.lr=1e-3,2e-3,3e-3", cwd=place)
     assert second.returncode != 0 and "another process" in second.stderr and "Traceback" not in second.stderr
-    assert albor(*LONG, "optim.lr=1e-3", cwd=place).returncode != 0, "nor does one of its points"
+    assert albor(*LONG, "optim.lr=1e-3", cwd=place).returncode == 2, "nor does one of its points"
     sweep.send_signal(signal.SIGINT)
     _, said = sweep.communicate(timeout=60)
     assert sweep.returncode == 75 and "the jobs save" in said
@@ -91,6 +121,26 @@ def test_a_killed_sweep_leaves_nothing_running(place: Path) -> None:
     sweep.kill()
     sweep.communicate()
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in left))
+
+
+@pytest.mark.slow
+def test_a_closed_terminal_has_a_training_save(place: Path) -> None:
+    pid, terminal = pty.fork()
+    if not pid:
+        os.chdir(place)
+        os.execv(COMMAND[0], [*COMMAND, *LONG])
+    os.set_blocking(terminal, False)
+
+    def trains() -> bool:
+        with suppress(BlockingIOError):
+            os.read(terminal, 1 << 16)
+        return training(place, 1)
+
+    until(trains)
+    os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 75
+    assert statuses(place, "pretrain") == ["interrupted"] and list(place.glob("outputs/pretrain/*/checkpoints/*"))
 
 
 def pids(place: Path) -> list[int]:
@@ -123,6 +173,13 @@ def test_what_does_not_exist_is_refused_before_anything_is_made(
     done = albor("-m", "stage=pretrain", "tracking=none", *seeds, *words)
     assert done.code == 2 and place_ in done.err and fix in done.err, done.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_corners_of_a_search_are_validated(albor) -> None:
+    words = ("stage=pretrain", "hydra/sweeper=optuna", "optim.lr=tag(log, interval(1e-4, 1e-2))")
+    done = albor("validate", "-m", *words)
+    assert done.code == 0 and "ok: 3 corners" in done.out, done.text
+    assert albor("validate", "-m", *words, "optim.weight_decay=interval(-1,0.1)").code == 2
 
 
 @pytest.mark.parametrize(("launcher", "lacks"), [("submitit_slurm", "sbatch"), ("ray", "albor[cluster]")])

@@ -49,7 +49,28 @@ def hydra() -> Iterator[OverridesParser]:
 )
 def test_expands_as_hydra(texts: list[str], hydra: OverridesParser, planner: Planner) -> None:
     batches = BasicSweeper.split_arguments(hydra.parse_overrides(list(texts)), max_batch_size=None)
-    assert sweep.points(planner, texts) == [tuple(point) for batch in batches for point in batch]
+    stage = () if "stage=pretrain" in texts else ("stage=pretrain",)
+    assert sweep.points(planner, texts) == [(*stage, *point) for batch in batches for point in batch]
+
+
+@pytest.mark.parametrize(
+    ("texts", "stage"),
+    [
+        (["seed=1,2"], "pretrain"),
+        (["stage=finetune", "seed=1,2"], "finetune"),
+        (["stage=pack,tokenizer"], "pack"),
+        (["up.distill.optim.lr=1,2"], "ladder"),
+        (["experiment=speedrun", "seed=1,2"], "pretrain"),
+    ],
+    ids=str,
+)
+def test_a_sweep_is_of_trainings_unless_it_says_otherwise(texts: list[str], stage: str, planner: Planner) -> None:
+    assert planner.plan(sweep.points(planner, texts)[0]).target.stage.name == stage
+
+
+def test_the_points_of_a_sweep_lie_in_one_store(albor, tmp_path: Path) -> None:
+    done = albor("-m", *SMALL, "outputs=here,there")
+    assert done.code == 2 and "not in here and there" in done.err and list(tmp_path.iterdir()) == []
 
 
 def test_a_glob_reaches_nested_choices(planner: Planner) -> None:
@@ -122,7 +143,9 @@ def test_a_sweep_that_cannot_be_read(planner: Planner) -> None:
     assert [p.path for p in refused.value.problems] == ["seed=range(1", "optim.lr=choice("]
 
 
-def test_a_small_sweep_runs_and_then_has_nothing_to_do(tmp_path: Path) -> None:
+def test_a_small_sweep_runs_and_then_has_nothing_to_do(
+    tmp_path: Path, planner: Planner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def call(*words: str) -> subprocess.CompletedProcess[str]:
         return albor("-m", *SMALL, *words, cwd=tmp_path)
 
@@ -135,7 +158,7 @@ def test_a_small_sweep_runs_and_then_has_nothing_to_do(tmp_path: Path) -> None:
     assert {m["status"] for m in manifests.values()} == {"done"}
     assert {m["config"]["seed"] for m in manifests.values()} == {1, 2}
     before = {p: p.stat().st_mtime_ns for p in runs}
-    again = call("seed=1,2")
+    again = call("seed=1,2,1")
     assert again.returncode == 0 and "2 points: 0 to run, 2 done" in again.stderr
     for done in (first, again):
         table = [line.split() for line in done.stdout.splitlines()[-2:]]
@@ -146,3 +169,8 @@ def test_a_small_sweep_runs_and_then_has_nothing_to_do(tmp_path: Path) -> None:
     more = call("seed=2,3")
     assert more.returncode == 0 and "2 points: 1 to run, 1 done" in more.stderr
     assert not list(tmp_path.rglob(".hydra")) and not (tmp_path / "multirun").exists()
+    monkeypatch.chdir(tmp_path)
+    states = [
+        Planner(planner.resolver, from_nothing=new).plan((*SMALL, "seed=3")).target.state for new in (False, True)
+    ]
+    assert states == ["done", "new"], "what the gate sees is the config alone"

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
+from albor.errors import HELD
 from albor.plan.processes import End, Processes
 from albor.runs.store import exclusive
 from tests.command import succeeds
@@ -222,7 +223,7 @@ def test_two_processes_at_once(here: Path, prepared: None, albor) -> None:
     before = (directory / "manifest.yaml").read_bytes()
     with exclusive(directory):
         done = execute(directory)
-    assert done.returncode == 2
+    assert done.returncode == HELD
     assert f"pid {os.getpid()}" in done.stderr and "Traceback" not in done.stderr
     assert (directory / "manifest.yaml").read_bytes() == before
 
