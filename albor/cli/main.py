@@ -12,15 +12,13 @@ from albor.errors import INTERRUPTED, AlborError
 
 HYDRA_FLAGS = ("--info", "-i", "--hydra-help", "--experimental-rerun")
 REFUSED = 2
-UNREAD = 141
-"""Nobody reads the output any more (``| head``): as of a process that SIGPIPE ended."""
 
 
 def run(argv: list[str]) -> int:
-    """The exit code: 0 done, 1 failed while running, 2 the user must change something, 75 interrupted, 141 unread."""
+    """The exit code: 0 done, 1 failed while running, 2 the user must change something, 75 interrupted."""
     from albor.cli import render
 
-    code = UNREAD
+    code = 0
     try:
         code = dispatch(argv)
         sys.stdout.flush()

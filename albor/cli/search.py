@@ -11,6 +11,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -293,7 +294,8 @@ class Search:
             ]
             for t in trials
         ]
-        print(table([["trial", "point", "state", self._sweeper.metric, "run"], *rows], right=(0, 3)))
+        with suppress(BrokenPipeError):
+            print(table([["trial", "point", "state", self._sweeper.metric, "run"], *rows], right=(0, 3)))
         done = sum(t.state == complete for t in trials)
         print(f"{done} of {plural(len(trials), 'trial')} done; `albor compare {self._place.name}`", file=sys.stderr)
         return 0 if done else 1

@@ -6,6 +6,7 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -164,6 +165,7 @@ def summarize(plans: Sequence[Plan], record: sweeps.Sweep) -> int:
         [" ".join(point), run.directory.name, status(run), notable(run)]
         for point, run in zip(record.points, found, strict=True)
     ]
-    print(table([["point", "run", "status", "facts"], *rows]))
+    with suppress(BrokenPipeError):  # who closes the pipe has seen enough, and is still told by the code
+        print(table([["point", "run", "status", "facts"], *rows]))
     print(f"{len(plans) - bad} of {plural(len(plans), 'point')} done; `albor compare {record.name}`", file=sys.stderr)
     return 1 if bad else 0

@@ -105,6 +105,7 @@ def test_whatever_is_gone_the_audit_comes_to_its_end(store: Path) -> None:
     assert made.grade == "F" and {"A-REP-03", "A-REP-06", "A-EVAL-01"} <= {item.id for item, _ in made.having("FAIL")}
 
 
+@pytest.mark.slow
 def test_a_run_that_has_said_nothing_is_audited_to_the_end(store: Path) -> None:
     for stage in ("prepare", "pack", "pretrain"):
         spoil.edit(stage, lambda made: {"status": "interrupted", "facts": {}, "files": {}, "environment": {}})(store)

@@ -33,7 +33,7 @@ def ray_executor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Executor]
     params=[
         "inline",
         "local",
-        pytest.param("ray", marks=RAY),
+        pytest.param("ray", marks=[*RAY, pytest.mark.slow]),
         pytest.param("slurm", marks=NEEDS_SLURM),
     ]
 )

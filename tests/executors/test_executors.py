@@ -67,7 +67,7 @@ def test_a_process_that_dies_is_an_error(how: str, words: str, tmp_path: Path) -
         assert pool.map(work.square, [2, 3]) == [4, 9]
 
 
-@pytest.mark.parametrize("task", [pytest.param("ray", marks=RAY)])
+@pytest.mark.parametrize("task", [pytest.param("ray", marks=[*RAY, pytest.mark.slow])])
 def test_a_process_that_dies_on_ray_is_an_error(task: str, ray_executor: Executor) -> None:
     with pytest.raises(AlborError, match="Ray lost the process of task 0") as caught:
         ray_executor.map(work.die, ["exit", ""])
@@ -130,7 +130,7 @@ def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert caught.value.help == 'pip install "albor[cluster]"'
 
 
-@pytest.mark.parametrize("kind", [pytest.param("ray", marks=RAY)])
+@pytest.mark.parametrize("kind", [pytest.param("ray", marks=[*RAY, pytest.mark.slow])])
 def test_a_running_ray_cluster_is_joined(kind: str, ray_executor: Executor, tmp_path: Path) -> None:
     with open_executor(RayExecutor(workers=3), directory=tmp_path) as joined:
         assert joined.workers == 3 and joined.map(work.square, [3]) == [9]

@@ -51,7 +51,7 @@ def test_a_continuation_does_not_depend_on_the_others_their_order_or_the_batch(m
         assert outputs(engine, [many[index] for index in order], sampling) == [alone[index] for index in order]
 
 
-@pytest.mark.parametrize("pace", [(4, 1), (3, 2), (4, 0)])
+@pytest.mark.parametrize("pace", [(4, 1), *(pytest.param(p, marks=pytest.mark.slow) for p in ((3, 2), (4, 0)))])
 @pytest.mark.parametrize("batch_size", [1, 5])
 def test_nor_on_how_often_the_host_looks(model, monkeypatch, pace, batch_size):
     """The pace of a GPU, whose host looks every few steps, and when the next ones are under way."""

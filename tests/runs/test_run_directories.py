@@ -130,6 +130,7 @@ def test_a_run_from_beginning_to_end(here: Path, albor) -> None:
     assert "vocab_size" in albor("diff", prepare["id"], tokenizer["id"]).out
 
 
+@pytest.mark.slow
 def test_the_same_run_twice_has_the_same_bytes(here: Path, albor) -> None:
     assert albor(*TOKENIZER).code == 0 and albor(*TOKENIZER, "outputs=other").code == 0
     one, other = runs(), runs(Path("other"))
