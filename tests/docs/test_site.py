@@ -166,7 +166,6 @@ def test_a_link_or_an_anchor_that_leads_nowhere_fails(tmp_path: Path) -> None:
         assert word in done.stderr, done.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.xdist_group("site")
 def test_no_page_names_another_server(site: Path) -> None:
     loads = re.compile(r"""(?:<(?:script|img|iframe)[^>]* src|<link[^>]* href)=["']?(?:https?:)?//([^"' >]+)""")

@@ -15,7 +15,7 @@ import pytest
 from albor.runs import sweeps
 from albor.runs.manifest import load
 from tests.cluster.slurm import NEEDS_SLURM, until
-from tests.command import COMMAND, albor
+from tests.command import COMMAND, albor, succeeds
 from tests.executors.conftest import RAY
 from tests.small_corpus import TINY, write_corpus
 
@@ -110,6 +110,21 @@ def test_one_sweep_runs_once_at_a_time_and_ctrl_c_has_every_point_save(place: Pa
     _, said = sweep.communicate(timeout=60)
     assert sweep.returncode == 75 and "the jobs save" in said
     assert statuses(place, "pretrain") == ["interrupted", "interrupted", "planned"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", [("hydra/launcher=basic",), HERE], ids=lambda words: words[0])
+def test_all_ranks_of_a_point_train_its_config(launcher: tuple[str, ...], place: Path) -> None:
+    """Hydra's launchers may compose another config on another rank; here ranks read the point's manifest."""
+    words = (*TINY, "stage=pretrain", "trainer.max_steps=20", "trainer.devices=2", "trainer.micro_batch_size=1")
+    succeeds("-m", *words, "optim.lr=1e-3,2e-3", *launcher, cwd=place)
+    for rate in ("1e-3", "2e-3"):
+        succeeds(*words, f"optim.lr={rate}", "outputs=alone", cwd=place)
+
+    def digests(store: str) -> dict[str, str | None]:
+        return {run.id: run.digest for path in place.glob(f"{store}/pretrain/*") if (run := load(path))}
+
+    assert len(digests("alone")) == 2 and digests("outputs") == digests("alone")
 
 
 @pytest.mark.slow
