@@ -73,7 +73,7 @@ def run_search(planner: Planner, arguments: Arguments, asked: sweep.Settings, sw
         make_sampler(sweeper, 0)  # what it needs is missing now or never
         local = JoblibLauncher(n_jobs=sweeper.n_jobs)
         launcher = local if isinstance(asked.launcher, BasicLauncher | JoblibLauncher) else asked.launcher
-        from albor.executors.jobs import open_jobs
+        from albor.executors.launchers import open_jobs
 
         with open_jobs(launcher, directory=place / "jobs", shape=shape(planned.plans)) as jobs:
             if elsewhere(asked.launcher):

@@ -17,7 +17,7 @@ from albor.cli.upstream import able, build_here, build_there, elsewhere, last, s
 from albor.cli.verbs.runs import notable, status
 from albor.config.problems import ConfigRefused, Problem
 from albor.config.schema.run import SlurmExecutor
-from albor.config.schema.sweep import BasicLauncher, Launcher, OptunaSweeper, SlurmLauncher
+from albor.config.schema.sweep import BasicLauncher, Launcher, SlurmLauncher
 from albor.errors import AlborError
 from albor.plan import sweep
 from albor.plan.apply import check_machine, prepare
@@ -29,13 +29,8 @@ if TYPE_CHECKING:
     from albor.executors.jobs import Shape
 
 
-def run_sweep(planner: Planner, arguments: Arguments) -> int:
+def run_sweep(planner: Planner, arguments: Arguments, asked: sweep.Settings) -> int:
     """Plans all points, builds what they share, and has the launcher run them. Exit code as for one target."""
-    asked = sweep.settings(planner, arguments.overrides)
-    if isinstance(asked.sweeper, OptunaSweeper):
-        from albor.cli.search import run_search
-
-        return run_search(planner, arguments, asked, asked.sweeper)
     expanded = sweep.points(planner, arguments.overrides)
     planned = sweep.preflight(planner, expanded)
     code = refuse(planned, len(expanded), strict=arguments.strict)
@@ -135,7 +130,7 @@ def run_points(plans: Sequence[Plan], launcher: Launcher, place: Path, *, fail_f
     code = 0 if there else build_here(last(first), fail_fast=fail_fast)
     if code or isinstance(launcher, BasicLauncher):
         return code or one_by_one(able(plans, first, fail_fast=fail_fast), fail_fast=fail_fast)
-    from albor.executors.jobs import open_jobs
+    from albor.executors.launchers import open_jobs
 
     with open_jobs(launcher, directory=place / "jobs", shape=shape(plans)) as jobs:
         if there:

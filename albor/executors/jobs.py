@@ -10,13 +10,11 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from albor.config.schema.sweep import JoblibLauncher, RayLauncher, SlurmLauncher
 from albor.executors.tasks import cores, ending
 from albor.runs.world import LIFELINE
 
@@ -77,35 +75,6 @@ class Jobs(Protocol):
 
     def close(self) -> None:
         """Ends what is running."""
-
-
-@contextmanager
-def open_jobs(config: JoblibLauncher | SlurmLauncher | RayLauncher, *, directory: Path, shape: Shape) -> Iterator[Jobs]:
-    """The launcher of ``config``; leaving the block ends what still runs.
-
-    Args:
-        directory: where scripts and logs lie; for Slurm and Ray on a shared file system.
-        shape: what a job needs.
-
-    Raises:
-        AlborError: the launcher cannot be had here.
-    """
-    with closing(_launcher(config, directory, shape)) as jobs:
-        yield jobs
-
-
-def _launcher(config: JoblibLauncher | SlurmLauncher | RayLauncher, directory: Path, shape: Shape) -> Jobs:
-    match config:
-        case JoblibLauncher():
-            return LocalJobs(config.n_jobs if config.n_jobs > 0 else cores())
-        case SlurmLauncher():
-            from albor.executors.slurm_jobs import SlurmArray
-
-            return SlurmArray(config, directory, shape)
-        case RayLauncher():
-            from albor.executors.ray_jobs import RayJobs
-
-            return RayJobs(config)
 
 
 class LocalJobs:

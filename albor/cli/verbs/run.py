@@ -11,6 +11,7 @@ from albor.cli.render import paint
 from albor.cli.session import planner
 from albor.cli.show import show_findings, verdict
 from albor.config.schema.run import SlurmExecutor
+from albor.config.schema.sweep import OptunaSweeper
 from albor.config.units import human_seconds
 from albor.errors import INTERRUPTED
 from albor.plan.apply import check_machine, prepare
@@ -30,11 +31,9 @@ def run(arguments: Arguments) -> int:
 
     made = planner(arguments)
     if arguments.multirun or sweep.asks_for_sweep(made, arguments.overrides):
-        from albor.cli.sweeps import run_sweep
-
         if arguments.detach:
             raise bad("--detach does not go with a sweep", "leave it out: a sweep that is cut off goes on by itself")
-        return run_sweep(made, arguments)
+        return run_many(made, arguments)
     plan = made.plan(arguments.overrides)
     if arguments.validate_only:
         from albor.cli.benchmarks import validate
@@ -80,6 +79,20 @@ def run(arguments: Arguments) -> int:
         print(f"done in {human_seconds(time.monotonic() - began)}", file=sys.stderr)
         show_result(target.directory, manifest.load(target.directory))
     return code
+
+
+def run_many(made: Planner, arguments: Arguments) -> int:
+    """A sweep, or a search."""
+    from albor.plan import sweep
+
+    asked = sweep.settings(made, arguments.overrides)
+    if isinstance(asked.sweeper, OptunaSweeper):
+        from albor.cli.search import run_search
+
+        return run_search(made, arguments, asked, asked.sweeper)
+    from albor.cli.sweeps import run_sweep
+
+    return run_sweep(made, arguments, asked)
 
 
 def asks_for_profile(node: Node) -> bool:
