@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -148,3 +149,23 @@ def test_a_trial_that_falls_behind_is_pruned_and_a_killed_search_goes_on(tmp_pat
     best = study.best_trial
     assert float(best.params["optim.lr"]) == 1e-2
     assert all(trial.intermediate_values for trial in study.trials if trial.state.name == "PRUNED")
+
+
+@pytest.mark.slow
+def test_a_trial_that_failed_is_tried_again_by_the_next_call(tmp_path: Path) -> None:
+    write_corpus(tmp_path)
+    words = (*TRAIN, "hydra.sweeper.n_trials=2")
+    search = subprocess.Popen(
+        [*COMMAND, *words], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    until(lambda: any(p.read_text().count("\n") > 5 for p in tmp_path.glob("outputs/pretrain/*/metrics.jsonl")), 180)
+    (lock,) = tmp_path.glob("outputs/pretrain/*/.lock")
+    os.kill(int(lock.read_text()), signal.SIGKILL)
+    _, said = search.communicate(timeout=120)
+    assert search.returncode == 0 and "killed by SIGKILL" in said and "1 of 2 trials done" in said, said
+    again = albor(*words, cwd=tmp_path)
+    assert "2 trials: 1 done, 0 to go on with, 1 to try again" in again.stderr
+    assert again.returncode == 0 and "2 of 2 trials done" in again.stderr, again.stderr
+    assert {load(p).status for p in tmp_path.glob("outputs/pretrain/*")} == {"done"}
+    last = albor(*words, cwd=tmp_path)
+    assert "2 trials: 2 done, 0 to go on with\n" in last.stderr
