@@ -113,7 +113,7 @@ def choose(library: Library, words: Sequence[str]) -> Chosen:
 
 
 def _sweep_like(word: str) -> bool:
-    return word.startswith("sweep-")
+    return word.startswith(("sweep-", "search-"))
 
 
 def _all(library: Library) -> Chosen:

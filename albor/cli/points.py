@@ -33,7 +33,7 @@ def one_by_one(directories: Sequence[Path], *, fail_fast: bool) -> int:
     for number, directory in enumerate(directories, 1):
         print(paint(f"[{number}/{len(directories)}]", "dim", stream=sys.stderr), end=" ", file=sys.stderr)
         try:
-            code = build(directory, announce, lambda place, run: None, heard)
+            code = build(directory, announce, lambda place, run: None, heard, shared=True)
         except AlborError as error:  # the other points go on
             show_error(error)
             code = error.exit_code

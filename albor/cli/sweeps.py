@@ -74,7 +74,7 @@ def command_of(arguments: Arguments) -> str:
 
 
 def recorded(plans: Sequence[Plan], arguments: Arguments) -> sweeps.Sweep:
-    common = set.intersection(*(set(plan.texts) for plan in plans)) if len(plans) > 1 else set()
+    common = set.intersection(*(set(plan.texts) for plan in plans))
     return sweeps.Sweep(
         name=sweeps.name_of([plan.target.id for plan in plans]),
         command=command_of(arguments),
@@ -86,9 +86,15 @@ def recorded(plans: Sequence[Plan], arguments: Arguments) -> sweeps.Sweep:
 
 def refuse(planned: sweep.Sweep, total: int, *, strict: bool) -> int:
     """Shows what is wrong with the sweep's points, each thing once; 2 when it must not start."""
+    every = [*(texts for texts, _ in planned.refused), *(plan.texts for plan in planned.plans)]
+    common = set.intersection(*map(set, every))
+
+    def name(texts: Sequence[str]) -> str:
+        return " ".join(text for text in texts if text not in common) or " ".join(texts)
+
     problems: dict[tuple[Problem, ...], list[str]] = {}
     for texts, found in planned.refused:
-        problems.setdefault(tuple(found), []).append(" ".join(texts))
+        problems.setdefault(tuple(found), []).append(name(texts))
     for same, where in problems.items():
         show_point(where)
         show_problems(same)
@@ -97,7 +103,7 @@ def refuse(planned: sweep.Sweep, total: int, *, strict: bool) -> int:
     for plan in bad:
         errors.setdefault(tuple(str(f) for _, f in plan.errors), []).append(plan)
     for alike in errors.values():
-        show_point([" ".join(p.texts) for p in alike])
+        show_point([name(p.texts) for p in alike])
         show_findings_of(alike[0].errors)
     warnings = {f: n for p in planned.plans for n, f in p.warnings}
     show_findings_of([(n, f) for f, n in warnings.items()])
@@ -157,7 +163,7 @@ def summarize(plans: Sequence[Plan], record: sweeps.Sweep) -> int:
     found = [Run(plan.target.directory, manifest.load(plan.target.directory)) for plan in plans]
     bad = sum(run.manifest.status != "done" for run in found)
     rows = [
-        [" ".join(point), run.directory.name, status(run), notable(run)]
+        [" ".join(point) or "–", run.directory.name, status(run), notable(run)]
         for point, run in zip(record.points, found, strict=True)
     ]
     with suppress(BrokenPipeError):  # who closes the pipe has seen enough, and is still told by the code

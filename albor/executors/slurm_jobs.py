@@ -185,7 +185,7 @@ class SlurmChain(SlurmQueue):
     def __init__(self, config: SlurmExecutor, directory: Path) -> None:
         """Raises AlborError when Slurm is not here, or does not answer, or a job has no time to work."""
         check_time(config.stages.time, config.stages.signal, "executor.stages.time")
-        super().__init__("executor=slurm", directory, "executor.stages")
+        super().__init__("executor=slurm", directory, "executor")
         self._config = config
 
     def start(self, job: Job, shape: Shape, after: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.core.override_parser.types import Glob, IntervalSweep, Override
 from hydra.errors import HydraException
 
 from albor.config.overrides import check_hydra, is_hydra, parse, plain_value, split
@@ -165,9 +165,20 @@ def points(planner: Planner, texts: Sequence[str]) -> list[tuple[str, ...]]:
     batches = BasicSweeper.split_arguments(overrides, max_batch_size=None)
     found = [tuple(point) for batch in batches for point in batch]
     if not found:
-        cause, fix = "the sweep has no point: a glob matches nothing", "`albor ls GROUP` lists the choices"
-        raise ConfigRefused([Problem("E-OVERRIDE", " ".join(own_texts(texts)), cause, fix)])
+        raise ConfigRefused([without_value(override) for override in overrides if is_empty(override)])
     return found
+
+
+def is_empty(override: Override) -> bool:
+    return override.is_sweep_override() and next(override.sweep_string_iterator(), None) is None
+
+
+def without_value(override: Override) -> Problem:
+    cause, fix = "the sweep has no point: there is no value between the two ends", "range(A,B) ends before B"
+    if isinstance(override.value(), Glob):
+        cause, fix = "the sweep has no point: a glob matches nothing", "`albor ls GROUP` lists the choices"
+    line = str(override.input_line)
+    return Problem("E-OVERRIDE", override.key_or_group, cause, fix, f"override {line}")
 
 
 def tried(planner: Planner, texts: Sequence[str]) -> tuple[list[tuple[str, ...]], str]:

@@ -88,13 +88,14 @@ class Store:
         return sorted(found, key=lambda r: r.manifest.created)
 
     def find(self, name: str) -> Run:
-        """A run by directory, by stage/label-id, by label-id, or by the beginning of its id. Raises AlborError."""
+        """A run by directory, by stage/label-id, by label-id, or by its id; of an id the beginning is enough. Raises
+        AlborError."""
         given = Path(name)
         for path in (given, self.root / name, *([given.parent] if given.name == ARTIFACT else [])):
             if (path / NAME).exists():
                 return Run(path, load(path))
         paths = sorted(p.parent for p in self.root.glob(f"*/*/{NAME}"))
-        hits = [p for p in paths if p.name == name or p.name.rpartition("-")[2].startswith(name)]
+        hits = [p for p in paths if p.name == name] or [p for p in paths if begins(p, name)]
         if len(hits) == 1:
             return Run(hits[0], load(hits[0]))
         if hits:
@@ -110,6 +111,15 @@ class Store:
         fix = f"did you mean {guess}? {listed}" if guess else f"{listed}; outputs=DIR names another store"
         what = "run or directory" if "/" in name else "run"
         raise AlborError(f"there is no {what} '{name}'", fix, place=str(self.root))
+
+
+def begins(directory: Path, name: str) -> bool:
+    """Whether a name is the beginning of a run's id, alone or behind its label, or its stage and label."""
+    label, _, id_ = directory.name.rpartition("-")
+    return any(
+        name.startswith(head) and len(name) > len(head) and id_.startswith(name[len(head) :])
+        for head in ("", f"{label}-", f"{directory.parent.name}/{label}-")
+    )
 
 
 def outputs_of(overrides: Sequence[str]) -> Path:

@@ -92,7 +92,7 @@ def test_what_children_of_a_live_thread_take_is_counted(take: str) -> None:
     program = f"""
 import mmap, os, threading, time
 def children():
-    for _ in range(4):
+    for _ in range(12):
         if os.fork() == 0:
             {take}
             time.sleep(60)

@@ -101,6 +101,8 @@ def test_a_search_finds_goes_on_and_compares(tmp_path: Path) -> None:
     assert all(row[1] == f"tokenizer.vocab_size={int(float(row[3]))}" for row in rows)
     record = sweeps.latest(tmp_path / "outputs")
     assert record is not None and record.name.startswith("search-") and len(record.runs) == 4
+    told = albor("compare", record.name, "--markdown", cwd=tmp_path)
+    assert "there is no run" not in told.stderr, "the command that a search prints is one"
     assert {load(path).group for path in record.directories(tmp_path / "outputs")} == {record.name}
     wrong = albor(*words, "hydra.sweeper.metric=vocab_sise", "hydra.sweeper.n_trials=1", cwd=tmp_path)
     assert wrong.returncode == 2 and "vocab_size" in wrong.stderr and "Traceback" not in wrong.stderr

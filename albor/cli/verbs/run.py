@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -25,6 +26,15 @@ HEADLINES = ("documents", "vocab_size", "num_sequences", "val_ppl", "val_bits_pe
 
 
 def run(arguments: Arguments) -> int:
+    """The exit code, as of ``albor``; 75 when nobody reads any more what is told on the way."""
+    try:
+        return make(arguments)
+    except BrokenPipeError:
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - until the process ends
+        return INTERRUPTED
+
+
+def make(arguments: Arguments) -> int:
     if arguments.cfg:
         return show_config(planner(arguments), arguments.overrides)
     from albor.plan import sweep
