@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self
 
@@ -10,7 +11,7 @@ EVERY = 5.0
 """Seconds between two looks."""
 
 
-class Lookout(threading.Thread):
+class Lookout(threading.Thread, ABC):
     """Calls ``look`` every few seconds from a daemon thread, if there is anything to look at."""
 
     def __init__(self, name: str, *, every: float, needed: bool) -> None:
@@ -18,9 +19,9 @@ class Lookout(threading.Thread):
         self.every, self._needed = every, needed
         self._ended = threading.Event()
 
+    @abstractmethod
     def look(self) -> bool:
         """One look; whether another is wanted."""
-        raise NotImplementedError
 
     def run(self) -> None:
         while not self._ended.wait(self.every) and self.look():

@@ -12,7 +12,7 @@ from albor.config.schema.model import Model
 from albor.models.decoder import Decoder
 from albor.models.llama_config import config_text
 from albor.training.checkpoint import Writer, steps
-from albor.training.checkpoint.verify import Check, verify_checkpoint, verify_convergence, verify_model
+from albor.training.checkpoint.verify import Check, verify_checkpoint, verify_convergence, verify_model, verify_progress
 from albor.training.convergence import convergence, losses
 
 MODEL = Model(name="toy", hidden_size=32, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
@@ -218,3 +218,8 @@ def test_a_log_is_judged_by_its_losses_once_there_are_two(tmp_path):
     path.write_text("".join(json.dumps({"step": n, "loss": loss}) + "\n" for n, loss in enumerate(spiked, start=1)))
     found = list(verify_convergence(path, config))
     assert [(check.name, check.ok) for check in found] == [("learned", True), ("trend", True), ("spikes", False)]
+
+
+def test_a_state_that_says_no_tokens_is_told_where_no_config_does(tmp_path: Path) -> None:
+    checks = {check.name: check for check in verify_progress(tmp_path, {"step": 3, "loader": None}, {})}
+    assert not checks["tokens"].ok and checks["tokens"].text == "not said"

@@ -165,7 +165,8 @@ def verify_progress(path: Path, state: Mapping[str, Any], config: Mapping[str, A
     yield Check("step", right, f"{step:,}" if right else f"{step:,}, in a directory that says {named:,}")
     expected = step * tokens_per_step(config) if config else tokens
     right = tokens is not None and tokens == expected
-    yield Check("tokens", right, f"{tokens:,}" if right else f"{tokens} instead of {expected:,}")
+    wrong = "not said" if expected is None else f"{tokens} instead of {expected:,}"
+    yield Check("tokens", right, f"{tokens:,}" if right else wrong)
     position = json.dumps(loader) if loader is not None else "no position in the data"
     yield Check("loader", loader is not None or step == 0, textwrap.shorten(position, 100, placeholder=" …"))
 
