@@ -6,6 +6,7 @@ The same command on a laptop, under torchrun and in a Slurm job: everything is i
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import sys
@@ -27,7 +28,7 @@ from albor.runs.metrics import NAME as METRICS
 from albor.runs.metrics import MetricsLog
 from albor.runs.progress import Progress
 from albor.runs.store import ARTIFACT, PARTIAL, WORK, disk_error, exclusive
-from albor.runs.world import World, die_with_starter, join, rank_log, start_by_hand
+from albor.runs.world import LIFELINE, World, die_with_starter, join, rank_log, start_by_hand
 from albor.stages import base as stages
 from albor.stages.base import view
 from albor.stages.planned import refuse, structured
@@ -90,7 +91,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return work(directory, world)
     except Held as error:
-        report(error, world)
+        if LIFELINE not in os.environ:  # who started this process waits for the other, or tells of it
+            report(error, world)
         return HELD
     except AlborError as error:
         return report(error, world)

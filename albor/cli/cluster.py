@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from albor.cli.points import LOOK, job_of, show_end, stoppable
+from albor.cli.silence import Silence
 from albor.config.schema.run import SlurmExecutor
 from albor.errors import INTERRUPTED
 from albor.executors.jobs import Job, Shape
@@ -31,7 +32,7 @@ def build_on_slurm(plan: Plan, config: SlurmExecutor, *, detach: bool) -> int:
     place = sweeps.folder(Path(plan.target.config.outputs), target.name)
     todo = [(path, run) for path, run in chain(target, unfinished=True) if run.status != "done"]
     with exclusive(place, "target"), stoppable(place / "stop") as asked:
-        queue = SlurmChain(config, place / "jobs")
+        queue, silence = SlurmChain(config, place / "jobs"), Silence(place)
         running: dict[str, Job] = {}
         codes: list[int] = []
         withdrawn, left = False, False
@@ -49,8 +50,10 @@ def build_on_slurm(plan: Plan, config: SlurmExecutor, *, detach: bool) -> int:
                     withdrawn = True
                 for ended in queue.ended(LOOK):
                     position = f"[{len(todo) - len(running) + 1}/{len(todo)}]"
-                    done = show_end(running.pop(ended.name), ended, position, place)
+                    done = show_end(running.pop(ended.name), ended, position, stopping=bool(asked))
+                    silence.broken()
                     codes.append(0 if done else ended.code if ended.code in (2, INTERRUPTED) else 1)
+                silence.look(running.values(), 0)
         finally:
             if not left:
                 queue.close()

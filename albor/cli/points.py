@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 from albor.cli.job import announce
 from albor.cli.render import paint, show_error
+from albor.cli.silence import Silence
 from albor.cli.verbs.runs import notable
 from albor.errors import INTERRUPTED, AlborError
 from albor.plan import control
 from albor.plan.build import build
 from albor.plan.processes import FORWARDED, nohup
 from albor.runs import manifest
-from albor.runs.lineage import chain
+from albor.runs.lineage import failure
 from albor.runs.store import Run
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def side_by_side(directories: Sequence[Path], jobs: Jobs, place: Path, *, fail_f
     waiting = deque(job_of(directory, place) for directory in directories)
     running: dict[str, Job] = {}
     over = 0
+    silence = Silence(place)
     with stoppable(place / "stop") as asked:
         withdrawn = False
         while running or (waiting and not asked):
@@ -64,11 +66,14 @@ def side_by_side(directories: Sequence[Path], jobs: Jobs, place: Path, *, fail_f
             running |= {job.name: job for job in new}
             for ended in jobs.ended(LOOK):
                 over += 1
-                done = show_end(running.pop(ended.name), ended, f"[{over}/{len(directories)}]", place)
+                position = f"[{over}/{len(directories)}]"
+                done = show_end(running.pop(ended.name), ended, position, stopping=bool(asked))
+                silence.broken()
                 if not done and fail_fast and not asked:
                     print("--fail-fast: the other points are stopped, what they have in hand is saved", file=sys.stderr)
                     asked.append("failure")
                     control.stop(place / "stop")
+            silence.look(running.values(), len(waiting))
     return INTERRUPTED if "interrupt" in asked else 0
 
 
@@ -107,8 +112,11 @@ def stoppable(folder: Path) -> Iterator[list[str]]:
         told.requeue()
 
 
-def show_end(job: Job, ended: Ended, position: str, place: Path) -> bool:
-    """What a job came to, in a line; why, when it failed. Whether its run is done."""
+def show_end(job: Job, ended: Ended, position: str, *, stopping: bool = False) -> bool:
+    """What a job came to, in a line; why, when it failed. Whether its run is done.
+
+    ``stopping``: the jobs were asked to end, so one that has not begun has not failed.
+    """
     directory = Path(job.command[3])
     run = manifest.load(directory)
     line = f"{paint(position, 'dim', stream=sys.stderr)} {run.stage}/{directory.name}"
@@ -119,8 +127,13 @@ def show_end(job: Job, ended: Ended, position: str, place: Path) -> bool:
     if ended.code == INTERRUPTED:
         print(f"{line}  interrupted", file=sys.stderr, flush=True)
         return False
-    failed = next((each for _, each in chain(directory, unfinished=True) if each.error), None)
-    cause = f"{failed.stage}: {failed.error}" if failed else ended.cause or f"it ended with exit code {ended.code}"
+    failed = failure(directory)
+    if ended.code is None and run.status == "planned" and (failed or stopping):  # its job never began
+        why = f": {failed.manifest.stage}/{failed.directory.name} failed" if failed else ""
+        print(f"{line}  not started{why}", file=sys.stderr, flush=True)
+        return False
+    told = f"{failed.manifest.stage}: {failed.manifest.error}" if failed else ""
+    cause = told or ended.cause or f"it ended with exit code {ended.code}"
     log = f"\n  --> {job.log}" if job.log.exists() else ""  # none of a job that never began
     print(f"{line}  failed: {cause}{log}", file=sys.stderr, flush=True)
     return False

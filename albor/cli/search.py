@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from albor.cli.arguments import Arguments
 from albor.cli.points import LOOK, job_of, show_end, stoppable
-from albor.cli.render import paint, plural, show_findings_of, show_problems, table
+from albor.cli.render import paint, plural, show_error, show_findings_of, show_problems, table
+from albor.cli.silence import Silence
 from albor.cli.sweeps import command_of, one_store, refuse, shape, show_point
 from albor.cli.upstream import build_here, build_there, elsewhere, last, undone
 from albor.config.problems import ConfigRefused, Problem
 from albor.config.schema.sweep import BasicLauncher, JoblibLauncher, OptunaSweeper
+from albor.config.suggest import nearest
 from albor.errors import INTERRUPTED, AlborError
 from albor.plan import control, sweep
 from albor.plan.apply import check_machine, prepare, prepare_nodes
@@ -105,6 +107,13 @@ class Search:
         self._reported: dict[int, set[int]] = {}
         self._failed: set[int] = set()
         """Trials that failed in an earlier call; they count no more."""
+        self._silence = Silence(place)
+        self._asked: list[str] = []
+        """Why the jobs were asked to end, once they were."""
+        self._logged: set[str] = set()
+        self._warned = False
+        self._refused: AlborError | None = None
+        """That a finished trial says nothing of the metric; no other is started then."""
 
     def run(self, jobs: Jobs, *, fail_fast: bool) -> int:
         """Until there are as many trials as asked for; 75 when that was interrupted, else 0."""
@@ -114,6 +123,7 @@ class Search:
         to_do = f"{len(left)} to go on with" + (f", {again} to try again" if again else "")
         print(f"{plural(wanted.n_trials, 'trial')}: {self._over()} done, {to_do}", file=sys.stderr)
         with stoppable(self._place / "stop") as asked:
+            self._asked = asked
             while True:
                 late = wanted.timeout_min is not None and time.monotonic() > began + 60 * wanted.timeout_min
                 while not asked and len(self._running) < wanted.n_jobs:
@@ -124,13 +134,21 @@ class Search:
                     else:
                         break
                 if not self._running:
-                    return INTERRUPTED if "interrupt" in asked else 0
+                    if "interrupt" in asked:
+                        return INTERRUPTED
+                    return self._refused.exit_code if self._refused else 0
                 for ended in jobs.ended(LOOK):
                     if not self._finish(ended) and fail_fast and not asked:
                         print("--fail-fast: no other trial is started, and those that run save", file=sys.stderr)
                         asked.append("failure")
                         control.stop(self._place / "stop")
-                self._prune()
+                self._watch()
+                self._warn()
+                self._silence.look([job for job, _ in self._running.values()], 0)
+                if self._refused and not asked:
+                    show_error(self._refused)
+                    asked.append("metric")
+                    control.stop(self._place / "stop")
 
     def _try_again(self) -> int:
         """Asks for what failed in an earlier call once more, where no later trial has; how many those are."""
@@ -172,6 +190,9 @@ class Search:
         trial.set_user_attr(RUN, run)
         self._record()
         if target.state == "done":
+            print(
+                f"{paint(self._position(), 'dim', stream=sys.stderr)} {run}  known already", file=sys.stderr, flush=True
+            )
             self._tell([trial], target.directory)
         elif target.directory.name in self._running:  # the same point, asked for while it runs
             self._running[target.directory.name][1].append(trial)
@@ -185,8 +206,12 @@ class Search:
             self._reported[trial.number] = set(self._study.trials[trial.number].intermediate_values)
             jobs.start([job])
 
+    def _position(self) -> str:
+        return f"[{self._over() + 1}/{self._sweeper.n_trials}]"
+
     def _plan(self, trial: Trial, texts: tuple[str, ...]) -> Plan | None:
         """None for a trial whose config is refused, which Optuna is told."""
+        self._planner.look_again()
         try:
             plan = self._planner.plan(texts)
             if not plan.errors:
@@ -209,7 +234,7 @@ class Search:
         """Tells Optuna of a job that has ended. Whether it came to something."""
         job, trials = self._running.pop(ended.name)
         self._report(ended.name, trials[0])
-        position = f"[{self._over() + 1}/{self._sweeper.n_trials}]"
+        position = self._position()
         directory = Path(job.command[3])
         states = load_optuna().trial.TrialState
         if ended.name in self._pruned and manifest.load(directory).status != "done":
@@ -217,7 +242,8 @@ class Search:
             for trial in trials:
                 self._study.tell(trial, state=states.PRUNED)
             return True
-        done = show_end(job, ended, position, self._place)
+        done = show_end(job, ended, position, stopping=bool(self._asked))
+        self._silence.broken()
         if done:
             return self._tell(trials, directory)
         if ended.code != INTERRUPTED:  # what was interrupted is gone on with
@@ -227,43 +253,49 @@ class Search:
 
     def _tell(self, trials: Sequence[Trial], directory: Path) -> bool:
         """Tells Optuna what trials of one finished run came to. Whether that is a number."""
-        run = manifest.load(directory)
-        value = value_of(run, directory, self._sweeper.metric)
-        if value is None or not math.isfinite(value):
-            state = load_optuna().trial.TrialState.FAIL
-            if value is None:
-                known = ", ".join(k for k, v in run.facts.items() if isinstance(v, (int, float)))
-                error = AlborError(
-                    f"{run.stage}/{directory.name} says no {self._sweeper.metric}",
-                    f"its numbers are {known}: hydra.sweeper.metric=…",
-                    place="hydra.sweeper.metric",
-                )
-                raise error
-            for trial in trials:
-                self._study.tell(trial, state=state)
-            return False
+        run, metric = manifest.load(directory), self._sweeper.metric
+        value = value_of(run, directory, metric)
+        good = value is not None and math.isfinite(value)
+        if value is None:
+            known = [k for k, v in run.facts.items() if isinstance(v, (int, float)) and not isinstance(v, bool)]
+            guess = nearest(metric, known)
+            fix = f"did you mean {guess}?" if guess else f"its numbers are {', '.join(known)}"
+            cause = f"{run.stage}/{directory.name} says nothing of '{metric}'"
+            self._refused = AlborError(cause, f"{fix} (what was trained is kept)", place="hydra.sweeper.metric")
         for trial in trials:
-            self._study.tell(trial, value)
-        return True
+            if good:
+                self._study.tell(trial, value)
+            else:
+                self._study.tell(trial, state=load_optuna().trial.TrialState.FAIL)
+        return good
 
     def _report(self, name: str, trial: Trial) -> None:
         """Tells Optuna what a running trial has logged of the metric since the last look."""
         _, rows = self._tails[name].poll()
         for row in rows:
+            self._logged.update(row)
             value, step = row.get(self._sweeper.metric), row.get("step")
             if isinstance(value, (int, float)) and isinstance(step, int) and step not in self._reported[trial.number]:
                 self._reported[trial.number].add(step)
                 trial.report(float(value), step)
 
-    def _prune(self) -> None:
-        """Stops running trials that Optuna gives up; each saves, and could be gone on with by hand."""
-        if self._sweeper.pruner == "none":
-            return
+    def _watch(self) -> None:
+        """Looks at what running trials log. Stops those that Optuna gives up; each saves, and could be gone on with by
+        hand."""
         for name, (_, trials) in self._running.items():
             self._report(name, trials[0])
-            if name not in self._pruned and trials[0].should_prune():
+            if self._sweeper.pruner != "none" and name not in self._pruned and trials[0].should_prune():
                 self._pruned.add(name)
                 control.stop(self._place / "stop", name)
+
+    def _warn(self) -> None:
+        """Of a metric whose name is not logged but nearly is: a finished run's facts may still have it."""
+        metric = self._sweeper.metric
+        if self._warned or "step" not in self._logged or metric in self._logged:
+            return
+        if guess := nearest(metric, sorted(self._logged)):
+            self._warned = True
+            print(f"warning: no '{metric}' is logged; did you mean hydra.sweeper.metric={guess}?", file=sys.stderr)
 
     def _record(self) -> None:
         """The search as a sweep, for `albor compare`: its trials so far."""

@@ -23,6 +23,7 @@ from albor.plan import sweep
 from albor.plan.apply import check_machine, prepare
 from albor.plan.nodes import Plan, Planner
 from albor.runs import manifest, sweeps
+from albor.runs.lineage import failure
 from albor.runs.store import Run, exclusive, writable
 
 if TYPE_CHECKING:
@@ -163,10 +164,17 @@ def summarize(plans: Sequence[Plan], record: sweeps.Sweep) -> int:
     found = [Run(plan.target.directory, manifest.load(plan.target.directory)) for plan in plans]
     bad = sum(run.manifest.status != "done" for run in found)
     rows = [
-        [" ".join(point) or "–", run.directory.name, status(run), notable(run)]
+        [" ".join(point) or "–", run.directory.name, status(run), came_to(run)]
         for point, run in zip(record.points, found, strict=True)
     ]
     with suppress(BrokenPipeError):  # who closes the pipe has seen enough, and is still told by the code
         print(table([["point", "run", "status", "facts"], *rows]))
-    print(f"{len(plans) - bad} of {plural(len(plans), 'point')} done; `albor compare {record.name}`", file=sys.stderr)
+    compare = f"; `albor compare {record.name}`" if any(run.manifest.started for run in found) else ""
+    print(f"{len(plans) - bad} of {plural(len(plans), 'point')} done{compare}", file=sys.stderr)
     return 1 if bad else 0
+
+
+def came_to(run: Run) -> str:
+    """What is to be said of a run in a few words; of one that could not begin, what it needs and has failed."""
+    above = failure(run.directory) if run.manifest.status == "planned" else None
+    return f"{above.manifest.stage}/{above.directory.name}: {notable(above)}" if above else notable(run)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from typing import Any
 
@@ -52,22 +52,30 @@ def is_hydra(text: str) -> bool:
     return re.match(r"[+~]*hydra(?=[./@=]|$)", text) is not None
 
 
-def check_hydra(text: str) -> list[Problem]:
-    """An override of Hydra's own config names one of its sections; the rest is for Hydra to judge."""
-    from hydra.conf import HydraConf
+HYDRA = ("launcher", "mode", "searchpath", "sweeper")
+"""The sections of Hydra's own config that are used."""
+HYDRA_PLACES = ("run", "sweep", "output_subdir")
+"""Those that would say where Hydra writes."""
 
-    known = [f.name for f in fields(HydraConf) if f.name != "defaults"]
+
+def check_hydra(text: str) -> list[Problem]:
+    """An override of Hydra's own config is of a section that says something here; what, is for others to judge."""
     section = re.split(r"[.=@]", text.lstrip("+~").removeprefix("hydra").lstrip("./"))[0]
     if section == "mode" and text.partition("=")[2] not in ("RUN", "MULTIRUN"):
         return [Problem("E-VALUE", "hydra.mode", "it is RUN or MULTIRUN", "hydra.mode=MULTIRUN", f"override {text}")]
     if section == "sweeper" and "params" in text:
         fix = "write KEY=A,B; an experiment may set hydra.sweeper.params"
         return [Problem("E-OVERRIDE", "hydra.sweeper.params", "not on the command line", fix, f"override {text}")]
-    if section in known:
+    if section in HYDRA:
         return []
-    guess = nearest(section, known)
-    fix = f"did you mean hydra.{guess}?" if guess else f"they are {', '.join(known)}"
-    return [Problem("E-KEY", f"hydra.{section}", "not a section of Hydra's config", fix, f"override {text}")]
+    if section in HYDRA_PLACES:
+        cause = "runs are kept by what they are made from, below one directory"
+        return [Problem("E-OVERRIDE", f"hydra.{section}", cause, "outputs=DIR", f"override {text}")]
+    guess = nearest(section, HYDRA)
+    fix = f"did you mean hydra.{guess}?" if guess else f"they are {', '.join(HYDRA)}"
+    return [
+        Problem("E-KEY", f"hydra.{section}", "not a section of Hydra's config that is used", fix, f"override {text}")
+    ]
 
 
 SEVERAL = "task"

@@ -154,9 +154,13 @@ class SlurmArray(SlurmQueue):
     def start(self, jobs: Sequence[Job]) -> None:
         """See ``Jobs.start``."""
         new = [job for job in jobs if not self.take_up(job)]
+        if len(new) < len(jobs):
+            print(f"Slurm still has {len(jobs) - len(new)} of an earlier call", file=sys.stderr, flush=True)
         for first in range(0, len(new), sbatch.MAX_ARRAY):
             some = new[first : first + sbatch.MAX_ARRAY]
-            self.submit(f"array-{time.time_ns()}", some, self._options(len(some)), self._config.setup)
+            number = self.submit(f"array-{time.time_ns()}", some, self._options(len(some)), self._config.setup)
+            limit = f", at most {self._config.array_parallelism} at a time"
+            print(f"Slurm array {number}: {len(some)} jobs{limit}", file=sys.stderr, flush=True)
 
     def _options(self, count: int) -> sbatch.Options:
         config = self._config

@@ -20,7 +20,7 @@ from albor.plan.processes import FORWARDED, End, Processes
 from albor.runs import manifest
 from albor.runs.lineage import chain, input_path
 from albor.runs.manifest import Manifest
-from albor.runs.store import held
+from albor.runs.store import held, held_error
 from albor.runs.world import HEARTBEAT, hang, hang_text, start_by_hand
 from albor.stages.base import find
 from albor.stages.planned import refuse
@@ -45,13 +45,16 @@ def build(
 
     Raises:
         AlborError: what has been made shows that a later run is refused; said before what lies between is made.
+        Held: another process works on a run, and it is not waited for.
     """
     control = control or Control()
     todo = [(place, run) for place, run in chain(directory, unfinished=True) if run.status != "done"]
     for number, (place, run) in enumerate(todo, 1):
         code = take_turns(place, run, announce, control) if shared else execute(place, run, announce, control)
+        if code == HELD:
+            raise held_error(place)
         if code:
-            return 2 if code == HELD else code
+            return code
         finished(place, manifest.load(place))
         for later, planned in todo[number:]:
             if any(input_path(later, ref).parent == place for ref in planned.inputs.values()):
@@ -89,10 +92,10 @@ def execute(directory: Path, run: Manifest, announce: Announce = quiet, control:
     hung = hang(directory)
     if end.code == 1 and hung is not None:
         end = after_hang(end, run, *hung)
-    if end.text:
-        print(end.text, file=sys.stderr, flush=True)
     if end.code == HELD:
         return end.code
+    if end.text:
+        print(end.text, file=sys.stderr, flush=True)
     now = manifest.load(directory)
     # A run that was killed could not write down why, and rank 0 knows no more than that another is gone. A process that
     # is alone and ended by itself has written down more than is known here.

@@ -188,6 +188,11 @@ class Planner:
         self._node(target, target.stage, ordered, ())
         return Plan(list(ordered.by_place.values()), texts)
 
+    def look_again(self) -> None:
+        """Has runs that were not done looked for again in their stores: others, or this process's jobs, made them."""
+        self._nodes = {memo: node for memo, node in self._nodes.items() if node.state == "done"}
+        self._stores.clear()
+
     def _node(self, target: Target, name: str, ordered: Ordered, below: tuple[str, ...]) -> Node:
         known = ordered.by_stage.get((id(target), name))
         if known is not None:

@@ -52,6 +52,8 @@ class Target:
         ]
         self.choices = {g: c for g, (c, _) in self.overrides.choices.items()}
         self.problems: list[Problem] = list(self.overrides.problems)
+        if any(p.code == "E-CHOICE" and p.path == "stage" for p in self.problems):
+            raise ConfigRefused(self.problems)  # of the default stage the rest may not hold
         try:
             whole = self._composed(self.choices)
             self.stage = str(whole.choices["stage"])

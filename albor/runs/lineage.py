@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from albor.runs.manifest import EXTERNAL, NAME, InputRef, Manifest, load
+from albor.runs.store import Run
 
 
 def input_path(directory: Path, ref: InputRef) -> Path:
@@ -32,6 +33,11 @@ def chain(directory: Path, *, unfinished: bool = False) -> Iterator[tuple[Path, 
         yield place, run
 
     yield from visit(directory.resolve())
+
+
+def failure(directory: Path) -> Run | None:
+    """The first run that failed of those that ``directory`` depends on and itself."""
+    return next((Run(place, run) for place, run in chain(directory, unfinished=True) if run.error), None)
 
 
 @dataclass(frozen=True)

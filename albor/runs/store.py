@@ -164,14 +164,18 @@ def exclusive(directory: Path, what: str = "run") -> Iterator[None]:
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / LOCK).open("a+") as file:
         if not locked(file):
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
-            cause = f"another process (pid {holder}) is working on this {what}"
-            raise Held(cause, "wait for it, or stop it", place=str(directory))
+            raise held_error(directory, what)
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def held_error(directory: Path, what: str = "run") -> Held:
+    """Who holds a directory that was wanted."""
+    holder = (directory / LOCK).read_text(encoding="utf-8").strip() or "unknown"
+    cause = f"another process (pid {holder}) is working on this {what}"
+    return Held(cause, "wait for it, or stop it", place=str(directory))
 
 
 def locked(file: IO[str]) -> bool:

@@ -73,7 +73,7 @@ DTYPES = (
     torch.bool,
 )
 # The format keeps one name to itself: the library cannot read its own file of a tensor named so.
-NAMES = st.text(string.ascii_letters + string.digits + "._é\"\\", min_size=1, max_size=12).filter(
+NAMES = st.text(string.ascii_letters + string.digits + '._é"\\', min_size=1, max_size=12).filter(
     lambda name: name != "__metadata__"
 )
 TENSORS = st.dictionaries(
