@@ -126,13 +126,17 @@ class Search:
             self._asked = asked
             while True:
                 late = wanted.timeout_min is not None and time.monotonic() > began + 60 * wanted.timeout_min
-                while not asked and len(self._running) < wanted.n_jobs:
+                while not (asked or self._refused) and len(self._running) < wanted.n_jobs:
                     if left:
                         self._start(self._again(left.popleft()), jobs)
                     elif self._begun() < wanted.n_trials and not late:
                         self._start(self._ask(), jobs)
                     else:
                         break
+                if self._refused and not asked:
+                    show_error(self._refused)
+                    asked.append("metric")
+                    control.stop(self._place / "stop")
                 if not self._running:
                     if "interrupt" in asked:
                         return INTERRUPTED
@@ -145,10 +149,6 @@ class Search:
                 self._watch()
                 self._warn()
                 self._silence.look([job for job, _ in self._running.values()], 0)
-                if self._refused and not asked:
-                    show_error(self._refused)
-                    asked.append("metric")
-                    control.stop(self._place / "stop")
 
     def _try_again(self) -> int:
         """Asks for what failed in an earlier call once more, where no later trial has; how many those are."""
@@ -259,7 +259,7 @@ class Search:
         if value is None:
             known = [k for k, v in run.facts.items() if isinstance(v, (int, float)) and not isinstance(v, bool)]
             guess = nearest(metric, known)
-            fix = f"did you mean {guess}?" if guess else f"its numbers are {', '.join(known)}"
+            fix = f"did you mean hydra.sweeper.metric={guess}?" if guess else f"its numbers are {', '.join(known)}"
             cause = f"{run.stage}/{directory.name} says nothing of '{metric}'"
             self._refused = AlborError(cause, f"{fix} (what was trained is kept)", place="hydra.sweeper.metric")
         for trial in trials:

@@ -85,6 +85,8 @@ def test_what_several_points_need_may_fail_without_those_that_do_not_need_it(
     assert statuses(place, "prepare") == ["done", "failed"]
     assert statuses(place, "tokenizer") == ["done", "done", "planned", "planned"]
     assert "2 of 4 points done" in done.stderr and "Traceback" not in done.stderr
+    cannot = [line for line in done.stdout.splitlines() if "  planned  " in line]
+    assert len(cannot) == 2 and all("prepare/" in line and "no file below" in line for line in cannot), done.stdout
 
 
 LONG = (*TINY, "stage=pretrain", "trainer.max_steps=3000", "trainer.epochs=200", "trainer.save_every=3000")
@@ -105,7 +107,8 @@ def test_one_sweep_runs_once_at_a_time_and_ctrl_c_has_every_point_save(place: Pa
     until(lambda: training(place, 2))
     second = albor("-m", *LONG, *HERE, "optim.lr=1e-3,2e-3,3e-3", cwd=place)
     assert second.returncode != 0 and "another process" in second.stderr and "Traceback" not in second.stderr
-    assert albor(*LONG, "optim.lr=1e-3", cwd=place).returncode == 2, "nor does one of its points"
+    one = albor(*LONG, "optim.lr=1e-3", cwd=place)
+    assert one.returncode == 2 and one.stderr.count("another process (pid ") == 1, "nor does one of its points"
     sweep.send_signal(signal.SIGINT)
     _, said = sweep.communicate(timeout=60)
     assert sweep.returncode == 75 and "the jobs save" in said

@@ -105,7 +105,15 @@ def test_a_search_finds_goes_on_and_compares(tmp_path: Path) -> None:
     assert "there is no run" not in told.stderr, "the command that a search prints is one"
     assert {load(path).group for path in record.directories(tmp_path / "outputs")} == {record.name}
     wrong = albor(*words, "hydra.sweeper.metric=vocab_sise", "hydra.sweeper.n_trials=1", cwd=tmp_path)
-    assert wrong.returncode == 2 and "vocab_size" in wrong.stderr and "Traceback" not in wrong.stderr
+    assert (
+        wrong.returncode == 2
+        and "did you mean hydra.sweeper.metric=vocab_size?" in wrong.stderr
+        and "Traceback" not in wrong.stderr
+    )
+    assert "0 of 1 trial done" in wrong.stderr
+    narrow = (*SEARCH, "tokenizer.vocab_size=320,321", "hydra.sweeper.sampler=random", "hydra.sweeper.n_trials=5")
+    again = albor(*narrow, cwd=tmp_path)
+    assert again.returncode == 0 and "known already" in again.stderr, "a point that is drawn twice is made once"
     stored = albor(*words, "hydra.sweeper.storage=sqlite:////nowhere/at/all.db", cwd=tmp_path)
     assert stored.returncode == 2 and "storage" in stored.stderr and "Traceback" not in stored.stderr
 
