@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ def test_long_silence_is_broken_less_and_less_often(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = [0.0]
-    monkeypatch.setattr(silence.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     jobs = [job_of(tmp_path / f"tiny-{n}", tmp_path) for n in range(6)]
     of = silence.Silence(tmp_path)
     (tmp_path / "logs").mkdir()
