@@ -2,7 +2,7 @@
 
 const $ = (selector) => document.querySelector(selector);
 const root = document.documentElement;
-const state = { ready: false, errors: [] };
+const state = { ready: false, printing: false, errors: [] };
 window.albor = state;
 const complain = (text) => { state.errors.push(text); root.dataset.errors = state.errors.length; };
 window.addEventListener('error', (event) => complain(event.message));
@@ -40,8 +40,8 @@ $('#theme').addEventListener('click', () => {
 });
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { dark = theme(root.dataset.theme); });
 let before = null;
-window.addEventListener('beforeprint', () => { before = root.dataset.theme ?? ''; theme('light'); });
-window.addEventListener('afterprint', () => theme(before));
+window.addEventListener('beforeprint', () => { before = root.dataset.theme ?? ''; state.printing = true; theme('light'); });
+window.addEventListener('afterprint', () => { state.printing = false; theme(before); });
 for (const input of document.querySelectorAll('[data-search]')) {
   search(input, $(input.dataset.search), input.parentElement.querySelector('output'));
 }

@@ -89,7 +89,9 @@ class Chart extends Plot {
   paint(ctx, width, height) {
     const domain = this.group.domain();
     const log = this.logY && this.positive;
-    this.frame(ctx, width, height, domain, this.range(domain, log), log);
+    const range = this.range(domain, log);
+    this.place(width, height, domain, range, log);
+    this.paintAxes(ctx, domain, range, log);
     this.inside(ctx, () => { for (const s of this.series) this.paintSeries(ctx, s, domain); });
     const { box } = this;
     ctx.fillStyle = css('bad');

@@ -77,7 +77,7 @@ function told({ chart, curve, x }) {
   const pairs = [];
   if (group.names) pairs.push([group.names[reading.step] ?? '', brief(reading.raw, 5)]);
   else if (curve.lines) {
-    pairs.push([group.axis, spell(group.axis, x)], ['mean', `${brief(reading.soft, 5)} of ${reading.count}`]);
+    pairs.push([group.axis, spell(group.axis, x)], [curve.count > 1 ? `mean of ${curve.count} seeds` : 'value', brief(reading.soft, 5)]);
     if (Number.isFinite(reading.low)) pairs.push([group.band === 'sd' ? '± sd' : 'min–max', `${brief(reading.low, 5)} – ${brief(reading.high, 5)}`]);
   } else {
     pairs.push(['step', reading.step.toLocaleString('en')]);
@@ -88,7 +88,7 @@ function told({ chart, curve, x }) {
   return { name, pairs };
 }
 
-const spell = (axis, x) => (axis === 'time' ? clock(x) : axis === 'step' ? Math.round(x).toLocaleString('en') : brief(x, 3));
+const spell = (axis, x) => (axis === 'time' ? (x < 180 ? `${brief(x, 3)} s` : clock(x)) : axis === 'step' ? Math.round(x).toLocaleString('en') : brief(x, 3));
 
 function showTip(at) {
   tip.hidden = !at?.curve;
@@ -186,7 +186,9 @@ function changed() {
     row.querySelector('input').checked = on[index];
   }
   const count = runs.filter((run) => shown(run.index)).length;
-  $('#shown').textContent = count === runs.length ? `${count} shown` : `${count} of ${runs.length}`;
+  const matched = found.some(Boolean);
+  view.nothing = matched ? 'no run is shown' : 'no run matches the filter';
+  $('#shown').textContent = count === runs.length ? `${count} shown` : matched ? `${count} of ${runs.length}` : 'no match';
   view.set();
 }
 

@@ -3,6 +3,7 @@
 const FEW = 12; // lines of which the raw values are drawn, too, behind the smoothed
 const SPARSE = 12; // points that are drawn as such
 const NEAR = 60; // pixels within which a line is meant
+const PAPER = [350, 220]; // pixels of a chart that is printed, whatever it has on the screen
 const ROOM = { left: 54, right: 14, top: 10, bottom: 38 };
 
 const same = (a, b) => a !== null && b !== null && a.run === b.run && a.group === b.group;
@@ -40,16 +41,19 @@ class Overlay extends Plot {
     const members = new Map();
     for (const line of this.there()) members.set(line.run.group, [...(members.get(line.run.group) ?? []), line]);
     return [...members].map(([group, lines]) => {
-      const curves = lines.map((line) => line.soft(axis, span) ?? line.points(axis, true));
+      // As in the table: what is not finished counts only where nothing is.
+      const finished = lines.filter((line) => line.run.done);
+      const curves = (finished.length ? finished : lines).map((line) => line.soft(axis, span) ?? line.points(axis, true));
       const strong = band(curves, this.group.band);
-      return { hot: { group }, name: groups[group], lines, strong, raw: null, bad: lines.flatMap((line) => line.bad.map((step) => [line, step])), ...style(lines[0].run) };
-    });
+      return { hot: { group }, name: groups[group], lines, count: curves.length, strong, raw: null, bad: lines.flatMap((line) => line.bad.map((step) => [line, step])), ...style(lines[0].run) };
+    }).filter((curve) => curve.strong.x.length);
   }
 
+  /** [low, high] of the y axis; null where there is nothing to draw. */
   range(domain, log) {
     const found = this.end ? this.reach([domain[0] + (domain[1] - domain[0]) / 10, domain[1]], log) : null;
     const [low, high] = found && found[0] <= found[1] ? found : this.reach(domain, log);
-    if (low > high) return log ? [0.1, 1] : [0, 1];
+    if (low > high) return null;
     if (log) return low === high ? [low / 2, high * 2] : [low / (high / low) ** 0.04, high * (high / low) ** 0.04];
     const air = (high - low) * 0.06 || Math.abs(high) * 0.1 || 1;
     return [low >= 0 && low - air < 0 ? 0 : low - air, high + air];
@@ -68,6 +72,7 @@ class Overlay extends Plot {
       for (let i = Math.max(0, bound(x, domain[0]) - 1); i < x.length && x[i] <= domain[1]; i++) {
         if (x[i] >= domain[0]) { take(y[i]); if (strong.low) { take(strong.low[i]); take(strong.high[i]); } }
       }
+      for (const at of domain) take(value(strong, at)); // its points may all lie outside
       for (const [, from, to] of line?.whiskers ?? []) { take(from); take(to); }
     }
     return [low, high];
@@ -76,7 +81,10 @@ class Overlay extends Plot {
   paintFrame(ctx, width, height) {
     const domain = this.group.domain();
     const log = this.logY && this.positive;
-    this.frame(ctx, width, height, domain, this.range(domain, log), log);
+    const range = this.range(domain, log);
+    this.empty = range === null;
+    this.place(width, height, domain, range ?? [0, 1], log && !this.empty);
+    if (!this.empty) this.paintAxes(ctx, domain, range, log);
   }
 
   paintLines(ctx) {
@@ -94,10 +102,18 @@ class Overlay extends Plot {
         if (x >= low && x <= high) cross(ctx, this.toX(x), box.b - 5);
       }
     }
-    if (!curves.length) this.write(ctx, this.lines.some((line) => line.has(this.group.axis)) ? 'no run is shown' : `no ${this.group.title} logged`, (box.l + box.r) / 2, (box.t + box.b) / 2, 'center', 'faint');
+    if (this.empty) this.write(ctx, this.absence(), (box.l + box.r) / 2, (box.t + box.b) / 2, 'center', 'faint');
   }
 
-  /** All of it on one canvas, for a PNG. */
+  /** Why there is no line. */
+  absence() {
+    const { group } = this;
+    if (this.curves().length) return 'nothing to draw here';
+    if (!this.lines.some((line) => line.has(group.axis))) return `no ${group.title} logged`;
+    return group.runs.some((run) => group.shown(run.index)) ? 'not logged by the runs that are shown' : group.nothing;
+  }
+
+  /** All of it on one canvas, for a PNG or for paper. */
   paint(ctx, width, height) {
     this.paintFrame(ctx, width, height);
     this.paintLines(ctx);
@@ -153,6 +169,11 @@ class Overlay extends Plot {
   }
 
   draw() {
+    if (state.printing) {
+      this.paint(this.fit(this.base, PAPER, 2), ...PAPER);
+      this.stale = true;
+      return;
+    }
     if (!this.visible || !(this.stale || this.plot.clientWidth !== this.width)) return;
     this.stale = false;
     const ctx = this.fit(this.base);
@@ -170,7 +191,7 @@ class Overlay extends Plot {
     this.paintDrag(ctx);
     const chosen = hot && this.curves().filter((curve) => same(curve.hot, hot) || (hot.run !== undefined && curve.lines?.some((line) => line.run.index === hot.run)));
     this.middle.classList.toggle('faded', Boolean(chosen?.length));
-    if (at) {
+    if (at && !this.empty) {
       const px = Math.round(this.toX(at.x)) + 0.5;
       ctx.strokeStyle = css('axis');
       if (px >= this.box.l && px <= this.box.r) { ctx.beginPath(); ctx.moveTo(px, this.box.t); ctx.lineTo(px, this.box.b); ctx.stroke(); }
@@ -199,21 +220,22 @@ class Overlay extends Plot {
 
   pointed(x, y) {
     const curve = this.drag ? null : this.nearest(x, y);
-    const at = this.group.names ? Math.round(this.fromX(x)) : this.fromX(x);
+    const places = curve && this.places(curve);
+    const at = curve ? places[nearest(places, this.fromX(x))] : this.fromX(x);
     this.group.point(curve?.hot ?? null, { chart: this, x: at, px: x, py: y, curve });
   }
 
   left() { this.group.point(null); }
 
-  /** The curve's value at a place in words: {raw, soft, step, count}. */
+  /** Where a curve can be read: at what was logged, or where its mean was taken. */
+  places({ line, strong }) { return line ? line.points(this.group.axis).x : strong.x; }
+
+  /** What a curve shows at one of its places: {raw, soft, step}, or {soft, low, high} of a mean. */
   reading(curve, at) {
     const { strong, line } = curve;
-    if (!line) {
-      const i = nearest(strong.x, at);
-      return { soft: strong.y[i], low: strong.low[i], high: strong.high[i], count: strong.counts[i] };
-    }
+    const i = nearest(this.places(curve), at);
+    if (!line) return { soft: strong.y[i], low: strong.low[i], high: strong.high[i] };
     const raw = line.points(this.group.axis);
-    const i = nearest(raw.x, at);
     return { raw: raw.y[i], step: raw.steps[i], soft: curve.raw ? value(strong, at) : undefined };
   }
 
@@ -225,14 +247,21 @@ class Overlay extends Plot {
     const x = group.at?.chart === this ? group.at.x : high;
     const current = curves.find((curve) => same(curve.hot, group.hot)) ?? curves[0];
     const size = high - low;
+    const inside = (curve) => this.places(curve).filter((at) => at >= low && at <= high);
     const go = (curve, to) => {
-      const at = Math.min(high, Math.max(low, to));
+      const places = inside(curve);
+      if (!places.length) return;
+      const at = places[nearest(places, to)];
       group.point(curve.hot, { chart: this, x: at, px: this.toX(at), py: this.toY(value(curve.strong, at)), curve });
       this.figure.dispatchEvent(new CustomEvent('say', { bubbles: true }));
     };
     const stride = group.names ? 1 : size / (event.shiftKey ? 10 : 100);
-    const places = { ArrowLeft: x - stride, ArrowRight: x + stride, Home: low, End: high };
-    if (places[event.key] !== undefined) go(current, places[event.key]);
+    const next = (way) => {
+      const beyond = inside(current).filter((at) => (at - x) * way > 0);
+      return beyond[nearest(beyond, x + way * stride)] ?? x;
+    };
+    const goals = { ArrowLeft: () => next(-1), ArrowRight: () => next(1), Home: () => low, End: () => high };
+    if (goals[event.key]) go(current, goals[event.key]());
     else if (event.key === 'ArrowUp' || event.key === 'ArrowDown') {
       const order = curves.toSorted((a, b) => (value(a.strong, x) || 0) - (value(b.strong, x) || 0));
       const place = order.indexOf(current) + (event.key === 'ArrowUp' ? 1 : -1);

@@ -41,8 +41,8 @@ class Plot {
     this.listen();
   }
 
-  /** Where values lie in a context of the given size, and the axes. */
-  frame(ctx, width, height, domain, range, log) {
+  /** Where values lie on a canvas of the given size. */
+  place(width, height, domain, range, log) {
     const { margin } = this;
     const box = { l: margin.left, r: width - margin.right, t: margin.top, b: height - margin.bottom };
     const f = log ? Math.log : (v) => v;
@@ -50,14 +50,15 @@ class Plot {
     const toX = (x) => box.l + ((x - domain[0]) / (domain[1] - domain[0])) * (box.r - box.l);
     const toY = (y) => (log && y <= 0 ? NaN : box.b - ((f(y) - f0) / (f1 - f0)) * (box.b - box.t));
     Object.assign(this, { toX, toY, box, fromX: (p) => domain[0] + ((p - box.l) / (box.r - box.l)) * (domain[1] - domain[0]) });
-    this.paintAxes(ctx, domain, range, log);
   }
 
-  /** Draws what `paint` does inside the axes only. */
+  /** Draws what `paint` does inside the axes only: the whole of a dot at either end, but nothing of what a zoom leaves out. */
   inside(ctx, paint) {
+    const { l, r, t, b } = this.box;
+    const room = this.group.view ? 0 : 4;
     ctx.save();
     ctx.beginPath();
-    ctx.rect(this.box.l, this.box.t - 6, this.box.r - this.box.l + 4, this.box.b - this.box.t + 8);
+    ctx.rect(l - room, t, r - l + 2 * room, b - t + 1);
     ctx.clip();
     paint();
     ctx.restore();
@@ -111,9 +112,7 @@ class Plot {
     ctx.fillText(text, x, y);
   }
 
-  fit(canvas) {
-    const scale = window.devicePixelRatio || 1;
-    const [width, height] = [this.plot.clientWidth, this.plot.clientHeight];
+  fit(canvas, [width, height] = [this.plot.clientWidth, this.plot.clientHeight], scale = window.devicePixelRatio || 1) {
     Object.assign(this, { width, height });
     if (canvas.width !== Math.round(width * scale)) canvas.width = Math.round(width * scale);
     if (canvas.height !== Math.round(height * scale)) canvas.height = Math.round(height * scale);
@@ -175,6 +174,7 @@ function picture(chart, name, corner, legend) {
   legend(ctx, width, false);
   ctx.translate(0, head);
   chart.paint(ctx, width, chart.height);
+  chart.stale = true;
   chart.draw();
   canvas.toBlob((blob) => save(`${name}.png`, blob));
 }

@@ -79,22 +79,21 @@ class RungLine {
 const GRID = 400;
 
 /**
- * Mean, and low and high of the band, over several curves at the places of the longest: the least and the greatest, or
- * one standard deviation to both sides. Where only some of the curves are, it is theirs; of one alone there is no band.
+ * Mean, and low and high of the band, over several curves: the least and the greatest, or one standard deviation to both
+ * sides. It is where all of them are: a mean of fewer would jump where one ends. Of one alone there is no band.
  */
 function band(curves, kind) {
+  const [from, to] = [Math.max(...curves.map(({ x }) => x[0])), Math.min(...curves.map(({ x }) => x[x.length - 1]))];
   const longest = curves.reduce((a, b) => (b.x.length > a.x.length ? b : a));
-  const stride = Math.max(1, Math.ceil(longest.x.length / GRID));
-  const far = curves.reduce((a, b) => (b.x[b.x.length - 1] > a.x[a.x.length - 1] ? b : a));
-  const places = [...longest.x.filter((_, i) => i % stride === 0 || i === longest.x.length - 1)];
-  places.push(...far.x.filter((x, i) => x > longest.x[longest.x.length - 1] && (i % stride === 0 || i === far.x.length - 1)));
-  const made = { x: Float64Array.from(places), y: [], low: [], high: [], counts: [] };
+  const inside = longest.x.filter((x) => x > from && x < to);
+  const stride = Math.max(1, Math.ceil(inside.length / GRID));
+  const places = from > to ? [] : new Set([from, ...inside.filter((_, i) => i % stride === 0), to]);
+  const made = { x: Float64Array.from(places), y: [], low: [], high: [] };
   for (const x of made.x) {
-    const values = curves.filter((c) => x >= c.x[0] && x <= c.x[c.x.length - 1]).map((c) => between(c.x, c.y, x)).filter(Number.isFinite);
+    const values = curves.map((curve) => between(curve.x, curve.y, x));
     const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
     const spread = Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1));
     made.y.push(mean);
-    made.counts.push(values.length);
     made.low.push(values.length < 2 ? NaN : kind === 'sd' ? mean - spread : Math.min(...values));
     made.high.push(values.length < 2 ? NaN : kind === 'sd' ? mean + spread : Math.max(...values));
   }

@@ -1,4 +1,4 @@
-// Tables that are sorted by a click on a head, and saved as CSV.
+// Tables that are sorted by a click on a head, saved as CSV, and scrolled.
 
 /** What a cell is sorted by: its number, or its text, in which numbers count as numbers. */
 function sortKey(cell) {
@@ -31,7 +31,16 @@ function sortable(table) {
   }
 }
 
+/** Numbers unrounded, each in a column of its own: a head's `data-csv` says which, and from which `data-` of its cells. */
 function tableCsv(table) {
-  const line = (row) => [...row.cells].map((cell) => quoted(cell.textContent.trim().replace(/\s+/g, ' '))).join(',');
-  return `${[...table.rows].map(line).join('\n')}\n`;
+  const columns = [...table.tHead.rows[0].cells].flatMap((head, i) => JSON.parse(head.dataset.csv).map(([name, from]) => [name, i, from]));
+  const line = (row) => columns.map(([, i, from]) => quoted(row.cells[i].dataset[from] ?? '')).join(',');
+  return `${[columns.map(([name]) => quoted(name)).join(','), ...[...table.tBodies[0].rows].map(line)].join('\n')}\n`;
+}
+
+/** A table that goes on beyond the edge of its box fades there. */
+for (const box of document.querySelectorAll('.scroll')) {
+  const mark = () => box.classList.toggle('more', box.scrollLeft + box.clientWidth < box.scrollWidth - 1);
+  box.addEventListener('scroll', mark, { passive: true });
+  new ResizeObserver(mark).observe(box);
 }

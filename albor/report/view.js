@@ -3,7 +3,7 @@
 /** Charts that share axis, zoom, smoothing, colours and the line that is singled out. */
 class View {
   constructor(options) {
-    Object.assign(this, { charts: [], axis: 'step', span: 0, band: 'lines', view: null, hot: null, onpoint: () => {}, onzoom: () => {}, shown: () => true }, options);
+    Object.assign(this, { charts: [], axis: 'step', span: 0, band: 'lines', view: null, hot: null, onpoint: () => {}, onzoom: () => {}, shown: () => true, nothing: 'no run is shown' }, options);
   }
 
   get title() { return { step: 'step', tokens: 'tokens', flops: 'FLOPs', time: 'time since the first line' }[this.axis]; }
@@ -15,9 +15,11 @@ class View {
     return this.full;
   }
 
-  /** [low, high] of all runs that are shown. */
+  /** [low, high] of all runs that are shown; of all there are while none is. */
   extent() {
-    const ends = this.runs.filter((run) => this.shown(run.index) && run.has(this.axis)).map((run) => run.along(this.axis, run.ends));
+    const there = this.runs.filter((run) => run.has(this.axis));
+    const seen = there.filter((run) => this.shown(run.index));
+    const ends = (seen.length ? seen : there).map((run) => run.along(this.axis, run.ends));
     if (!ends.length) return [0, 1];
     const [low, high] = [Math.min(...ends.map(([from]) => from)), Math.max(...ends.map(([, to]) => to))];
     return high > low ? [low, high] : [low - 0.5, high + 0.5];

@@ -12,13 +12,13 @@ from albor.report.comparison.model import Entry, Evaluated
 from albor.report.comparison.whole import Comparison, compared
 
 
-def columns(final: float = 3.0, steps: int = 40, every: int = 10) -> Columns:
-    """A loss that falls to ``final``, and a validation every ``every`` steps."""
+def columns(final: float = 3.0, steps: int = 40, every: int = 10, seconds: float = 1.0) -> Columns:
+    """A loss that falls to ``final``, a validation every ``every`` steps, and ``seconds`` a step."""
     at = np.arange(1, steps + 1, dtype=float)
     loss = final + 5 * np.exp(-at / 8)
     val = np.where(at % every == 0, np.where(at == steps, final, loss), np.nan)
     values = {
-        "time": 1e9 + at,
+        "time": 1e9 + at * seconds,
         "tokens": at * 1024,
         "loss": loss,
         "val_loss": val,

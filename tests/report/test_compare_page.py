@@ -3,7 +3,7 @@
 import json
 import re
 
-from albor.report.comparison.columns import Alert
+from albor.report.comparison.columns import Alert, Columns
 from albor.report.comparison.model import Pairing, Path
 from albor.report.comparison.page import render
 from albor.report.comparison.table import markdown, plain
@@ -80,6 +80,13 @@ def test_every_section_is_named_and_no_id_is_there_twice() -> None:
 def test_one_run_is_a_page_of_its_own() -> None:
     html = render(comparison(entry()))
     assert "One run: tiny, pretrain" in html and "against the best" not in html
+
+
+def test_how_many_runs_there_are_is_said_once_though_nothing_can_be_ranked() -> None:
+    no_loss = Columns(columns().steps, {"loss": columns().values["loss"], "save_seconds": columns().values["loss"]})
+    html = render(comparison(*(entry(lr, columns=no_loss) for lr in ("0.001", "0.01", "0.1"))))
+    assert html.count("<dt>runs</dt>") == 1 and html.count("<dt>configs</dt>") == 1
+    assert "Time to save a checkpoint" in html
 
 
 def test_the_tables_say_what_the_curves_cannot() -> None:

@@ -33,7 +33,7 @@ FALLING = ("val_loss", "loss", "val_ppl", "val_bits_per_byte")
 @dataclass(frozen=True)
 class Cell:
     text: str
-    value: float | None
+    found: Stat
     best: bool
 
 
@@ -41,6 +41,8 @@ def render(comparison: Comparison) -> str:
     """The comparison as one HTML document: no external asset, no network, and no script but its own. Whatever the data
     holds is shown as text."""
     keys, left_out = chart_keys(comparison.entries)
+    hero, *figures = _tiles(comparison)
+    csv_figures, csv_against = _csv(comparison)
     drawn = payload(comparison)
     table = rows(comparison)
     several = len(comparison.groups) > 1
@@ -49,8 +51,8 @@ def render(comparison: Comparison) -> str:
         styles=("parts.css", "charts.css", "compare.css"),
         scripts=SCRIPTS,
         comparison=comparison,
-        hero=_hero(comparison),
-        figures=_tiles(comparison),
+        hero=hero,
+        figures=figures,
         charts=[(key, *TITLES.get(key, (key.replace("_", " "), ""))) for key in keys],
         left_out=left_out,
         focused=FALLING,
@@ -61,6 +63,8 @@ def render(comparison: Comparison) -> str:
         seeded=any(len(group.entries) > 1 for group in comparison.groups),
         table=[(row, _cells(comparison, row), against(comparison, row) if several else "") for row in table],
         several=several,
+        csv_figures=csv_figures,
+        csv_against=csv_against,
         differences=_differences(comparison),
         columns=[group.label for group in comparison.groups] if len(comparison.groups) <= COLUMNS else [],
         common=list(comparison.common.items()),
@@ -81,19 +85,24 @@ def tone(pairing: Pairing) -> str:
     return "better" if pairing.difference * pairing.better > 0 else "worse"
 
 
-def _hero(comparison: Comparison) -> Tile:
-    ranking = comparison.ranking
-    if ranking.figure is None:
-        return Tile("runs", str(len(comparison.entries)), f"of {len(comparison.groups)} configs")
-    group = comparison.groups[ranking.order[0]]
-    return Tile(f"lowest {ranking.figure.title}", text(ranking.figure, stat(ranking.figure, group)), group.label)
-
-
 def _tiles(comparison: Comparison) -> list[Tile]:
+    """The first one is large: what is best, where that can be said."""
+    figure, order = comparison.ranking.figure, comparison.ranking.order
+    if figure is None:
+        return _totals(comparison)
+    group = comparison.groups[order[0]]
+    return [Tile(f"lowest {figure.title}", text(figure, stat(figure, group)), group.label), *_totals(comparison)]
+
+
+def _totals(comparison: Comparison) -> list[Tile]:
     entries = comparison.entries
     by_key = {figure.key: figure for figure in comparison.figures}
     seeds = {entry.seed for entry in entries}
-    tiles = [Tile("configs", str(len(comparison.groups)), f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}")]
+    done = sum(entry.status == "done" for entry in entries)
+    tiles = [
+        Tile("runs", str(len(entries)), "all done" if done == len(entries) else f"{done} done"),
+        Tile("configs", str(len(comparison.groups)), f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}"),
+    ]
     for key, label, write in (
         ("tokens", "tokens, all runs", short),
         ("flops", "FLOPs, all runs", number),
@@ -105,8 +114,7 @@ def _tiles(comparison: Comparison) -> list[Tile]:
             tiles.append(
                 Tile(label, f"{total:.2g}" if key == "flops" else write(round(total) if key == "tokens" else total))
             )
-    done = sum(entry.status == "done" for entry in entries)
-    return [Tile("runs", str(len(entries)), "all done" if done == len(entries) else f"{done} done"), *tiles]
+    return tiles
 
 
 def _cells(comparison: Comparison, row: Row) -> list[Cell]:
@@ -115,7 +123,25 @@ def _cells(comparison: Comparison, row: Row) -> list[Cell]:
 
 def _cell(comparison: Comparison, figure: Figure, found: Stat) -> Cell:
     top = found.mean is not None and figure.write(found.mean) == best(comparison, figure)
-    return Cell(text(figure, found), found.mean, top)
+    return Cell(text(figure, found), found, top)
+
+
+Columns = list[tuple[str, str]]
+"""Of the CSV of a table: (head, attribute of a cell that the value is read from)."""
+
+
+def _csv(comparison: Comparison) -> tuple[list[Columns], Columns]:
+    """(columns of each figure, columns of the difference from the reference)."""
+    made = []
+    for figure in comparison.figures:
+        parts = [("mean", "value"), ("sd", "sd"), ("n", "n")]
+        if any(stat(figure, group).interval for group in comparison.groups):
+            parts += [("low", "low"), ("high", "high")]
+        made.append([(f"{figure.key}_{part}", name) for part, name in parts])
+    if (ranked := comparison.ranking.figure) is None:
+        return made, []
+    parts = [("difference", "value"), ("difference_low", "low"), ("difference_high", "high"), ("p", "p")]
+    return made, [(f"{ranked.key}_{part}", name) for part, name in parts]
 
 
 def _legend_keys(comparison: Comparison) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from albor.report.comparison.columns import Columns, Floats
-from albor.report.comparison.model import Entry, Path
+from albor.report.comparison.model import DONE, Entry, Path
 from albor.report.comparison.thinning import thinned
 from albor.report.comparison.whole import Comparison
 from albor.report.metrics import pack
@@ -30,6 +30,8 @@ TITLES: Mapping[str, tuple[str, str]] = {
     "loss": ("Training loss", "nats/token"),
     "val_ppl": ("Validation perplexity", ""),
     "val_bits_per_byte": ("Validation bits per byte", ""),
+    "divergence": ("Divergence from the teacher", ""),
+    "margin": ("Margin of the chosen answer", "nats"),
     "lr": ("Learning rate", ""),
     "grad_norm": ("Gradient norm", "before clipping"),
     "grad_norm_clipped": ("Gradient norm", "after clipping"),
@@ -38,6 +40,7 @@ TITLES: Mapping[str, tuple[str, str]] = {
     "mfu_6p": ("MFU by 6·P", "share of peak"),
     "memory_gib": ("Memory", "GiB"),
     "eta_seconds": ("Time left, as estimated", "s"),
+    "save_seconds": ("Time to save a checkpoint", "s"),
 }
 
 
@@ -92,6 +95,7 @@ def _run(
         "name": entry.name,
         "group": group,
         "seed": entry.seed,
+        "done": entry.status == DONE,
         "values": [entry.settings.get(key) for key in differing],
         "flops": entry.flops_per_token,
         "ends": entry.columns.steps[[0, -1]].tolist() if len(entry.columns.steps) else [0, 0],
