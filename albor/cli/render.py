@@ -57,6 +57,14 @@ def show_error(error: AlborError) -> None:
     print(message("error", error.code, error.cause, error.place, error.help, sys.stderr), file=sys.stderr)
 
 
+def clipped(text: str, width: int) -> str:
+    """Text in at most ``width`` characters, cut between words where it has several."""
+    if len(text) <= width:
+        return text
+    words = text[:width].rpartition(" ")[0].rstrip()
+    return f"{words or text[: width - 1]}…"
+
+
 def table(rows: Sequence[Sequence[str]], *, right: Iterable[int] = (), indent: str = "  ") -> str:
     """Columns as wide as their widest cell; the first row is the head."""
     widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]

@@ -177,7 +177,7 @@ def measures(trajectory: Trajectory) -> list[Measure]:
     timed = [Reading(rung.ms_per_token, detail=rung.engine) for rung in rungs]
     return [
         Measure("Parameters", column(lambda r: r.parameters), short),
-        Measure("Size", column(lambda r: r.bytes), lambda v: size(int(v)), better=-1, drawn="bars"),
+        Measure("Weights", column(lambda r: r.bytes), lambda v: size(int(v)), better=-1, drawn="bars"),
         Measure("Val perplexity", column(lambda r: r.val_ppl), number, better=-1),
         Measure("Bits per byte", column(lambda r: r.bits_per_byte), number, better=-1, drawn="dots"),
         *_benchmarks(rungs),

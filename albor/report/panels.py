@@ -133,7 +133,7 @@ def _domain(measure: Measure) -> tuple[float, float]:
 
 def _scaled(measure: Measure) -> tuple[str, Callable[[float], str]]:
     """(unit, how a mark's value is written): sizes share the unit of the largest, so that labels are short."""
-    if measure.title != "Size":
+    if measure.title != "Weights":
         return measure.unit, measure.write
     for unit, name in BYTES:
         if max(measure.values) >= unit:

@@ -40,6 +40,11 @@ class Released:
     files: Sequence[File]
     card: ModelCard
 
+    @property
+    def weights(self) -> int:
+        """Bytes of the files that hold the weights, which is what the trajectory calls a model's size."""
+        return sum(file.bytes for file in self.files if file.path.endswith(WEIGHTS))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
@@ -80,13 +85,14 @@ def notes(release: Release, before: Mapping[str, Any] | None) -> str:
     """RELEASE.md. ``before`` is an earlier release's numbers."""
     parts = (
         f"# {text(release.title)}",
-        f"{len(release.rungs)} models of Python code, released on {release.made}, measured alike.",
+        f"{len(release.rungs)} model{'s' if len(release.rungs) > 1 else ''} of Python code, "
+        f"released on {release.made}, measured alike.",
         table(
-            ("model", "run", "parameters", "size", "licence", "card"),
+            ("model", "run", "parameters", "weights", "licence", "card"),
             [
                 [
                     *(text(rung.name), mono(rung.run), number(rung.card.parameters)),
-                    *(size(sum(f.bytes for f in rung.files)), text(rung.card.licence or "not said")),
+                    *(size(rung.weights), text(rung.card.licence or "not said")),
                     f"[{text(rung.page)}]({rung.page})",
                 ]
                 for rung in release.rungs
@@ -206,6 +212,6 @@ def _files(release: Release) -> list[str]:
     return [
         "## Files",
         "The models lie in the store: `sha256sum -c MODELS.sha256` checks all their files from there, and "
-        "`sha256sum -c SHA256SUMS` those of this directory from here. The weights are",
+        "`sha256sum -c SHA256SUMS` those of this directory from here. The models' files are",
         table(("model", "file", "size", "SHA-256"), rows, right=(2,)),
     ]

@@ -119,7 +119,7 @@ def _tiles(trajectory: Trajectory, found: Sequence[Measure]) -> tuple[Tile, list
     tiles = []
     for measure in found:
         before, *_, after = measure.cells()
-        if measure.drawn and measure.title != "Size" and after.measured:
+        if measure.drawn and measure.title != "Weights" and after.measured:
             unit = "%" if measure.in_points else f" {measure.unit}" if measure.unit else ""
             was = f"{before.text}{unit} at {first.name}" if before.measured else ""
             label = measure.title if measure.metric else measure.title.lower()

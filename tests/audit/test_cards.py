@@ -17,7 +17,7 @@ from huggingface_hub import metadata_load
 
 from albor.audit.notes import Chosen, pages_of
 from albor.cli.arguments import Arguments
-from albor.report.formats import fact
+from albor.report.formats import fact, size
 from albor.runs import manifest
 from albor.runs.files import atomic_directory
 from albor.runs.store import Run
@@ -159,6 +159,9 @@ def test_a_release_is_whole_and_says_what_is_in_it(on, run_of, store: Path, tmp_
     notes = (place / "RELEASE.md").read_text()
     for word in ("## Trajectory", "## Licences", "PSF-2.0", "## Known limits", "## Made again", run.manifest.command):
         assert word in notes, word
+    weights = size((run.artifact / "model.safetensors").stat().st_size)
+    assert f" | {weights} | not said | [{name}.md]" in notes, "as the trajectory has it, without the tokenizer"
+    assert notes.split("## Trajectory")[1].split("##")[0].count(f" | {weights} | ") == 1
     again = on("release", name, "--out", "out/one")
     assert again.code == 2 and "there is something in" in again.err
 

@@ -27,6 +27,7 @@ from albor.plan.apply import prepare
 from albor.plan.keys import Key, keys, walk
 from albor.runs import manifest
 from albor.stages import base as stages
+from bench.compare import write_run
 from bench.typos import context
 
 
@@ -161,6 +162,22 @@ def test_plan_says_what_it_costs(albor) -> None:
 def test_runs_of_an_empty_store(albor) -> None:
     assert "no runs" in albor("runs").out
     assert json.loads(albor("runs", "--json").out) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("the loss was not finite at step 7\nand more", "the loss was not finite at step 7"),
+        ("all words of four " * 9, "all words of four " * 4 + "all…"),
+        ("x" * 81, "x" * 79 + "…"),
+        ("x" * 80, "x" * 80),
+    ],
+)
+def test_a_long_error_is_cut_between_words(said: str, shown: str, albor, tmp_path: Path) -> None:
+    made = manifest.Manifest(stage="pack", version=1, id="a" * 12, label="x", status="failed", command="", config={},
+                             error=said)  # fmt: skip
+    write_run(tmp_path / "outputs", made)
+    assert albor("runs").out.splitlines()[-1].endswith(f"  {shown}")
 
 
 def test_doctor(albor) -> None:

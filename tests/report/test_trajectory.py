@@ -74,7 +74,7 @@ def test_the_best_is_marked_where_there_is_a_choice() -> None:
 
 def test_a_change_within_the_intervals_or_of_another_engine_is_neither_better_nor_worse() -> None:
     found = {m.name: [(c.change, c.tone) for c in m.cells()] for m in measures(trajectory("base", "pruned", "q4"))}
-    assert found["Size"] == [("", ""), ("−29%", "better"), ("−84%", "better")]
+    assert found["Weights"] == [("", ""), ("−29%", "better"), ("−84%", "better")]
     assert found["humaneval_fim pass@1"] == [("", ""), ("+0.7", ""), ("−0.5", "")]
     assert found["Time per token"][1:] == [("−30%", "better"), ("−67%", "")]
     assert found["Bits per byte"][2] == ("+2.4%", "worse")
@@ -91,7 +91,7 @@ def test_values_that_are_no_numbers_are_shown_and_not_compared() -> None:
 
 def test_panels_are_in_even_rows_and_bars_begin_at_zero() -> None:
     drawn = panels(measures(trajectory()), list(HOW))
-    assert [p.title for p in drawn] == ["Size", "Bits per byte", "humaneval_fim", "mbpp", "Time per token"]
+    assert [p.title for p in drawn] == ["Weights", "Bits per byte", "humaneval_fim", "mbpp", "Time per token"]
     assert [p.span for p in drawn] == [2, 2, 2, 3, 3]
     assert [p.base for p in drawn] == [True, False, True, True, True]
     size = drawn[0].marks
@@ -122,7 +122,7 @@ def test_times_of_different_engines_are_not_compared() -> None:
 
 def test_markdown_is_the_table() -> None:
     lines = markdown(trajectory()).splitlines()
-    assert lines[0].startswith("| rung | how | Parameters | Size |") and lines[1].startswith("| --- | --- | --: |")
+    assert lines[0].startswith("| rung | how | Parameters | Weights |") and lines[1].startswith("| --- | --- | --: |")
     assert "**1.8 MB** <sub>−84%</sub>" in lines[7]
     assert {line.count(" | ") for line in lines[:8]} == {lines[0].count(" | ")}
 

@@ -7,13 +7,15 @@ import time
 from pathlib import Path
 
 from albor.cli.arguments import Arguments
-from albor.cli.render import table
+from albor.cli.render import clipped, table
 from albor.config.problems import ConfigRefused, Problem
 from albor.config.suggest import nearest
 from albor.config.units import human_bytes, human_seconds
 from albor.runs.store import Run, Store, lives, outputs_of
 from albor.stages.base import names
 
+SHOWN = 80
+"""Characters of an error."""
 NOTABLE = ("val_ppl", "val_bits_per_byte", "num_sequences", "vocab_size", "steps")
 
 
@@ -60,7 +62,7 @@ def status(found: Run) -> str:
 def notable(found: Run) -> str:
     run = found.manifest
     if run.error:
-        return run.error.split("\n")[0].replace(f"{found.directory.absolute()}/", "")[:80]
+        return clipped(run.error.split("\n")[0].replace(f"{found.directory.absolute()}/", ""), SHOWN)
     facts = [f"{k} {v:,.4g}" if isinstance(v, float) else f"{k} {v:,}" for k in NOTABLE if (v := run.facts.get(k))]
     return "  ".join(facts[:3])
 
