@@ -19,7 +19,7 @@ from annotated_types import Ge, Gt, Interval, Le, Lt, MinLen
 
 from albor.config.problems import Problem
 from albor.config.suggest import nearest
-from albor.config.types import Named, Recorded, Unit
+from albor.config.types import Named, Or, Recorded, Unit
 from albor.config.units import parse_quantity
 
 MISSING = "???"
@@ -93,12 +93,19 @@ def bounds_of(constraints: tuple[Any, ...]) -> list[Bound]:
     return found
 
 
+def range_of(constraints: tuple[Any, ...]) -> str:
+    """The numbers that a type's annotations allow: ``≥ 0 and ≤ 1``, ``> 0, or -1 for one per core``."""
+    bounds = " and ".join(f"{sign} {bound:g}" for sign, bound, _ in bounds_of(constraints))
+    return ", or ".join([bounds, *(f"{e.value} for {e.meaning}" for e in constraints if isinstance(e, Or))])
+
+
 def _annotated(base: Any, extras: tuple[Any, ...]) -> Converter:
     inner = converter(base)
     unit = next((e for e in extras if isinstance(e, Unit)), None)
     bounds = bounds_of(extras)
     shortest = next((e.min_length for e in extras if isinstance(e, MinLen)), 0)
-    wanted = " and ".join(f"{sign} {bound:g}" for sign, bound, _ in bounds)
+    beside = next((e for e in extras if isinstance(e, Or)), None)
+    wanted = range_of(extras)
     named = any(isinstance(e, Named) for e in extras)
 
     def convert(value: Any, path: str, problems: list[Problem]) -> Any:
@@ -110,7 +117,7 @@ def _annotated(base: Any, extras: tuple[Any, ...]) -> Converter:
                 return None
         seen = len(problems)
         result = inner(value, path, problems)
-        if len(problems) > seen or result is None:
+        if len(problems) > seen or result is None or (beside is not None and result == beside.value):
             return result
         if not all(compare(result, bound) for _, bound, compare in bounds):
             problems.append(Problem("E-RANGE", path, f"{result:g} is out of range; it must be {wanted}"))

@@ -18,6 +18,14 @@ class Unit:
 
 
 @dataclass(frozen=True, slots=True)
+class Or:
+    """Marks a value that a number may have outside its range, and what that stands for."""
+
+    value: int
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
 class Recorded:
     """Marks a field that is kept in the manifest but does not determine the result, so it is left out of the run id."""
 

@@ -174,6 +174,8 @@ def pids(place: Path) -> list[int]:
     [
         (["hydra/launcher=jobib"], "override hydra/launcher=jobib", "`hydra/launcher=joblib`"),
         (["hydra/launcher=joblib", "hydra.launcher.n_job=2"], "hydra.launcher.n_job=2", "`hydra.launcher.n_jobs`"),
+        (["hydra/launcher=joblib", "hydra.launcher.n_jobs=0"], "n_jobs=0", "must be > 0, or -1 for one per core"),
+        (["hydra/launcher=joblib", "hydra.launcher.n_jobs=-2"], "n_jobs=-2", "must be > 0, or -1 for one per core"),
         (["hydra.launcher.n_jobs=2"], "hydra.launcher.n_jobs=2", "no keys"),
         (["hydra/launcher=submitit_slurm", "hydra.launcher.timeout_min=0"], "timeout_min=0", "must be > 0"),
         (["hydra/sweeper=optunaa"], "override hydra/sweeper=optunaa", "`hydra/sweeper=optuna`"),
