@@ -170,6 +170,15 @@ def test_a_release_is_whole_and_says_what_is_in_it(on, run_of, store: Path, tmp_
     assert "The same to the bit" in changed and "+50.0%" in changed and "| the same |" in changed
 
 
+def test_a_release_says_which_albor_made_it(on, run_of, tmp_path: Path) -> None:
+    run = run_of("pretrain")
+    edit(run, environment={**run.manifest.environment, "git_commit": "c0ffee", "git_dirty": True, "lock_sha256": None})
+    assert on("release", run.directory.name).code == 0
+    notes = (tmp_path / "release" / "RELEASE.md").read_text()
+    assert "| commit of albor | `c0ffee with changes` |" in notes
+    assert "| its requirements.lock, SHA-256 | not recorded |" in notes
+
+
 def sums(path: Path, place: Path) -> set[str]:
     """The files that a list of checksums names, each held against its bytes."""
     names = set()
