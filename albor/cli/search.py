@@ -77,7 +77,7 @@ def run_search(planner: Planner, arguments: Arguments, asked: sweep.Settings, sw
 
         with open_jobs(launcher, directory=place / "jobs", shape=shape(planned.plans)) as jobs:
             if elsewhere(asked.launcher):
-                code = build_there(last(common), jobs, place, fail_fast=True)
+                code = build_there(last(common), jobs, place, lambda: None, fail_fast=True)
                 if code or undone(common):
                     return code or 1
             code = search.run(jobs, fail_fast=arguments.fail_fast)
@@ -170,7 +170,6 @@ class Search:
         run = f"{target.stage.name}/{target.directory.name}"
         trial.set_user_attr(POINT, list(self._space.point(trial.params)))
         trial.set_user_attr(RUN, run)
-        self._record()
         if target.state == "done":
             self._tell([trial], target.directory)
         elif target.directory.name in self._running:  # the same point, asked for while it runs
@@ -184,6 +183,7 @@ class Search:
             self._tails[job.name] = Tail(target.directory)
             self._reported[trial.number] = set(self._study.trials[trial.number].intermediate_values)
             jobs.start([job])
+        self._record()
 
     def _plan(self, trial: Trial, texts: tuple[str, ...]) -> Plan | None:
         """None for a trial whose config is refused, which Optuna is told."""
