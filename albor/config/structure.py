@@ -17,9 +17,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from annotated_types import Ge, Gt, Interval, Le, Lt, MinLen
 
+from albor.config.licences import hub_key, instead
 from albor.config.problems import Problem
 from albor.config.suggest import nearest
-from albor.config.types import Named, Or, Recorded, Unit
+from albor.config.types import Named, OfTheHub, Or, Recorded, Unit
 from albor.config.units import parse_quantity
 
 MISSING = "???"
@@ -107,6 +108,7 @@ def _annotated(base: Any, extras: tuple[Any, ...]) -> Converter:
     beside = next((e for e in extras if isinstance(e, Or)), None)
     wanted = range_of(extras)
     named = any(isinstance(e, Named) for e in extras)
+    licence = any(isinstance(e, OfTheHub) for e in extras)
 
     def convert(value: Any, path: str, problems: list[Problem]) -> Any:
         if unit is not None and isinstance(value, str):
@@ -126,6 +128,11 @@ def _annotated(base: Any, extras: tuple[Any, ...]) -> Converter:
         elif named and not NAME.fullmatch(result):
             cause, fix = f"{describe(result)} cannot name a directory", "use at most 100 letters, digits and . _ + - @"
             problems.append(Problem("E-RANGE", path, cause, fix))
+        elif licence and (key := hub_key(result)) is None:
+            cause = f"{describe(result)} is no licence that the Hub knows"
+            problems.append(Problem("E-VALUE", path, cause, instead(result)))
+        elif licence:
+            return key
         return result
 
     return convert

@@ -35,6 +35,11 @@ class Named:
     """Marks text that becomes part of a directory's name."""
 
 
+@dataclass(frozen=True, slots=True)
+class OfTheHub:
+    """Marks text that is one of the Hugging Face Hub's keys of licences."""
+
+
 Count = Annotated[int, Unit("count"), Gt(0), Le(10**18)]
 """A positive number of things: 500, 64k, 1.5M, 1B, 2T."""
 Bytes = Annotated[int, Unit("bytes"), Gt(0)]
@@ -50,5 +55,7 @@ PositiveFraction = Annotated[float, Interval(gt=0, le=1)]
 Fraction = Annotated[float, Interval(ge=0, le=1)]
 """A share between 0 and 1, ends included."""
 Text = Annotated[str, MinLen(1)]
+HubLicence = Annotated[str, OfTheHub()]
+"""A licence as the Hub names it."""
 Label = Annotated[str, MinLen(1), Named(), Recorded()]
 """A name for people and directories; not part of a run id."""

@@ -48,7 +48,7 @@ def test_every_number_of_the_card_is_the_evaluation_s(on, run_of, tmp_path: Path
     run, evaluation = run_of("pretrain"), run_of("eval")
     expected = numbers_of(evaluation)
     assert len(expected) >= 3
-    done = on("card", run.directory.name, "--out", "card", "--licence", "apache-2.0")
+    done = on("card", run.directory.name, "--out", "card", "--licence", "Apache-2.0")
     assert done.code == 0 and "card/README.md" in done.out, done.text
     path = tmp_path / "card" / "README.md"
     head, card = metadata_load(path), TheirCard.load(path)
@@ -177,6 +177,17 @@ def test_a_release_says_which_albor_made_it(on, run_of, tmp_path: Path) -> None:
     notes = (tmp_path / "release" / "RELEASE.md").read_text()
     assert "| commit of albor | `c0ffee with changes` |" in notes
     assert "| its requirements.lock, SHA-256 | not recorded |" in notes
+
+
+@pytest.mark.parametrize(
+    ("given", "fix"),
+    [("nope", "other for any other"), ("apache2.0", "did you mean apache-2.0?"), ("GPL-3.0-only", "mean gpl-3.0?")],
+)
+@pytest.mark.parametrize("verb", ["card", "release"])
+def test_a_licence_that_the_hub_does_not_know(verb: str, given: str, fix: str, albor, tmp_path: Path) -> None:
+    done = albor(verb, "some-run", "--licence", given)
+    assert done.code == 2 and done.err.startswith(f"error[E-VALUE] '{given}' is no licence that the Hub knows")
+    assert "--> --licence" in done.err and fix in done.err and list(tmp_path.iterdir()) == []
 
 
 def sums(path: Path, place: Path) -> set[str]:
