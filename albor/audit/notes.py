@@ -18,7 +18,7 @@ from albor.errors import AlborError
 from albor.runs.files import atomic_directory, sha256_file
 from albor.runs.lineage import input_path
 from albor.runs.manifest import EXTERNAL, load
-from albor.runs.store import Run, Store
+from albor.runs.store import Run, Store, written_to
 
 if TYPE_CHECKING:
     from albor.report.release import Release, Released
@@ -102,12 +102,13 @@ def write(out: Path, store: Store, words: Sequence[str], wanted: Wanted, since: 
     texts[NUMBERS] = json.dumps(numbers(release), indent=1) + "\n"
     texts[MODELS] = "".join(f"{f.sha256}  {f.path}\n" for rung in release.rungs for f in rung.files)
     texts[NOTES] = notes(release, before)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_directory(out) as place:
-        for name, text in texts.items():
-            (place / name).write_text(text, encoding="utf-8")
-        sums = "".join(f"{sha256_file(place / name)}  {name}\n" for name in sorted(texts))
-        (place / SUMS).write_text(sums, encoding="utf-8")
+    with written_to(out, "--out DIR"):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_directory(out) as place:
+            for name, text in texts.items():
+                (place / name).write_text(text, encoding="utf-8")
+            sums = "".join(f"{sha256_file(place / name)}  {name}\n" for name in sorted(texts))
+            (place / SUMS).write_text(sums, encoding="utf-8")
     return [NOTES, *sorted(texts.keys() - {NOTES}), SUMS]
 
 

@@ -190,6 +190,14 @@ def test_a_licence_that_the_hub_does_not_know(verb: str, given: str, fix: str, a
     assert "--> --licence" in done.err and fix in done.err and list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("verb", ["card", "release"])
+def test_a_place_that_cannot_be_written_is_told_with_its_flag(verb: str, on, run_of, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = on(verb, run_of("pretrain").directory.name, "--out", "file/deep/there")
+    assert done.code == 1 and "--> file/deep/there" in done.err
+    assert "help: choose another place: --out DIR" in done.err and "outputs=DIR" not in done.err
+
+
 def sums(path: Path, place: Path) -> set[str]:
     """The files that a list of checksums names, each held against its bytes."""
     names = set()

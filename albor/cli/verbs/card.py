@@ -9,7 +9,7 @@ from albor.cli.arguments import Arguments, bad
 from albor.config.licences import hub_key, instead
 from albor.config.location import short
 from albor.errors import AlborError
-from albor.runs.store import Store, outputs_of
+from albor.runs.store import Store, outputs_of, write_out
 
 if TYPE_CHECKING:
     from albor.audit.card import Wanted
@@ -26,15 +26,13 @@ def run(arguments: Arguments) -> int:
 
     from albor.audit.card import of_run
     from albor.report.model_card import render
-    from albor.runs.files import write_text
 
     text = render(of_run(found, wanted))
     if arguments.out is None:
         print(text, end="")
         return 0
     out = Path(arguments.out) / CARD
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_text(out, text)
+    write_out(out, text, "--out DIR")
     print(f"written: {short(out)}")
     return 0
 
@@ -60,7 +58,8 @@ def licence_of(given: str | None) -> str | None:
         return None
     key = hub_key(given)
     if key is None:
-        raise AlborError(f"'{given}' is no licence that the Hub knows", instead(given), place="--licence", code="E-VALUE")
+        cause = f"'{given}' is no licence that the Hub knows"
+        raise AlborError(cause, instead(given), place="--licence", code="E-VALUE")
     return key
 
 

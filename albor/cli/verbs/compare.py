@@ -12,8 +12,7 @@ from albor.cli.arguments import Arguments
 from albor.cli.choosing import Library, choose, trained
 from albor.cli.render import message, table
 from albor.config.location import short
-from albor.errors import AlborError
-from albor.runs.store import Store, outputs_of
+from albor.runs.store import Store, outputs_of, write_out
 
 if TYPE_CHECKING:
     from albor.report.comparison.whole import Comparison
@@ -36,7 +35,7 @@ def run(arguments: Arguments) -> int:
     from albor.report.shell import one_line
 
     out = page_of(arguments.out, root, comparison.name)
-    write(out, render(comparison))
+    write_out(out, render(comparison))
     rows = plain(comparison)
     print(comparison.headline)
     print(table(rows, right=range(2, len(rows[0]) - 1)))
@@ -84,18 +83,6 @@ def page_of(given: str | None, root: Path, name: str) -> Path:
     return Path(given) / PAGE if Path(given).is_dir() else Path(given)
 
 
-def write(path: Path, text: str) -> None:
-    """Raises AlborError where the store cannot be written to."""
-    from albor.runs.files import write_text
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, text)
-    except OSError as error:
-        cause = f"it cannot be written there: {error.strerror or error}"
-        raise AlborError(cause, "choose another place: --out FILE", place=str(path)) from None
-
-
 def send(comparison: Comparison, beside: Path) -> None:
     """The same as a W&B report: saved where one is logged in, else as JSON beside the page. Raises AlborError."""
     from albor.report.comparison import wandb_report
@@ -104,6 +91,6 @@ def send(comparison: Comparison, beside: Path) -> None:
     if logged_in():
         print(f"saved: {wandb_report.save(wandb_report.report(comparison, online=True))}", file=sys.stderr)
         return
-    write(beside, wandb_report.serialised(wandb_report.report(comparison, online=False)))
+    write_out(beside, wandb_report.serialised(wandb_report.report(comparison, online=False)))
     said = f"not logged in to W&B, so the report was not sent: it is in {short(beside)}"
     print(f"{said}; `wandb login`, then the same command sends it", file=sys.stderr)
