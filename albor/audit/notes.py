@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from albor.audit.card import Wanted, of_run
+from albor.audit.card import Wanted, commit, of_run
 from albor.audit.drift import damaged
 from albor.audit.evaluations import Evaluation
 from albor.audit.facts import gather
@@ -18,7 +18,7 @@ from albor.errors import AlborError
 from albor.runs.files import atomic_directory, sha256_file
 from albor.runs.lineage import input_path
 from albor.runs.manifest import EXTERNAL, load
-from albor.runs.store import Run, Store
+from albor.runs.store import Run, Store, written_to
 
 if TYPE_CHECKING:
     from albor.report.release import Release, Released
@@ -26,7 +26,14 @@ if TYPE_CHECKING:
 
 NOTES, NUMBERS, SUMS, MODELS = "RELEASE.md", "release.json", "SHA256SUMS", "MODELS.sha256"
 LADDER = "ladder"
-ENVIRONMENT = ("git_commit", "lock_sha256", "python", "torch", "platform")
+ENVIRONMENT = {
+    "git_commit": "commit of albor",
+    "lock_sha256": "its requirements.lock, SHA-256",
+    "python": "Python",
+    "torch": "torch",
+    "platform": "system",
+}
+"""What the notes tell of where the models were made, and what it is called there."""
 
 
 @dataclass(frozen=True)
@@ -95,12 +102,13 @@ def write(out: Path, store: Store, words: Sequence[str], wanted: Wanted, since: 
     texts[NUMBERS] = json.dumps(numbers(release), indent=1) + "\n"
     texts[MODELS] = "".join(f"{f.sha256}  {f.path}\n" for rung in release.rungs for f in rung.files)
     texts[NOTES] = notes(release, before)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_directory(out) as place:
-        for name, text in texts.items():
-            (place / name).write_text(text, encoding="utf-8")
-        sums = "".join(f"{sha256_file(place / name)}  {name}\n" for name in sorted(texts))
-        (place / SUMS).write_text(sums, encoding="utf-8")
+    with written_to(out, "--out DIR"):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_directory(out) as place:
+            for name, text in texts.items():
+                (place / name).write_text(text, encoding="utf-8")
+            sums = "".join(f"{sha256_file(place / name)}  {name}\n" for name in sorted(texts))
+            (place / SUMS).write_text(sums, encoding="utf-8")
     return [NOTES, *sorted(texts.keys() - {NOTES}), SUMS]
 
 
@@ -112,18 +120,22 @@ def describe(title: str, chosen: Sequence[Chosen], ladder: Run | None, wanted: W
 
     runs = [each.run for each in chosen]
     pages = pages_of(chosen)
-    environments = [run.manifest.environment for run in runs]
     return Release(
         title=title,
         made=time.strftime("%Y-%m-%d"),
         rungs=[released(each, page, wanted) for each, page in zip(chosen, pages, strict=True)],
         trajectory=markdown(Trajectory(title=title, run_id="", rungs=[drawn(each) for each in chosen])),
         commands=list(dict.fromkeys(run.manifest.command for run in ([ladder] if ladder else runs))),
-        environment={
-            key: ", ".join(dict.fromkeys(str(it[key]) for it in environments if it.get(key) is not None))
-            for key in ENVIRONMENT
-        },
+        environment={title: ", ".join(dict.fromkeys(recorded(runs, key))) for key, title in ENVIRONMENT.items()},
     )
+
+
+def recorded(runs: Sequence[Run], key: str) -> Iterator[str]:
+    """What the runs' environments say of something, of those that do."""
+    for run in runs:
+        value = commit(run) if key == "git_commit" else run.manifest.environment.get(key)
+        if value is not None:
+            yield str(value)
 
 
 def released(each: Chosen, page: str, wanted: Wanted) -> Released:

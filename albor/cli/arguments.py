@@ -188,7 +188,7 @@ class Arguments:
     since: str | None = None
     """The directory of an earlier release to compare with."""
     licence: str | None = None
-    """The licence of the weights."""
+    """The licence of the weights, by the Hub's key: apache-2.0, mit, other."""
     yes: bool = False
     """Frees what is shown."""
     days: float = 30.0

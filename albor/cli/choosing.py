@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from albor.cli.render import plural
+from albor.config.location import short
 from albor.config.suggest import nearest
 from albor.errors import AlborError
 from albor.runs import manifest, sweeps
@@ -40,12 +41,13 @@ class Library:
     """What is known of the settings of runs: many are upstream of several."""
 
     def get(self, directory: Path) -> Manifest | None:
-        """None where a run is gone, or is another albor's."""
+        """None where a run is gone, or cannot be read, which is said."""
         place = directory.resolve()
         if place not in self.read:
             try:
-                self.read[place] = manifest.load(place)
-            except AlborError:
+                self.read[place] = manifest.load(place) if present(place) else None
+            except AlborError as error:
+                print(f"left out: {short(place)}: {error.cause}", file=sys.stderr)
                 self.read[place] = None
         return self.read[place]
 
@@ -70,12 +72,19 @@ class Library:
         return sorted([*self.stage("generate"), *self.stage("eval")], key=lambda run: run.manifest.created)
 
 
+def present(directory: Path) -> bool:
+    """Whether there is a run."""
+    return (directory / manifest.NAME).exists()
+
+
 @dataclass(frozen=True)
 class Chosen:
     """The runs to compare, and how they came to be chosen."""
 
     name: str
     """Of the page's directory."""
+    words: Sequence[str]
+    """What chooses the same again."""
     runs: Sequence[Run]
     labels: dict[str, str]
     """Run id to what the sweep changed, without the seed."""
@@ -109,7 +118,7 @@ def choose(library: Library, words: Sequence[str]) -> Chosen:
         raise AlborError(cause, f"name at most {MOST}: albor compare RUN…; `albor runs pretrain` lists them")
     ids = [run.manifest.id for run in found.values()]
     name = words[0] if len(words) == 1 and words[0] in known else f"runs-{digest(sorted(ids))[:8]}"
-    return Chosen(name, list(found.values()), labels)
+    return Chosen(name, words, list(found.values()), labels)
 
 
 def _sweep_like(word: str) -> bool:
@@ -124,19 +133,19 @@ def _all(library: Library) -> Chosen:
     if len(runs) > UNASKED:
         cause = f"{plural(len(runs), 'run')} have trained here, and none was named"
         raise AlborError(cause, "name some, or a sweep: albor compare RUN…; `albor runs pretrain` lists them")
-    return Chosen("all", runs, {})
+    return Chosen("all", [run.directory.name for run in runs], runs, {})
 
 
 def _of_sweep(library: Library, sweep: Sweep) -> list[Run]:
     found: list[Run] = []
     for place in sweep.directories(library.store.root):
         made = library.get(place)
-        if made is None:
-            print(f"left out: {place.name}: its run was not started, or is gone", file=sys.stderr)
-        else:
+        if made is not None:
             found += trained(library, Run(place, made))
+        elif not present(place):
+            print(f"left out: {place.name}: its run was not started, or is gone", file=sys.stderr)
     if not found:
-        cause = f"none of the {plural(len(sweep.runs), 'run')} of {sweep.name} is there"
+        cause = f"none of the {plural(len(sweep.runs), 'run')} of {sweep.name} can be compared"
         raise AlborError(cause, f"give its command again: {sweep.command}", place=str(library.store.root))
     return found
 

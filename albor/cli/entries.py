@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -62,14 +63,23 @@ def entry(library: Library, run: Run, columns: Columns) -> Entry:
         command=made.command,
         settings=settings(library, run),
         columns=columns,
+        finals=finals(made) if now == DONE else {},
         planned_steps=None if now == DONE else total_steps(run.directory, made),
-        seconds=made.facts.get("seconds"),
+        seconds=made.seconds,
         flops_per_token=flops_per_token(made),
         rows=rows,
         documents=documents,
         environment=environment(made),
         tracking=tracked(made),
     )
+
+
+def finals(made: Manifest) -> dict[str, float]:
+    """The last values of metrics, as a finished run recorded them."""
+    from albor.report.comparison.model import FINALS
+
+    known = {key: made.facts.get(key) for key in FINALS}
+    return {key: value for key, value in known.items() if isinstance(value, float | int) and math.isfinite(value)}
 
 
 def settings(library: Library, run: Run) -> dict[str, str]:

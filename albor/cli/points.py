@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,8 +47,10 @@ def one_by_one(directories: Sequence[Path], *, fail_fast: bool) -> int:
     return 0
 
 
-def side_by_side(directories: Sequence[Path], jobs: Jobs, place: Path, *, fail_fast: bool) -> int:
-    """Keeps the launcher's slots full; what ends is shown as it ends."""
+def side_by_side(
+    directories: Sequence[Path], jobs: Jobs, place: Path, begun: Callable[[], None], *, fail_fast: bool
+) -> int:
+    """Keeps the launcher's slots full; what ends is shown as it ends. ``begun`` is called when the first were taken."""
     waiting = deque(job_of(directory, place) for directory in directories)
     running: dict[str, Job] = {}
     over = 0
@@ -63,6 +65,8 @@ def side_by_side(directories: Sequence[Path], jobs: Jobs, place: Path, *, fail_f
             new = [waiting.popleft() for _ in range(min(free, len(waiting)))] if not asked else []
             if new:
                 jobs.start(new)
+                if not running and not over:
+                    begun()
             running |= {job.name: job for job in new}
             for ended in jobs.ended(LOOK):
                 over += 1

@@ -79,7 +79,7 @@ def run_search(planner: Planner, arguments: Arguments, asked: sweep.Settings, sw
 
         with open_jobs(launcher, directory=place / "jobs", shape=shape(planned.plans)) as jobs:
             if elsewhere(asked.launcher):
-                code = build_there(last(common), jobs, place, fail_fast=True)
+                code = build_there(last(common), jobs, place, lambda: None, fail_fast=True)
                 if code or undone(common):
                     return code or 1
             code = search.run(jobs, fail_fast=arguments.fail_fast)
@@ -188,7 +188,6 @@ class Search:
         run = f"{target.stage.name}/{target.directory.name}"
         trial.set_user_attr(POINT, list(self._space.point(trial.params)))
         trial.set_user_attr(RUN, run)
-        self._record()
         if target.state == "done":
             print(
                 f"{paint(self._position(), 'dim', stream=sys.stderr)} {run}  known already", file=sys.stderr, flush=True
@@ -205,6 +204,7 @@ class Search:
             self._tails[job.name] = Tail(target.directory)
             self._reported[trial.number] = set(self._study.trials[trial.number].intermediate_values)
             jobs.start([job])
+        self._record()
 
     def _position(self) -> str:
         return f"[{self._over() + 1}/{self._sweeper.n_trials}]"

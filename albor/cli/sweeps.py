@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,9 +51,11 @@ def run_sweep(planner: Planner, arguments: Arguments, asked: sweep.Settings) -> 
     with exclusive(place, "sweep"):
         for plan in todo:
             prepare(plan, group=record.name, shared=True)
-        sweeps.save(store, record)
+        begun = partial(sweeps.save, store, record)
         if todo:
-            code = run_points(todo, asked.launcher, place, fail_fast=arguments.fail_fast)
+            code = run_points(todo, asked.launcher, place, begun, fail_fast=arguments.fail_fast)
+        else:
+            begun()
     summarized = summarize(plans, record)
     return code or summarized
 
@@ -129,11 +132,16 @@ def refuse_stage_jobs(plan: Plan, launcher: Launcher) -> None:
         raise AlborError(cause, "add hydra/launcher=submitit_slurm", place=place)
 
 
-def run_points(plans: Sequence[Plan], launcher: Launcher, place: Path, *, fail_fast: bool) -> int:
+def run_points(
+    plans: Sequence[Plan], launcher: Launcher, place: Path, begun: Callable[[], None], *, fail_fast: bool
+) -> int:
     """Runs planned points, each once, after what they share. 75 when that was interrupted, else 0: what failed of them
-    is seen in the runs."""
+    is seen in the runs. ``begun`` is called as soon as they cannot be refused any more: on a cluster, when it has taken
+    the first jobs."""
     first = shared(plans)
     there = elsewhere(launcher)
+    if not there:
+        begun()
     code = 0 if there else build_here(last(first), fail_fast=fail_fast)
     if code or isinstance(launcher, BasicLauncher):
         return code or one_by_one(able(plans, first, fail_fast=fail_fast), fail_fast=fail_fast)
@@ -141,8 +149,8 @@ def run_points(plans: Sequence[Plan], launcher: Launcher, place: Path, *, fail_f
 
     with open_jobs(launcher, directory=place / "jobs", shape=shape(plans)) as jobs:
         if there:
-            code = build_there(last(first), jobs, place, fail_fast=fail_fast)
-        return code or side_by_side(able(plans, first, fail_fast=fail_fast), jobs, place, fail_fast=fail_fast)
+            code = build_there(last(first), jobs, place, begun, fail_fast=fail_fast)
+        return code or side_by_side(able(plans, first, fail_fast=fail_fast), jobs, place, begun, fail_fast=fail_fast)
 
 
 def shape(plans: Sequence[Plan]) -> Shape:

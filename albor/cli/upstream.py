@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,12 +58,12 @@ def build_here(nodes: Sequence[Node], *, fail_fast: bool) -> int:
     return 0
 
 
-def build_there(nodes: Sequence[Node], jobs: Jobs, place: Path, *, fail_fast: bool) -> int:
+def build_there(nodes: Sequence[Node], jobs: Jobs, place: Path, begun: Callable[[], None], *, fail_fast: bool) -> int:
     """``build_here``, as jobs."""
     if not nodes:
         return 0
     print(f"first what several points need: {plural(len(nodes), 'run')}", file=sys.stderr)
-    return side_by_side([node.directory.absolute() for node in nodes], jobs, place, fail_fast=fail_fast)
+    return side_by_side([node.directory.absolute() for node in nodes], jobs, place, begun, fail_fast=fail_fast)
 
 
 def undone(nodes: Sequence[Node]) -> list[Node]:

@@ -18,6 +18,8 @@ CODES: dict[str, str] = {
     "E-YAML": "A file that cannot be read as YAML, is larger or deeper than a config needs to be, or has a key twice.",
     "E-TARGET": "`_target_` in a config. albor builds only what its own registry knows; YAML never names code to run.",
     "E-RUN": "A run that is not there, not ready, or not of the kind that is needed.",
+    "E-COMPARE": "What must be known before the figures of a comparison are believed: a run that is not finished, "
+    "other validation rows, another machine, a log that was cut.",
     "E-DATA": "A corpus, tokenizer or dataset that cannot be used as asked.",
     "E-INFER": "Something that was asked of a model which it cannot do: filling holes, answering messages.",
     "E-SERVE": "A server that cannot be started as it was asked for: its address, its key, what it serves.",

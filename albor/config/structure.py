@@ -17,9 +17,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from annotated_types import Ge, Gt, Interval, Le, Lt, MinLen
 
+from albor.config.licences import hub_key, instead
 from albor.config.problems import Problem
 from albor.config.suggest import nearest
-from albor.config.types import Named, Recorded, Unit
+from albor.config.types import Named, OfTheHub, Or, Recorded, Unit
 from albor.config.units import parse_quantity
 
 MISSING = "???"
@@ -93,13 +94,21 @@ def bounds_of(constraints: tuple[Any, ...]) -> list[Bound]:
     return found
 
 
+def range_of(constraints: tuple[Any, ...]) -> str:
+    """The numbers that a type's annotations allow: ``≥ 0 and ≤ 1``, ``> 0, or -1 for one per core``."""
+    bounds = " and ".join(f"{sign} {bound:g}" for sign, bound, _ in bounds_of(constraints))
+    return ", or ".join([bounds, *(f"{e.value} for {e.meaning}" for e in constraints if isinstance(e, Or))])
+
+
 def _annotated(base: Any, extras: tuple[Any, ...]) -> Converter:
     inner = converter(base)
     unit = next((e for e in extras if isinstance(e, Unit)), None)
     bounds = bounds_of(extras)
     shortest = next((e.min_length for e in extras if isinstance(e, MinLen)), 0)
-    wanted = " and ".join(f"{sign} {bound:g}" for sign, bound, _ in bounds)
+    beside = next((e for e in extras if isinstance(e, Or)), None)
+    wanted = range_of(extras)
     named = any(isinstance(e, Named) for e in extras)
+    licence = any(isinstance(e, OfTheHub) for e in extras)
 
     def convert(value: Any, path: str, problems: list[Problem]) -> Any:
         if unit is not None and isinstance(value, str):
@@ -110,7 +119,7 @@ def _annotated(base: Any, extras: tuple[Any, ...]) -> Converter:
                 return None
         seen = len(problems)
         result = inner(value, path, problems)
-        if len(problems) > seen or result is None:
+        if len(problems) > seen or result is None or (beside is not None and result == beside.value):
             return result
         if not all(compare(result, bound) for _, bound, compare in bounds):
             problems.append(Problem("E-RANGE", path, f"{result:g} is out of range; it must be {wanted}"))
@@ -119,6 +128,11 @@ def _annotated(base: Any, extras: tuple[Any, ...]) -> Converter:
         elif named and not NAME.fullmatch(result):
             cause, fix = f"{describe(result)} cannot name a directory", "use at most 100 letters, digits and . _ + - @"
             problems.append(Problem("E-RANGE", path, cause, fix))
+        elif licence and (key := hub_key(result)) is None:
+            cause = f"{describe(result)} is no licence that the Hub knows"
+            problems.append(Problem("E-VALUE", path, cause, instead(result)))
+        elif licence:
+            return key
         return result
 
     return convert

@@ -18,6 +18,14 @@ class Unit:
 
 
 @dataclass(frozen=True, slots=True)
+class Or:
+    """Marks a value that a number may have outside its range, and what that stands for."""
+
+    value: int
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
 class Recorded:
     """Marks a field that is kept in the manifest but does not determine the result, so it is left out of the run id."""
 
@@ -25,6 +33,11 @@ class Recorded:
 @dataclass(frozen=True, slots=True)
 class Named:
     """Marks text that becomes part of a directory's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class OfTheHub:
+    """Marks text that is one of the Hugging Face Hub's keys of licences."""
 
 
 Count = Annotated[int, Unit("count"), Gt(0), Le(10**18)]
@@ -42,5 +55,7 @@ PositiveFraction = Annotated[float, Interval(gt=0, le=1)]
 Fraction = Annotated[float, Interval(ge=0, le=1)]
 """A share between 0 and 1, ends included."""
 Text = Annotated[str, MinLen(1)]
+HubLicence = Annotated[str, OfTheHub()]
+"""A licence as the Hub names it."""
 Label = Annotated[str, MinLen(1), Named(), Recorded()]
 """A name for people and directories; not part of a run id."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from albor.errors import AlborError
 from albor.evals import journal
-from albor.runs.files import write_text
+from albor.runs.store import write_out
 
 TASKS = {"humaneval": "humaneval", "multipl_e_js": "multiple-js", "multipl_e_cpp": "multiple-cpp"}
 """Our tasks that the board lists, and what it calls them; its Python is humaneval."""
@@ -111,5 +111,4 @@ def grouped(metrics: Path) -> list[dict[str, Any]]:
 
 
 def _write(path: Path, content: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(content, indent=1, ensure_ascii=False))
+    write_out(path, json.dumps(content, indent=1, ensure_ascii=False), "--out DIR")

@@ -28,6 +28,15 @@ MAX_ARRAY = 1000
 Options = Mapping[str, str | int | None]
 """Long options of sbatch: their names, and values; "" for a switch, null for one that is left out."""
 
+REFUSED = {
+    "partition": "invalid partition",
+    "account": "invalid account",
+    "qos": "invalid qos",
+    "gres": "invalid generic resource",
+    "constraint": "invalid feature",
+    "exclude": "invalid node name",
+}
+"""What Slurm says of an option that it does not take."""
 SILENT = ("Unable to contact slurm controller", "Connection", "Socket timed out", "Zero Bytes", "cluster is down")
 """What Slurm's commands say when the cluster does not answer."""
 
@@ -78,9 +87,16 @@ def script(commands: Sequence[tuple[Sequence[str], Path, Path]], setup: Sequence
     return SCRIPT.format(setup="\n".join(setup), select=select)
 
 
-def submit(path: Path, text: str, options: Options, keys: str) -> str:
-    """Submits a script, kept at ``path``; the job's number. ``keys`` says where in the config its options are set.
-    Raises AlborError when Slurm does not take it."""
+def submit(path: Path, text: str, options: Options, section: str, elsewhere: Mapping[str, str] | None = None) -> str:
+    """Submits a script, kept at ``path``; the job's number.
+
+    Args:
+        section: of the config, where the script's options are set.
+        elsewhere: the key of an option that is not called so there.
+
+    Raises:
+        AlborError: Slurm does not take it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     given = [
@@ -92,7 +108,11 @@ def submit(path: Path, text: str, options: Options, keys: str) -> str:
         raise
     except AlborError as error:
         fix = "`sinfo` lists the partitions with their limits and nodes, `scontrol show partition` what they take"
-        raise AlborError(error.cause, f"correct {keys}: {fix}", place=keys) from None
+        said = error.cause.lower()
+        wrong = next((name for name, words in REFUSED.items() if words in said and options.get(name)), None)
+        key = (elsewhere or {}).get(wrong, f"{section}.{wrong}") if wrong else section
+        place = f"{key}={options[wrong]}" if wrong else section
+        raise AlborError(error.cause, f"correct {key}: {fix}", place=place) from None
     return said.strip().partition(";")[0]
 
 

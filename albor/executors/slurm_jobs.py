@@ -6,7 +6,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from albor.config.schema.run import SlurmExecutor
@@ -32,11 +32,11 @@ class SlurmQueue:
 
     slots = None
 
-    def __init__(self, asker: str, directory: Path, keys: str) -> None:
-        """``asker`` is what of the config needs Slurm, ``keys`` where it says what jobs ask for. Raises AlborError when
-        Slurm is not here or does not answer."""
+    def __init__(self, asker: str, directory: Path, section: str, elsewhere: Mapping[str, str] | None = None) -> None:
+        """``asker`` is what of the config needs Slurm; ``section`` and ``elsewhere`` are where it says what jobs ask
+        for. Raises AlborError when Slurm is not here or does not answer."""
         sbatch.needed(asker)
-        self._keys = keys
+        self._section, self._elsewhere = section, elsewhere
         self._directory = directory
         self._memory = directory / "jobs.json"
         states = sbatch.states()
@@ -62,7 +62,7 @@ class SlurmQueue:
             self._ended(job.name).unlink(missing_ok=True)
         commands = [(job.command, job.log.absolute(), self._ended(job.name).absolute()) for job in jobs]
         script = sbatch.script(commands, setup)
-        number = sbatch.submit(self._directory / f"{name}.sh", script, options, self._keys)
+        number = sbatch.submit(self._directory / f"{name}.sh", script, options, self._section, self._elsewhere)
         single = "array" not in options
         self.ids |= {job.name: number if single else f"{number}_{task}" for task, job in enumerate(jobs)}
         write_text(self._memory, json.dumps(self._before | self.ids, indent=1) + "\n")
@@ -148,7 +148,8 @@ class SlurmArray(SlurmQueue):
     def __init__(self, config: SlurmLauncher, directory: Path, shape: Shape) -> None:
         """Raises AlborError when Slurm is not here, or does not answer, or a job has no time to work."""
         check_time(60 * config.timeout_min, config.signal_delay_s, "hydra.launcher.timeout_min")
-        super().__init__("hydra/launcher=submitit_slurm", directory, "hydra.launcher")
+        further = {name: f"hydra.launcher.additional_parameters.{name}" for name in config.additional_parameters}
+        super().__init__("hydra/launcher=submitit_slurm", directory, "hydra.launcher", further)
         self._config, self._shape = config, shape
 
     def start(self, jobs: Sequence[Job]) -> None:
@@ -189,7 +190,9 @@ class SlurmChain(SlurmQueue):
     def __init__(self, config: SlurmExecutor, directory: Path) -> None:
         """Raises AlborError when Slurm is not here, or does not answer, or a job has no time to work."""
         check_time(config.stages.time, config.stages.signal, "executor.stages.time")
-        super().__init__("executor=slurm", directory, "executor")
+        own = {"partition": "executor.stages.partition"} if config.stages.partition else {}
+        further = {name: f"executor.stages.options.{name}" for name in config.stages.options}
+        super().__init__("executor=slurm", directory, "executor", own | further)
         self._config = config
 
     def start(self, job: Job, shape: Shape, after: Sequence[str]) -> str:

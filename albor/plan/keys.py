@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from albor.config.docstrings import field_docs
 from albor.config.schema.config import Config
 from albor.config.schema.sweep import Launcher, Sweeper
-from albor.config.structure import bounds_of, hints
+from albor.config.structure import hints, range_of
 from albor.config.types import Unit
 from albor.stages import base as stages
 
@@ -56,9 +56,8 @@ def type_name(tp: Any) -> str:
     origin, args = get_origin(tp), get_args(tp)
     if origin is Annotated:
         unit = next((e.dimension for e in args[1:] if isinstance(e, Unit)), None)
-        bounds = " and ".join(f"{sign} {bound:g}" for sign, bound, _ in bounds_of(tuple(args[1:])))
         example = {"count": ', or "1B"', "bytes": ', or "512MiB"', "seconds": ', or "2h"', None: ""}[unit]
-        return f"{type_name(args[0])} {bounds}".strip() + example
+        return f"{type_name(args[0])} {range_of(args[1:])}".strip() + example
     if origin is Literal:
         return f"one of {', '.join(map(str, args))}" if len(args) > 1 else str(args[0])
     if origin in (types.UnionType, Union):

@@ -64,7 +64,7 @@ class Spent:
 
 def spent(runs: Sequence[Manifest], stated: Power, assumed: Assumed = Assumed()) -> list[Spent]:
     """What the finished ones of the runs took, in their order."""
-    return [of_run(run, stated, assumed) for run in runs if run.status == "done" and seconds(run) is not None]
+    return [of_run(run, stated, assumed) for run in runs if run.status == "done" and run.seconds is not None]
 
 
 def of_run(run: Manifest, stated: Power, assumed: Assumed) -> Spent:
@@ -81,7 +81,7 @@ def of_run(run: Manifest, stated: Power, assumed: Assumed) -> Spent:
         id=run.id,
         device=name,
         devices=trainer.get("devices", 1) * trainer.get("nodes", 1) if several else 1,
-        seconds=seconds(run) or 0.0,
+        seconds=run.seconds or 0.0,
         watts=watts,
         measured=assumed.power is None and measured is not None,
         pue=assumed.pue or hardware.get("pue") or DEFAULTS["pue"],
@@ -91,12 +91,6 @@ def of_run(run: Manifest, stated: Power, assumed: Assumed) -> Spent:
             if value is not None
         ),
     )
-
-
-def seconds(run: Manifest) -> float | None:
-    """How long a run took: of one that was resumed, all of its training and not the last attempt alone."""
-    found = [value for value in (run.seconds, run.facts.get("seconds")) if isinstance(value, (int, float))]
-    return max(found, default=None)
 
 
 def total(parts: Sequence[float | None]) -> float | None:

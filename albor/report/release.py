@@ -58,6 +58,7 @@ class Release:
     """The table of the rungs, as Markdown."""
     commands: Sequence[str]
     environment: Mapping[str, str]
+    """What made the models, by its title; empty where that was not recorded."""
 
 
 def numbers(release: Release) -> dict[str, Any]:
@@ -107,9 +108,12 @@ def notes(release: Release, before: Mapping[str, Any] | None) -> str:
         *_energy(release),
         *_files(release),
         "## Made again",
-        "The same commands, with the same commit, lock file and sources, plan the same runs, by the same ids.",
+        "The same commands, with albor at the same commit and the same sources, plan the same runs, by the same ids.",
         code(*(line for command in release.commands for line in command.splitlines()), language=""),
-        table(("of", "which"), [[text(key), mono(value)] for key, value in release.environment.items()]),
+        table(
+            ("of", "which"),
+            [[text(key), mono(value) if value else "not recorded"] for key, value in release.environment.items()],
+        ),
     )
     return "\n\n".join(filter(None, parts)) + "\n"
 

@@ -12,10 +12,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).resolve().parents[2]
+"""What albor's package lies in: its checkout, or where it is installed."""
+
 
 def _git(*args: str) -> str | None:
+    """What git says of albor's own checkout, wherever a run was started."""
     try:
-        done = subprocess.run(["git", *args], capture_output=True, text=True, timeout=5, check=False)
+        done = subprocess.run(["git", *args], cwd=ROOT, capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
@@ -31,14 +35,16 @@ def installed(package: str) -> str | None:
 
 @lru_cache(maxsize=1)
 def describe() -> dict[str, Any]:
-    """Git commit of the working directory, hash of the lock file beside it, interpreter and machine."""
-    commit = _git("rev-parse", "HEAD")
+    """Git commit of albor's code and hash of its lock file, where it runs from a checkout; interpreter and machine."""
+    # An albor that is installed may lie in a repository, too: in the virtual environment of somebody's project.
+    ours = _git("ls-files", "--error-unmatch", "albor/runs/environment.py") is not None
+    commit = _git("rev-parse", "HEAD") if ours else None
     dirty = bool(_git("status", "--porcelain", "--untracked-files=no")) if commit else None
-    lock = Path("requirements.lock")
+    lock = ROOT / "requirements.lock"
     return {
         "git_commit": commit,
         "git_dirty": dirty,
-        "lock_sha256": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else None,
+        "lock_sha256": hashlib.sha256(lock.read_bytes()).hexdigest() if commit and lock.exists() else None,
         "torch": installed("torch"),
         "python": platform.python_version(),
         "platform": platform.platform(),

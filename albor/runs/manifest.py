@@ -78,7 +78,9 @@ class Manifest:
 
     @property
     def seconds(self) -> float | None:
-        return None if self.started is None or self.finished is None else self.finished - self.started
+        """How long it took: of a training that was resumed, all of it and not the last attempt alone."""
+        last = None if self.started is None or self.finished is None else self.finished - self.started
+        return max((s for s in (last, self.facts.get("seconds")) if isinstance(s, (int, float))), default=None)
 
 
 def save(directory: Path, manifest: Manifest) -> None:

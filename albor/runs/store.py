@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import IO
 
 from albor.errors import AlborError, Held
+from albor.runs.files import write_text
 from albor.runs.manifest import NAME, Manifest, load
 
 ARTIFACT = "artifact"
@@ -147,15 +148,38 @@ def writable(root: Path) -> None:
         raise AlborError(cause, "choose another: outputs=DIR", place=str(root)) from None
 
 
-def disk_error(error: OSError, place: Path) -> AlborError:
-    """An I/O failure as a message; exit code 1, because the config is not at fault."""
-    wrapped = AlborError(f"cannot read or write: {error.strerror or error}", place=str(error.filename or place))
+def disk_error(error: OSError, place: Path, flag: str | None = None) -> AlborError:
+    """An I/O failure as a message; exit code 1, because the config is not at fault. ``flag`` is what named the place,
+    where that is not the store's."""
+    named = str(place if flag else error.filename or place)
+    wrapped = AlborError(f"cannot read or write: {error.strerror or error}", place=named)
     wrapped.exit_code = 1
+    another = f"choose another place: {flag}" if flag else "choose another directory: outputs=DIR"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        wrapped.help = "free some space, or choose another directory: outputs=DIR; finished work is kept"
+        wrapped.help = f"free some space, or {another}{'' if flag else '; finished work is kept'}"
     elif error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        wrapped.help = "make it writable, or choose another directory: outputs=DIR"
+        wrapped.help = f"make it writable, or {another}"
+    elif flag:
+        wrapped.help = another
     return wrapped
+
+
+@contextmanager
+def written_to(place: Path, flag: str) -> Iterator[None]:
+    """Raises AlborError when what a flag names (``--out FILE``) cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise disk_error(error, place, flag) from None
+
+
+def write_out(path: Path, text: str, flag: str = "--out FILE") -> None:
+    """A file that a flag names, its directories included. Raises AlborError."""
+    with written_to(path, flag):
+        if path.exists() and not path.is_file():  # a file would take the place of a device
+            raise OSError(errno.EEXIST, "there is something that is no file", str(path))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, text)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from albor.config.schema.config import Config as Whole
 from albor.config.schema.quantize import Kind
-from albor.config.types import Text
+from albor.config.types import HubLicence, Text
 from albor.errors import AlborError
 from albor.runs.files import write_text
 from albor.runs.lineage import input_path
@@ -43,8 +43,8 @@ class Config:
     """What the weights are stored as."""
     gguf: tuple[Kind, ...] | None = None
     """GGUF files to write beside the weights, by their kinds; null is q8_0, and of a quantised model its own file."""
-    licence: Text | None = None
-    """What the weights are licensed under, as the Hub names it: apache-2.0, mit, other."""
+    licence: HubLicence | None = None
+    """What the weights are licensed under, by the Hub's key: apache-2.0, mit, other."""
     base_models: tuple[Text, ...] = ()
     """Models on the Hub that this one was made of, besides those that its runs name."""
 

@@ -1,16 +1,17 @@
-"""A small store with all that an audit looks at: trained twice apart, in a repository, searched for a benchmark."""
+"""A small store with all that an audit looks at: trained twice apart, searched for a benchmark."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import shutil
-import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from albor.runs import manifest
 from albor.runs.store import Run, Store
 from tests.command import albor
 
@@ -43,6 +44,8 @@ MEASURED = (
     "task.santacoder_fim.file=holes.jsonl",
     f"task.santacoder_fim.sha256={hashlib.sha256(HOLES.encode()).hexdigest()}",
 )
+CODE = {"git_commit": "c0ffee", "git_dirty": False, "lock_sha256": hashlib.sha256(b"torch").hexdigest()}
+"""Recorded of the code that made the runs, whatever the checkout that is tested looks like."""
 TARGETS = (MEASURED, ("stage=pretrain", "outputs=outputs/again"))
 
 
@@ -53,16 +56,14 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "benchmarks").mkdir()
     (place / "benchmarks" / "humaneval.jsonl").write_text(json.dumps({"prompt": ITEM}) + "\n")
     (place / "benchmarks" / "holes.jsonl").write_text(HOLES)
-    (place / "requirements.lock").write_text("torch\n")
-    who = ("-c", "user.name=a", "-c", "user.email=a@b.c")
-    for words in (("init", "-q"), ("add", "requirements.lock"), (*who, "commit", "-q", "-m", "all")):
-        subprocess.run(["git", *words], cwd=place, check=True)
     for target in TARGETS:
         if target[-1].startswith("outputs="):
             for stage in ("prepare", "tokenizer", "pack"):
                 shutil.copytree(place / "outputs" / stage, place / "outputs" / "again" / stage)
         done = albor(*TRAINED, *target, cwd=place)
         assert done.returncode == 0, done.stderr
+    for run in (run for store in ("outputs", "outputs/again") for run in Store(place / store).runs()):
+        manifest.save(run.directory, replace(run.manifest, environment=run.manifest.environment | CODE))
     return place
 
 

@@ -48,7 +48,7 @@ def test_every_number_of_the_card_is_the_evaluation_s(on, run_of, tmp_path: Path
     run, evaluation = run_of("pretrain"), run_of("eval")
     expected = numbers_of(evaluation)
     assert len(expected) >= 3
-    done = on("card", run.directory.name, "--out", "card", "--licence", "apache-2.0")
+    done = on("card", run.directory.name, "--out", "card", "--licence", "Apache-2.0")
     assert done.code == 0 and "card/README.md" in done.out, done.text
     path = tmp_path / "card" / "README.md"
     head, card = metadata_load(path), TheirCard.load(path)
@@ -171,6 +171,34 @@ def test_a_release_is_whole_and_says_what_is_in_it(on, run_of, store: Path, tmp_
     assert on("release", name, "--out", "out/two", "--since", "out/one").code == 0
     changed = (tmp_path / "out" / "two" / "RELEASE.md").read_text().split("## What changed")[1].split("##")[0]
     assert "The same to the bit" in changed and "+50.0%" in changed and "| the same |" in changed
+
+
+def test_a_release_says_which_albor_made_it(on, run_of, tmp_path: Path) -> None:
+    run = run_of("pretrain")
+    edit(run, environment={**run.manifest.environment, "git_commit": "c0ffee", "git_dirty": True, "lock_sha256": None})
+    assert on("release", run.directory.name).code == 0
+    notes = (tmp_path / "release" / "RELEASE.md").read_text()
+    assert "| commit of albor | `c0ffee with changes` |" in notes
+    assert "| its requirements.lock, SHA-256 | not recorded |" in notes
+
+
+@pytest.mark.parametrize(
+    ("given", "fix"),
+    [("nope", "other for any other"), ("apache2.0", "did you mean apache-2.0?"), ("GPL-3.0-only", "mean gpl-3.0?")],
+)
+@pytest.mark.parametrize("verb", ["card", "release"])
+def test_a_licence_that_the_hub_does_not_know(verb: str, given: str, fix: str, albor, tmp_path: Path) -> None:
+    done = albor(verb, "some-run", "--licence", given)
+    assert done.code == 2 and done.err.startswith(f"error[E-VALUE] '{given}' is no licence that the Hub knows")
+    assert "--> --licence" in done.err and fix in done.err and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("verb", ["card", "release"])
+def test_a_place_that_cannot_be_written_is_told_with_its_flag(verb: str, on, run_of, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = on(verb, run_of("pretrain").directory.name, "--out", "file/deep/there")
+    assert done.code == 1 and "--> file/deep/there" in done.err
+    assert "help: choose another place: --out DIR" in done.err and "outputs=DIR" not in done.err
 
 
 def sums(path: Path, place: Path) -> set[str]:

@@ -79,12 +79,14 @@ def test_without_a_sweep_all_that_trained_are_compared(albor, store: Path) -> No
         path.unlink()
     done = albor("compare")
     assert done.code == 0 and "outputs/.compare/all/index.html" in done.err and "lr=0.005" in done.out
+    told = albor("compare", "--markdown").out.split("```sh\n")[1].split("\n")[0]
+    assert set(told.split()) == {"albor", "compare", *(f"tiny-{run.id}" for run in runs_of(store))}
 
 
 def test_markdown_is_printed_and_nothing_written(albor, store: Path) -> None:
     done = albor("compare", "--markdown")
     assert done.code == 0 and done.out.startswith("### 4 runs of 2 configs compared\n")
-    assert "| **lr=0.001** | 2 |" in done.out and "sh\nalbor compare\n" in done.out
+    assert "| **lr=0.001** | 2 |" in done.out and f"sh\nalbor compare {name_of(store)}\n" in done.out
     assert not (store / ".compare").exists() and not done.err
 
 
@@ -109,14 +111,52 @@ def test_evaluations_bring_scores_samples_and_pairs(albor, store: Path) -> None:
 
 
 def test_what_is_not_done_is_told_as_far_as_it_came(albor, store: Path) -> None:
-    inputs = upstream(store)
+    inputs, other = upstream(store), runs_of(store)[0]
     torn = pretrained(store, inputs, lr=1e-2, seed=0, steps=30, every=10, status="interrupted")
     log = store / f"pretrain/tiny-{torn.id}/metrics.jsonl"
     log.write_text(log.read_text()[:-20])
-    done = albor("compare", torn.id, runs_of(store)[0].id)
+    done = albor("compare", torn.id, other.id)
     assert done.code == 0 and "(interrupted)" in done.out
+    assert "warning[E-COMPARE] lr=0.01 max_steps=30 (interrupted) is not finished: its figures" in done.err
     page = next((store / ".compare").glob("runs-*/index.html")).read_text()
     assert "cannot be read" in page and "is not finished" in page
+
+
+def test_what_a_run_recorded_when_it_was_done_goes_before_its_log(albor, store: Path) -> None:
+    one = runs_of(store)[0]
+    directory = store / f"pretrain/tiny-{one.id}"
+    assert "warning" not in albor("compare", one.id).err
+    manifest.save(directory, replace(one, facts={**one.facts, "val_loss": 1.25}))
+    done = albor("compare", one.id)
+    assert done.out.startswith("pretrain/tiny has the lowest val_loss: 1.2500.")
+    assert "pretrain/tiny (val_loss " in done.err and ", 1.2500 recorded)" in done.err
+    manifest.save(directory, replace(one, facts={**one.facts, "val_loss": 1.25}, status="failed"))
+    assert "1.2500" not in albor("compare", one.id).text
+
+
+def test_a_run_took_as_long_as_runs_says(albor, store: Path) -> None:
+    one = runs_of(store)[0]
+    resumed = replace(one, started=10.0, finished=30.0, facts={**one.facts, "seconds": 80.0})
+    manifest.save(store / f"pretrain/tiny-{one.id}", resumed)
+    assert "1 min 20 s" in albor("compare", one.id, "--markdown").out
+    (line,) = [line for line in albor("runs", "pretrain").out.splitlines() if one.id in line]
+    assert line.endswith("  80 s")
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [("schema: [", "the manifest is not readable"), ("schema: 9\n", "a manifest of schema 9; this albor reads 1")],
+)
+def test_a_manifest_that_cannot_be_read_is_not_gone(text: str, cause: str, albor, store: Path) -> None:
+    first, *others = runs_of(store)
+    place = f"outputs/pretrain/tiny-{first.id}"
+    (store.parent / place / "manifest.yaml").write_text(text)
+    done = albor("compare")
+    assert done.code == 0 and done.err.count(f"left out: {place}: {cause}") == 1 and "is gone" not in done.err
+    for run in others:
+        (store / f"pretrain/tiny-{run.id}/manifest.yaml").unlink()
+    done = albor("compare")
+    assert done.code == 2 and done.err.count("was not started, or is gone") == 3 and "can be compared" in done.err
 
 
 def test_a_run_without_a_log_is_named_and_left_out(albor, store: Path) -> None:
@@ -142,7 +182,8 @@ def test_what_cannot_be_compared_is_refused_with_its_cause(albor, store: Path, t
         assert done.code == 2 and cause in done.err, words
     assert not (store / ".compare").exists()
     (tmp_path / "file").write_text("")
-    assert "choose another place: --out FILE" in albor("compare", "--out", "file/page.html").err
+    done = albor("compare", "--out", "file/page.html")
+    assert done.code == 1 and "choose another place: --out FILE" in done.err
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
@@ -150,7 +191,7 @@ def test_a_store_that_is_only_read(albor, store: Path, tmp_path: Path) -> None:
     store.chmod(0o555)
     try:
         done = albor("compare")
-        assert done.code == 2 and "--out FILE" in done.err
+        assert done.code == 1 and "--out FILE" in done.err
         assert albor("compare", "--out", str(tmp_path / "page.html")).code == 0
     finally:
         store.chmod(0o755)

@@ -64,6 +64,15 @@ NEEDS_SLURM = (
 """One cluster for all that need one."""
 
 
+def fake_slurm(place: Path, refuses: str) -> None:
+    """Slurm's commands in a directory: no job is known, and sbatch refuses each with these words. What it was asked
+    for it writes into the file ``asked``."""
+    sbatch = f'echo "$@" > asked; echo "sbatch: error: Batch job submission failed: {refuses}" >&2; exit 1'
+    for name, text in (("sbatch", sbatch), ("squeue", "")):
+        (place / name).write_text(f"#!/bin/sh\n{text}\n")
+        (place / name).chmod(0o755)
+
+
 def free_ports(count: int) -> list[int]:
     opened = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [one.getsockname()[1] for one in opened]

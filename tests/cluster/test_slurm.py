@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from albor.runs import sweeps
 from albor.runs.manifest import Manifest, load
 from tests.cluster.slurm import NEEDS_SLURM, put_back, until
 from tests.command import COMMAND, succeeds
@@ -54,6 +55,8 @@ def test_a_sweep_is_an_array_and_equals_a_local_one(place: Path) -> None:
         assert digests(place / "outputs", stage) == digests(place / "here", stage)
     (group,) = {run.group for run in runs(place / "outputs", "tokenizer")}
     assert group.startswith("sweep-"), "a group of its own for each sweep"
+    record = sweeps.latest(place / "outputs")
+    assert record is not None and record.name == group
     (script,) = place.glob(f"outputs/.sweeps/{group}/jobs/array-*.sh")
     assert script.read_text().count("albor.cli.job") == 2
 
@@ -61,7 +64,7 @@ def test_a_sweep_is_an_array_and_equals_a_local_one(place: Path) -> None:
 def test_what_slurm_refuses_is_told_with_where_it_is_set(place: Path) -> None:
     words = ("-m", *TINY, "stage=tokenizer", "seed=1,2", "hydra/launcher=submitit_slurm")
     nowhere = command(*words, "hydra.launcher.partition=nowhere", cwd=place)
-    assert nowhere.returncode == 2 and "--> hydra.launcher" in nowhere.stderr, nowhere.stderr
+    assert nowhere.returncode == 2 and "--> hydra.launcher.partition=nowhere" in nowhere.stderr, nowhere.stderr
     assert "invalid partition" in nowhere.stderr.lower() and "scontrol show partition" in nowhere.stderr
     at_once = command(*words, "hydra.launcher.timeout_min=2", cwd=place)
     assert at_once.returncode == 2 and "--> hydra.launcher.timeout_min" in at_once.stderr

@@ -18,6 +18,7 @@ LOCAL = ("stage=prepare", "data=local", "data.source.licence=MIT")
     [
         (("stage=prepare", "++data.source=3"), "E-TYPE", "expected a mapping, got 3"),
         (("stage=prepare", "++data.source={roots:[a]}"), "E-KEY", "is a key of another data.source than the chosen"),
+        (("stage=export", "stage.licence=mitt"), "E-VALUE", "did you mean mit?"),
         (("stage=prepare", "data.source.kind=nope"), "E-VALUE", "the values are stdlib, local,"),
         (("stage=pretrain", "++alerts.mine=3"), "E-TYPE", "expected a mapping, got 3"),
         (("stage=pretrain", "++trainer=3"), "E-", "trainer"),

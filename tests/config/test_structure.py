@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt, Interval, Le, Lt, MinLen
 
 from albor.config.problems import Problem
 from albor.config.structure import bounds_of, converter, describe, is_not_finite
-from albor.config.types import Named, Unit
+from albor.config.types import Named, OfTheHub, Or, Unit
 
 FINITE = "give a plain number"
 COUNT = Annotated[int, Unit("count"), Gt(0), Le(10**9)]
@@ -140,6 +140,9 @@ def test_bounds_in_the_order_in_which_they_stand() -> None:
         (Annotated[str, MinLen(1)], "a", "a"),
         (Annotated[tuple[int, ...], MinLen(2)], [1, 2], (1, 2)),
         (Annotated[str, Named()], "a" * 100, "a" * 100),
+        (Annotated[str, OfTheHub()], "BSD-3-Clause", "bsd-3-clause"),
+        (Annotated[int, Gt(0), Or(-1, "as many as cores")], -1, -1),
+        (Annotated[int, Gt(0), Or(-1, "as many as cores")], 1, 1),
         (Annotated[str, Named()], "Ä_.+@-9", "Ä_.+@-9"),
         (Annotated[str, "a note"], "a/b", "a/b"),
         (Annotated[bool, "a note"], True, True),
@@ -157,6 +160,13 @@ def test_a_value_inside_its_range_is_taken(tp: Any, value: Any, made: Any) -> No
         (COUNT, "2B", 2 * 10**9, "2e+09 is out of range; it must be > 0 and ≤ 1e+09", None),
         (Annotated[float, Interval(ge=0, lt=1)], 1, 1.0, "1 is out of range; it must be ≥ 0 and < 1", None),
         (Annotated[float, Ge(0.25)], 0.125, 0.125, "0.125 is out of range; it must be ≥ 0.25", None),
+        (
+            Annotated[int, Gt(0), Or(-1, "as many as cores")],
+            0,
+            0,
+            "0 is out of range; it must be > 0, or -1 for as many as cores",
+            None,
+        ),
         (Annotated[str, MinLen(1)], "", "", "must not be empty", None),
         (Annotated[str, MinLen(1), Named()], "", "", "must not be empty", None),
         (Annotated[tuple[int, ...], MinLen(2)], [7], (7,), "must not be empty", None),

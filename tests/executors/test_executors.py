@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from albor.config.schema.run import LocalExecutor, RayExecutor, SlurmExecutor
+from albor.config.schema.run import LocalExecutor, RayExecutor, SlurmExecutor, SlurmStages
+from albor.config.schema.sweep import SlurmLauncher
 from albor.data.errors import DataError
 from albor.errors import AlborError
 from albor.executors import Executor, open_executor
+from albor.executors.jobs import Job, Shape
 from albor.executors.ray_tasks import check_address
-from tests.cluster.slurm import NEEDS_SLURM
+from albor.executors.slurm_jobs import SlurmArray, SlurmChain
+from tests.cluster.slurm import NEEDS_SLURM, fake_slurm
 from tests.executors import work
 from tests.executors.conftest import RAY, SLURM
 
@@ -95,20 +98,70 @@ def test_slurm_that_is_not_here_or_refuses(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(AlborError, match="sbatch") as caught, open_executor(SlurmExecutor(), directory=tmp_path):
         raise AssertionError
     assert "executor=local" in str(caught.value.help)
-    for name in ("sbatch", "squeue"):
-        refuses = 'echo "$@" > asked; echo "sbatch: error: invalid partition specified: gold" >&2; exit 1'
-        (tmp_path / name).write_text(f"#!/bin/sh\n{refuses if name == 'sbatch' else ''}\n")
-        (tmp_path / name).chmod(0o755)
+    fake_slurm(tmp_path, "invalid partition specified: gold")
     monkeypatch.chdir(tmp_path)
     config = SlurmExecutor(partition="gold", account="a", time=90.0, memory=3 * 2**29)
     with (
         open_executor(config, directory=tmp_path) as jobs,
-        pytest.raises(AlborError, match="partition specified: gold"),
+        pytest.raises(AlborError, match="partition specified: gold") as caught,
     ):
         jobs.map(work.square, [1, 2])
+    assert caught.value.place == "executor.partition=gold" and "sinfo" in str(caught.value.help)
     asked = (tmp_path / "asked").read_text()
     for words in ("--array=0-1%16", "--time=2", "--mem=1536M", "--cpus-per-task=1", "--partition=gold", "--account=a"):
         assert words in asked
+
+
+@pytest.mark.parametrize(
+    ("said", "config", "place"),
+    [
+        ("Invalid partition name specified", SlurmExecutor(partition="gold"), "executor.partition=gold"),
+        (
+            "Invalid partition name specified",
+            SlurmExecutor(partition="main", stages=SlurmStages(partition="gold")),
+            "executor.stages.partition=gold",
+        ),
+        (
+            "Invalid qos specification",
+            SlurmExecutor(stages=SlurmStages(options={"qos": "high"})),
+            "executor.stages.options.qos=high",
+        ),
+        (
+            "Invalid account or account/partition combination specified",
+            SlurmExecutor(partition="main", account="nobody"),
+            "executor.account=nobody",
+        ),
+        ("Requested node configuration is not available", SlurmExecutor(partition="main"), "executor"),
+        ("Invalid partition name specified", SlurmExecutor(), "executor"),
+        (
+            "Invalid feature specification",
+            SlurmLauncher(constraint="fast", partition="main"),
+            "hydra.launcher.constraint=fast",
+        ),
+        (
+            "Invalid partition name specified",
+            SlurmLauncher(additional_parameters={"partition": "gold"}),
+            "hydra.launcher.additional_parameters.partition=gold",
+        ),
+    ],
+)
+def test_what_slurm_does_not_take_is_told_by_its_key(
+    said: str,
+    config: SlurmExecutor | SlurmLauncher,
+    place: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake_slurm(tmp_path, said)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    job = Job("a", ("true",), tmp_path / "log")
+    with pytest.raises(AlborError, match=said) as caught:
+        if isinstance(config, SlurmExecutor):
+            SlurmChain(config, tmp_path / "jobs").start(job, Shape(), ())
+        else:
+            SlurmArray(config, tmp_path / "jobs", Shape()).start([job])
+    assert caught.value.place == place and str(caught.value.help).startswith(f"correct {place.partition('=')[0]}: ")
 
 
 @pytest.mark.parametrize("task", [pytest.param(1, marks=NEEDS_SLURM)])

@@ -14,7 +14,7 @@ import pytest
 
 from albor.runs import sweeps
 from albor.runs.manifest import load
-from tests.cluster.slurm import NEEDS_SLURM, until
+from tests.cluster.slurm import NEEDS_SLURM, fake_slurm, until
 from tests.command import COMMAND, albor, succeeds
 from tests.executors.conftest import RAY
 from tests.small_corpus import TINY, write_corpus
@@ -177,6 +177,8 @@ def pids(place: Path) -> list[int]:
     [
         (["hydra/launcher=jobib"], "override hydra/launcher=jobib", "`hydra/launcher=joblib`"),
         (["hydra/launcher=joblib", "hydra.launcher.n_job=2"], "hydra.launcher.n_job=2", "`hydra.launcher.n_jobs`"),
+        (["hydra/launcher=joblib", "hydra.launcher.n_jobs=0"], "n_jobs=0", "must be > 0, or -1 for one per core"),
+        (["hydra/launcher=joblib", "hydra.launcher.n_jobs=-2"], "n_jobs=-2", "must be > 0, or -1 for one per core"),
         (["hydra.launcher.n_jobs=2"], "hydra.launcher.n_jobs=2", "no keys"),
         (["hydra/launcher=submitit_slurm", "hydra.launcher.timeout_min=0"], "timeout_min=0", "must be > 0"),
         (["hydra/sweeper=optunaa"], "override hydra/sweeper=optunaa", "`hydra/sweeper=optuna`"),
@@ -209,6 +211,23 @@ def test_a_launcher_that_is_not_here_says_how_to_get_it(
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     done = albor("-m", *PREPARE, "data.source.roots=[src]", "seed=1,2", f"hydra/launcher={launcher}")
     assert done.code == 2 and lacks in done.err and f"hydra/launcher={launcher}" in done.err
+
+
+@pytest.mark.parametrize("sweeper", ["basic", "optuna"])
+def test_what_slurm_refuses_is_not_the_latest_sweep(
+    sweeper: str, albor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("optuna")
+    write_corpus(tmp_path)
+    before = sweeps.Sweep(name="sweep-1", command="c", created=1.0, points=(("a=1",),), runs=("x/a-1",))
+    sweeps.save(tmp_path / "outputs", before)
+    (tmp_path / "bin").mkdir()
+    fake_slurm(tmp_path / "bin", "Invalid partition name specified")
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    cluster = ("hydra/launcher=submitit_slurm", "hydra.launcher.partition=gold", f"hydra/sweeper={sweeper}")
+    done = albor("-m", *PREPARE, "data.source.roots=[src]", "seed=1,2", *cluster)
+    assert done.code == 2 and "--> hydra.launcher.partition=gold" in done.err, done.err
+    assert sweeps.recorded(tmp_path / "outputs") == [before]
 
 
 @pytest.mark.parametrize("address", [pytest.param("127.0.0.1:1", marks=RAY)])

@@ -87,8 +87,30 @@ def test_what_is_not_finished_is_shown_and_not_ranked() -> None:
     assert made.ranking.order == [0]
     (_, row) = rows(made)
     assert row.status == "running" and row.reached == "step 40 of 100" and row.verdict.reason == "not finished"
-    assert any("not finished" in warning for warning in made.warnings)
+    assert "lr=0.01 (running) is not finished: its figures are those of the last step it logged." in made.warnings
     assert "no run is finished" in comparison(running).headline.lower()
+
+
+def test_several_that_are_not_finished_are_named_as_the_table_does() -> None:
+    stopped = [entry(lr, seed, status=status) for lr, seed, status in
+               [("0.01", 0, "failed"), ("0.01", 1, "running"), ("0.1", 0, "failed"), ("1", 0, "planned")]]  # fmt: skip
+    (told,) = [text for text in comparison(entry("0.001"), *stopped).warnings if "not finished" in text]
+    assert told == (
+        "lr=0.01 seed=0 (failed), lr=0.01 seed=1 (running), lr=0.1 (failed) and 1 more are not finished: "
+        "their figures are those of the last step they logged."
+    )
+
+
+def test_what_a_finished_run_recorded_goes_before_a_log_that_was_cut() -> None:
+    recorded = {"val_loss": 2.5, "val_ppl": 12.18, "tokens": 40_960.0}
+    made = comparison(entry("0.001", finals=recorded), entry("0.01", final=2.9))
+    assert made.headline.startswith("lr=0.001 has the lowest val_loss: 2.5000.") and made.ranking.order == [0, 1]
+    figures = {figure.key: stat(figure, made.groups[0]).mean for figure in made.figures}
+    assert (figures["best_val_loss"], figures["val_ppl"]) == (2.5, 12.18)
+    (told,) = [text for text in made.warnings if "log" in text]
+    assert "lr=0.001 (val_loss 3.0000 in the log, 2.5000 recorded)" in told
+    whole = comparison(entry("0.001", finals={"val_loss": 3.0, "tokens": 40_960.0}))
+    assert not whole.warnings
 
 
 def test_a_failed_seed_does_not_count_among_finished_ones() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -40,12 +41,13 @@ def answers(monkeypatch: pytest.MonkeyPatch, *replies: tuple[int, str] | Excepti
     return asked
 
 
+OURS = (0, "albor/runs/environment.py\n")
 OPTIONS = {"capture_output": True, "text": True, "timeout": 5, "check": False}
 
 
 def test_everything_that_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = answers(monkeypatch, (0, "c0ffee\n"), (0, " M albor/x.py\n"))
-    monkeypatch.chdir(tmp_path)
+    asked = answers(monkeypatch, OURS, (0, "c0ffee\n"), (0, " M albor/x.py\n"))
+    monkeypatch.setattr(environment, "ROOT", tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.setattr(os, "sched_getaffinity", {0: {0, 1, 5}}.__getitem__)
     monkeypatch.setattr(platform, "node", lambda: "here")
@@ -63,17 +65,41 @@ def test_everything_that_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyP
         "host": "here",
         "executable": sys.executable,
     }
+    options = {**OPTIONS, "cwd": tmp_path}
     assert asked == [
-        (["git", "rev-parse", "HEAD"], OPTIONS),
-        (["git", "status", "--porcelain", "--untracked-files=no"], OPTIONS),
+        (["git", "ls-files", "--error-unmatch", "albor/runs/environment.py"], options),
+        (["git", "rev-parse", "HEAD"], options),
+        (["git", "status", "--porcelain", "--untracked-files=no"], options),
     ]
 
 
+@pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")
+def test_the_commit_is_that_of_albors_own_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def git(*words: str) -> str:
+        who = ("-c", "user.name=x", "-c", "user.email=x@example.org")
+        return subprocess.run(["git", *who, *words], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    (tmp_path / "albor/runs").mkdir(parents=True)
+    (tmp_path / "albor/runs/environment.py").write_text("")
+    (tmp_path / "requirements.lock").write_text("")
+    git("init", "-q")
+    git("commit", "-q", "--allow-empty", "-m", "somebody's project, with albor installed in it")
+    monkeypatch.setattr(environment, "ROOT", tmp_path)
+    found = environment.describe()
+    assert (found["git_commit"], found["git_dirty"], found["lock_sha256"]) == (None, None, None)
+    git("add", "albor")
+    git("commit", "-q", "-m", "albor's checkout")
+    environment.describe.cache_clear()
+    found = environment.describe()
+    assert found["git_commit"] == git("rev-parse", "HEAD").strip() and found["git_dirty"] is False
+    assert found["lock_sha256"] == hashlib.sha256(b"").hexdigest()
+
+
 def test_git_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = answers(monkeypatch, (0, "c0ffee\n"), (0, "\n"))
+    asked = answers(monkeypatch, OURS, (0, "c0ffee\n"), (0, "\n"))
     assert environment.describe() is environment.describe()
     assert environment.describe()["git_dirty"] is False
-    assert len(asked) == 2
+    assert len(asked) == 3
 
 
 @pytest.mark.parametrize(
@@ -85,7 +111,7 @@ def test_without_git_the_rest_is_recorded(
     reply: tuple[int, str] | Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = answers(monkeypatch, reply)
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(environment, "ROOT", tmp_path)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     found = environment.describe()
     assert len(asked) == 1, "nothing is dirty where there is no commit"
@@ -95,7 +121,7 @@ def test_without_git_the_rest_is_recorded(
 
 
 def test_whether_a_commit_is_dirty_may_stay_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers(monkeypatch, (0, "c0ffee"), (1, "x"))
+    answers(monkeypatch, OURS, (0, "c0ffee"), (1, "x"))
     assert environment.describe()["git_dirty"] is False
 
 

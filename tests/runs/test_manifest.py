@@ -123,6 +123,8 @@ def test_how_long_it_took() -> None:
     assert manifest(started=0.0, finished=0.0).seconds == 0.0
     assert manifest(started=3.0).seconds is None
     assert manifest(finished=3.0).seconds is None
+    assert manifest(started=0.0, finished=10.0, facts={"seconds": 500.0}).seconds == 500.0, "it was resumed"
+    assert manifest(started=0.0, finished=510.0, facts={"seconds": 500.0}).seconds == 510.0
 
 
 def test_a_status_and_what_changes_with_it() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from albor.cli.arguments import Arguments, bad
 from albor.cli.render import paint
 from albor.config.location import short
-from albor.runs.store import Store, outputs_of
+from albor.runs.store import Store, outputs_of, write_out
 
 if TYPE_CHECKING:
     from albor.audit.items import Verdict
@@ -23,13 +23,11 @@ def run(arguments: Arguments) -> int:
 
     from albor.audit import release
     from albor.audit.facts import gather
-    from albor.runs.files import write_text
 
     made = release.audit(gather(found), critical_only=arguments.critical_only)
     if arguments.out:
         out = Path(arguments.out)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_text(out, f"{release.FORMATS[arguments.format](made)}\n")
+        write_out(out, f"{release.FORMATS[arguments.format](made)}\n")
         print(made.summary)
         print(f"written: {short(out)}")
     else:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from albor.cli.arguments import Arguments, bad
+from albor.config.licences import hub_key, instead
 from albor.config.location import short
 from albor.errors import AlborError
-from albor.runs.store import Store, outputs_of
+from albor.runs.store import Store, outputs_of, write_out
 
 if TYPE_CHECKING:
     from albor.audit.card import Wanted
@@ -25,15 +26,13 @@ def run(arguments: Arguments) -> int:
 
     from albor.audit.card import of_run
     from albor.report.model_card import render
-    from albor.runs.files import write_text
 
     text = render(of_run(found, wanted))
     if arguments.out is None:
         print(text, end="")
         return 0
     out = Path(arguments.out) / CARD
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_text(out, text)
+    write_out(out, text, "--out DIR")
     print(f"written: {short(out)}")
     return 0
 
@@ -50,7 +49,18 @@ def wanted_of(arguments: Arguments) -> tuple[Path, Wanted]:
     if unknown:
         known = ", ".join(f"{PREFIX}{key}" for key in Assumed.__dataclass_fields__)
         raise AlborError(f"{PREFIX}{unknown[0]} says nothing of a run that is done", f"what can be assumed is {known}")
-    return outputs, Wanted(licence=arguments.licence, assumed=Assumed(**given) if given else None)
+    return outputs, Wanted(licence=licence_of(arguments.licence), assumed=Assumed(**given) if given else None)
+
+
+def licence_of(given: str | None) -> str | None:
+    """The Hub's key of a licence. Raises AlborError for what is none."""
+    if given is None:
+        return None
+    key = hub_key(given)
+    if key is None:
+        cause = f"'{given}' is no licence that the Hub knows"
+        raise AlborError(cause, instead(given), place="--licence", code="E-VALUE")
+    return key
 
 
 def number(key: str, value: str) -> float:

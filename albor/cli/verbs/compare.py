@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from albor.cli.arguments import Arguments
 from albor.cli.choosing import Library, choose, trained
-from albor.cli.render import table
+from albor.cli.render import message, table
 from albor.config.location import short
-from albor.errors import AlborError
-from albor.runs.store import Store, outputs_of
+from albor.runs.store import Store, outputs_of, write_out
 
 if TYPE_CHECKING:
     from albor.report.comparison.whole import Comparison
@@ -32,12 +32,15 @@ def run(arguments: Arguments) -> int:
         return 0
     from albor.report.comparison.page import render
     from albor.report.comparison.table import plain
+    from albor.report.shell import one_line
 
     out = page_of(arguments.out, root, comparison.name)
-    write(out, render(comparison))
+    write_out(out, render(comparison))
     rows = plain(comparison)
     print(comparison.headline)
     print(table(rows, right=range(2, len(rows[0]) - 1)))
+    for warning in comparison.warnings:
+        print(message("warning", "E-COMPARE", one_line(warning), None, None, sys.stderr), file=sys.stderr)
     print(f"written: {short(out)}", file=sys.stderr)
     if arguments.wandb:
         send(comparison, out.parent / "wandb-report.json")
@@ -56,7 +59,7 @@ def gather(library: Library, arguments: Arguments) -> Comparison:
     comparison = compared(
         found,
         name=chosen.name,
-        command=command(arguments),
+        command=command(arguments, chosen.words),
         labels=chosen.labels,
         baseline=None if arguments.baseline is None else baseline(library, arguments.baseline),
     )
@@ -68,28 +71,16 @@ def baseline(library: Library, name: str) -> str:
     return trained(library, library.store.find(name))[0].manifest.id
 
 
-def command(arguments: Arguments) -> str:
-    """What makes the same comparison again."""
-    chosen = ["--baseline", arguments.baseline] if arguments.baseline else []
-    return shlex.join(["albor", "compare", *arguments.words, *chosen, *arguments.overrides])
+def command(arguments: Arguments, words: Sequence[str]) -> str:
+    """What makes the same comparison again, whatever was run since."""
+    against = ["--baseline", arguments.baseline] if arguments.baseline else []
+    return shlex.join(["albor", "compare", *words, *against, *arguments.overrides])
 
 
 def page_of(given: str | None, root: Path, name: str) -> Path:
     if given is None:
         return root / FOLDER / name / PAGE
     return Path(given) / PAGE if Path(given).is_dir() else Path(given)
-
-
-def write(path: Path, text: str) -> None:
-    """Raises AlborError where the store cannot be written to."""
-    from albor.runs.files import write_text
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, text)
-    except OSError as error:
-        cause = f"it cannot be written there: {error.strerror or error}"
-        raise AlborError(cause, "choose another place: --out FILE", place=str(path)) from None
 
 
 def send(comparison: Comparison, beside: Path) -> None:
@@ -100,6 +91,6 @@ def send(comparison: Comparison, beside: Path) -> None:
     if logged_in():
         print(f"saved: {wandb_report.save(wandb_report.report(comparison, online=True))}", file=sys.stderr)
         return
-    write(beside, wandb_report.serialised(wandb_report.report(comparison, online=False)))
+    write_out(beside, wandb_report.serialised(wandb_report.report(comparison, online=False)))
     said = f"not logged in to W&B, so the report was not sent: it is in {short(beside)}"
     print(f"{said}; `wandb login`, then the same command sends it", file=sys.stderr)

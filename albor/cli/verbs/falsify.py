@@ -10,7 +10,7 @@ from pathlib import Path
 from albor.cli.arguments import Arguments
 from albor.cli.render import paint
 from albor.config.location import short
-from albor.runs.store import outputs_of
+from albor.runs.store import outputs_of, write_out
 
 REPORT = Path("falsify", "predictions.md")
 """In the store, with a page of the same name beside it."""
@@ -19,7 +19,6 @@ COLOURS = {"CORROBORATED": "green", "FALSIFIED": "red", "UNTESTED": "yellow"}
 
 def run(arguments: Arguments) -> int:
     from albor.audit import falsify
-    from albor.runs.files import write_text
 
     runs = [text.partition("=")[2] for text in arguments.overrides if text.startswith("run=")]
     root = outputs_of([text for text in arguments.overrides if not text.startswith("run=")])
@@ -27,9 +26,8 @@ def run(arguments: Arguments) -> int:
     names = [name for text in runs for name in text.split(",") if name]
     judged = falsify.judge(predictions, falsify.material(root, names))
     report = Path(arguments.out) if arguments.out else root / REPORT
-    report.parent.mkdir(parents=True, exist_ok=True)
-    write_text(report, falsify.markdown(judged))
-    write_text(report.with_suffix(".html"), falsify.page(judged))
+    write_out(report, falsify.markdown(judged))
+    write_out(report.with_suffix(".html"), falsify.page(judged))
     if arguments.json:
         print(json.dumps(falsify.as_json(judged), indent=1))
     else:

@@ -9,9 +9,8 @@ from pathlib import Path
 from albor.cli.ancestry import as_json, lines
 from albor.cli.arguments import Arguments, bad
 from albor.config.location import short
-from albor.runs.files import write_text
 from albor.runs.lineage import downstream, upstream
-from albor.runs.store import Store, outputs_of
+from albor.runs.store import Store, outputs_of, write_out
 
 
 def run(arguments: Arguments) -> int:
@@ -31,8 +30,7 @@ def run(arguments: Arguments) -> int:
         from albor.report.lineage import ancestors, drawn_id, svg
 
         out = Path(arguments.svg)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_text(out, svg(ancestors(whole), drawn_id(next(it for it in whole if it.key == root))))
+        write_out(out, svg(ancestors(whole), drawn_id(next(it for it in whole if it.key == root))), "--svg FILE")
         print(f"written: {short(out)}", file=sys.stderr)
     if arguments.json:
         print(json.dumps(as_json(whole), indent=1))

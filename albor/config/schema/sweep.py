@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from annotated_types import Ge
+from annotated_types import Gt
 
-from albor.config.types import NonNegative, NonNegativeFloat, Positive, PositiveFloat, Text
+from albor.config.types import NonNegative, NonNegativeFloat, Or, Positive, PositiveFloat, Text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +28,8 @@ class JoblibLauncher:
 
     kind: Literal["joblib"] = "joblib"
     """The launcher's kind."""
-    n_jobs: Annotated[int, Ge(-1)] = -1
-    """Points at a time; less than 1 takes one per core."""
+    n_jobs: Annotated[int, Gt(0), Or(-1, "one per core")] = -1
+    """Points at a time; -1 takes one per core."""
 
 
 @dataclass(frozen=True, kw_only=True)

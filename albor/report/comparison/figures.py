@@ -73,7 +73,18 @@ def text(figure: Figure, found: Stat) -> str:
 
 
 def last(key: str) -> Callable[[Entry], float | None]:
-    return lambda entry: _end(entry.columns, key)
+    """The last value of a metric: as a finished run recorded it, else as it was logged."""
+    return lambda entry: entry.finals.get(key, _end(entry.columns, key))
+
+
+def disagreement(entry: Entry) -> str:
+    """Where a finished run's log ends otherwise than the run did, by the first metric that tells; else nothing."""
+    for key, recorded in entry.finals.items():
+        logged = _end(entry.columns, key)
+        if logged is not None and not math.isclose(logged, recorded, rel_tol=1e-6):
+            write = whole if key == "tokens" else fine
+            return f"{key} {write(logged)} in the log, {write(recorded)} recorded"
+    return ""
 
 
 def _end(columns: Columns, key: str) -> float | None:
@@ -83,8 +94,8 @@ def _end(columns: Columns, key: str) -> float | None:
 
 def lowest(key: str) -> Callable[[Entry], float | None]:
     def of(entry: Entry) -> float | None:
-        values = entry.columns.series(key)[1]
-        return float(values.min()) if len(values) else None
+        found = [*entry.columns.series(key)[1], *([entry.finals[key]] if key in entry.finals else [])]
+        return float(min(found)) if found else None
 
     return of
 
@@ -95,7 +106,7 @@ def final_loss(entry: Entry) -> float | None:
 
 
 def flops(entry: Entry) -> float | None:
-    tokens = _end(entry.columns, "tokens")
+    tokens = last("tokens")(entry)
     return None if tokens is None or entry.flops_per_token is None else tokens * entry.flops_per_token
 
 

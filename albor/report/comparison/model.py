@@ -10,6 +10,8 @@ from albor.report.model import Score
 
 SEED = "seed"
 DONE = "done"
+FINALS = ("val_loss", "val_ppl", "val_bits_per_byte", "tokens")
+"""Metrics whose last value a finished run has among its facts."""
 ROWS = "validation rows"
 """The task of a pairing that compares losses."""
 
@@ -48,8 +50,11 @@ class Entry:
     settings: Mapping[str, str] = field(default_factory=dict)
     """What determines its result, dotted key to value: its own keys, and those of what it was made from."""
     columns: Columns
+    finals: Mapping[str, float] = field(default_factory=dict)
+    """Of ``FINALS``, what the run recorded when it was done: its log may have been cut since."""
     planned_steps: int | None = None
     seconds: float | None = None
+    """How long it took; None where its manifest does not say."""
     flops_per_token: int | None = None
     """Forward and backward of the model that is trained; a teacher's are not in it."""
     rows: str = ""
@@ -82,6 +87,10 @@ class Group:
     def counted(self) -> Sequence[Entry]:
         """Those whose figures are its own: the finished ones, where there are any."""
         return self.finished or self.entries
+
+    def named(self, entry: Entry) -> str:
+        """What one of its runs is called among those of all groups."""
+        return f"{self.label} seed={entry.seed}" if len(self.entries) > 1 and entry.seed else self.label
 
     def by_seed(self) -> dict[str, Entry]:
         """Its counted runs by seed; of a second run of a seed, the name tells."""

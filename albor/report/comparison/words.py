@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from albor.report.comparison.figures import BITS, LOSS, Figure, last, stat, text
+from albor.report.comparison.figures import BITS, LOSS, Figure, disagreement, last, stat, text
 from albor.report.comparison.model import DONE, ROWS, Entry, Group, Pairing
 from albor.report.comparison.ranking import Ranking, Verdict
 
@@ -79,9 +79,25 @@ def warnings(entries: Sequence[Entry], groups: Sequence[Group], ranking: Ranking
 
 
 def _warnings(entries: Sequence[Entry], groups: Sequence[Group], ranking: Ranking) -> Iterator[str]:
-    open_ones = [entry for entry in entries if entry.status != DONE]
-    if open_ones:
-        yield f"{_runs(open_ones)} not finished: their figures are those of the last step they logged."
+    names = {entry.id: group.named(entry) for group in groups for entry in group.entries}
+
+    def listed(some: Sequence[Entry], notes: Callable[[Entry], str] = lambda entry: "") -> str:
+        told = [f"{names[entry.id]}{f' ({note})' if (note := notes(entry)) else ''}" for entry in some[:NAMED]]
+        told += [f"{len(some) - NAMED} more"] if len(some) > NAMED else []
+        return " and ".join(filter(None, (", ".join(told[:-1]), told[-1])))
+
+    if open_ones := [entry for entry in entries if entry.status != DONE]:
+        subject = listed(open_ones, lambda entry: entry.status)
+        yield (
+            f"{subject} is not finished: its figures are those of the last step it logged."
+            if len(open_ones) == 1
+            else f"{subject} are not finished: their figures are those of the last step they logged."
+        )
+    if cut := [entry for entry in entries if disagreement(entry)]:
+        yield (
+            f"The log does not end as the run did, as when it was cut: {listed(cut, disagreement)}. "
+            "Figures are as recorded; curves are of the log."
+        )
     if len({entry.rows for entry in entries}) > 1:
         by_seed = ranking.figure is not None and ranking.figure.key == LOSS and len(ranking.order) == len(groups)
         yield (
@@ -103,24 +119,13 @@ def _warnings(entries: Sequence[Entry], groups: Sequence[Group], ranking: Rankin
     if len(machines) > 1:
         yield "Not all on the same hardware and torch: times and tokens/s compare machines as well."
     if len({entry.environment.get("git_commit", "") for entry in entries}) > 1:
-        yield "Made by different commits."
+        yield "Made by different commits of albor."
     if dirty := [entry for entry in entries if entry.environment.get("git_dirty") == "True"]:
-        yield f"Made from a working tree with changes that no commit has: {_names(dirty)}."
+        yield f"Made from a working tree with changes that no commit has: {listed(dirty)}."
     if wild := [entry for entry in entries if entry.columns.bad]:
-        yield f"Values that are not finite (marked below the curves) were logged by {_names(wild)}."
+        yield f"Values that are not finite (marked below the curves) were logged by {listed(wild)}."
     if torn := [entry for entry in entries if entry.columns.unread]:
-        yield f"Lines that cannot be read, as a killed process leaves them, were left out of the log of {_names(torn)}."
-
-
-def _names(entries: Sequence[Entry]) -> str:
-    listed = ", ".join(entry.name for entry in entries[:NAMED])
-    return listed + (f" and {len(entries) - NAMED} more" if len(entries) > NAMED else "")
-
-
-def _runs(entries: Sequence[Entry]) -> str:
-    listed = ", ".join(f"{entry.name} ({entry.status})" for entry in entries[:NAMED])
-    more = f" and {len(entries) - NAMED} more" if len(entries) > NAMED else ""
-    return f"{listed}{more} {'is' if len(entries) == 1 else 'are'}"
+        yield f"Lines that cannot be read, as a killed process leaves them, were left out of the log of {listed(torn)}."
 
 
 def _capital(text: str) -> str:
