@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from huggingface_hub import ModelCard as TheirCard
 from huggingface_hub import metadata_load
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from albor.config.schema.model import Model
@@ -109,6 +109,7 @@ def test_the_code_of_the_card_is_code() -> None:
         assert blocks and all(compile(block.split("\n```")[0], "card", "exec") for block in blocks)
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1, max_size=30))
 def test_no_text_breaks_out_of_the_card(said: str) -> None:
     assert_whole_with(said)
