@@ -30,7 +30,7 @@ const fileName = (text) => text.replace(/[^\w.-]+/g, '_');
 /** Charts of one axis, which zoom together. A subclass has `domain()`, `zoom(view)` and `draw()`. */
 class Plot {
   constructor(figure, group, margin = MARGIN) {
-    Object.assign(this, { figure, group, margin, title: figure.dataset.title, logY: false, drag: null });
+    Object.assign(this, { figure, group, margin, title: figure.dataset.title, logY: figure.querySelector('[data-do=log][aria-pressed=true]') !== null, drag: null });
     this.plot = figure.querySelector('.plot');
     [this.base, this.top] = [0, 1].map(() => this.plot.appendChild(document.createElement('canvas')));
     this.top.tabIndex = 0;
@@ -69,7 +69,7 @@ class Plot {
     ctx.lineWidth = 1;
     ctx.strokeStyle = css('grid');
     const rows = ticks(...range, Math.max(3, (b - t) / 50), log);
-    const names = labels(rows);
+    const names = labels(rows, log);
     rows.forEach((y, i) => {
       const py = Math.round(this.toY(y)) + 0.5;
       ctx.beginPath(); ctx.moveTo(l, py); ctx.lineTo(r, py); ctx.stroke();

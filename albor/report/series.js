@@ -155,8 +155,9 @@ function brief(value, digits = 4) {
   return size >= 1000 ? Math.round(value).toLocaleString('en') : String(+value.toPrecision(digits));
 }
 
-/** The labels of an axis, all in the unit of its largest. */
-function labels(values) {
+/** The labels of an axis, all in the unit of its largest; of a logarithmic one each in its own. */
+function labels(values, log = false) {
+  if (log) return values.map((value) => brief(value));
   const size = Math.max(...values.map(Math.abs));
   if (size >= 1e15) return values.map((value) => (value === 0 ? '0' : brief(value)));
   const [unit, letter] = [[1e12, 'T'], [1e9, 'B'], [1e6, 'M'], [1e3, 'k']].find(([u]) => size >= Math.max(u, 1e4)) ?? [1, ''];

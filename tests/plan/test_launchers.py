@@ -104,7 +104,7 @@ def training(place: Path, count: int) -> bool:
 @pytest.mark.slow
 def test_one_sweep_runs_once_at_a_time_and_ctrl_c_has_every_point_save(place: Path) -> None:
     sweep = start(place, *HERE, "optim.lr=1e-3,2e-3,3e-3")
-    until(lambda: training(place, 2))
+    until(lambda: training(place, 2), 240)
     second = albor("-m", *LONG, *HERE, "optim.lr=1e-3,2e-3,3e-3", cwd=place)
     assert second.returncode != 0 and "another process" in second.stderr and "Traceback" not in second.stderr
     one = albor(*LONG, "optim.lr=1e-3", cwd=place)
@@ -133,7 +133,7 @@ def test_all_ranks_of_a_point_train_its_config(launcher: tuple[str, ...], place:
 @pytest.mark.slow
 def test_a_killed_sweep_leaves_nothing_running(place: Path) -> None:
     sweep = start(place, *HERE, "optim.lr=1e-3,2e-3,3e-3")
-    until(lambda: training(place, 2))
+    until(lambda: training(place, 2), 240)
     left = pids(place)
     assert len(left) == 2
     sweep.kill()

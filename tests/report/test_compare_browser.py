@@ -153,6 +153,7 @@ def test_every_axis_and_smoothing(shown: Open) -> None:
     log = page.locator("[data-chart=loss] [data-do=log]")
     log.click()
     assert log.get_attribute("aria-pressed") == "true"
+    assert page.locator("[data-chart=val_ppl] [data-do=log]").get_attribute("aria-pressed") == "true"
 
 
 def test_runs_are_toggled_filtered_and_sorted(shown: Open) -> None:

@@ -28,6 +28,8 @@ ALERTS = 5
 SCRIPTS = ("series.js", "plot.js", "runs.js", "view.js", "overlay.js", "table.js", "compare.js", "parts.js", "ready.js")
 FALLING = ("val_loss", "loss", "val_ppl", "val_bits_per_byte")
 """Series whose first values are far above all that matters: their charts are fitted to the rest."""
+LOGARITHMIC = ("val_ppl",)
+"""Series that fall by orders of magnitude."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ def render(comparison: Comparison) -> str:
         charts=[(key, *TITLES.get(key, (key.replace("_", " "), ""))) for key in keys],
         left_out=left_out,
         focused=FALLING,
+        logarithmic=LOGARITHMIC,
         rung_charts=drawn["rungs"]["charts"],
         legend=_legend(comparison),
         places={entry.id: place for place, entry in enumerate(comparison.entries)},
