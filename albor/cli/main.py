@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from albor.config.problems import ConfigRefused
-from albor.errors import INTERRUPTED, AlborError
+from albor.errors import GOES_ON, INTERRUPTED, AlborError
 
 HYDRA_FLAGS = ("--info", "-i", "--hydra-help", "--experimental-rerun")
 REFUSED = 2
@@ -46,7 +46,7 @@ def run(argv: list[str]) -> int:
         render.show_error(wrapped)
         return wrapped.exit_code
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
+        print(GOES_ON, file=sys.stderr)
         return INTERRUPTED
 
 

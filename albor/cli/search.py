@@ -24,7 +24,7 @@ from albor.cli.upstream import build_here, build_there, elsewhere, last, undone
 from albor.config.problems import ConfigRefused, Problem
 from albor.config.schema.sweep import BasicLauncher, JoblibLauncher, OptunaSweeper
 from albor.config.suggest import nearest
-from albor.errors import INTERRUPTED, AlborError
+from albor.errors import GOES_ON, INTERRUPTED, AlborError
 from albor.plan import control, sweep
 from albor.plan.apply import check_machine, prepare, prepare_nodes
 from albor.plan.nodes import Node, Plan, Planner
@@ -84,6 +84,8 @@ def run_search(planner: Planner, arguments: Arguments, asked: sweep.Settings, sw
                     return code or 1
             code = search.run(jobs, fail_fast=arguments.fail_fast)
         found = search.summarize()
+    if code == INTERRUPTED:
+        print(GOES_ON, file=sys.stderr)
     return code or found
 
 

@@ -19,7 +19,7 @@ from albor.cli.verbs.runs import notable, status
 from albor.config.problems import ConfigRefused, Problem
 from albor.config.schema.run import SlurmExecutor
 from albor.config.schema.sweep import BasicLauncher, Launcher, SlurmLauncher
-from albor.errors import AlborError
+from albor.errors import GOES_ON, INTERRUPTED, AlborError
 from albor.plan import sweep
 from albor.plan.apply import check_machine, prepare
 from albor.plan.nodes import Plan, Planner
@@ -57,6 +57,8 @@ def run_sweep(planner: Planner, arguments: Arguments, asked: sweep.Settings) -> 
         else:
             begun()
     summarized = summarize(plans, record)
+    if code == INTERRUPTED:
+        print(GOES_ON, file=sys.stderr)
     return code or summarized
 
 

@@ -160,8 +160,10 @@ class SlurmArray(SlurmQueue):
         for first in range(0, len(new), sbatch.MAX_ARRAY):
             some = new[first : first + sbatch.MAX_ARRAY]
             number = self.submit(f"array-{time.time_ns()}", some, self._options(len(some)), self._config.setup)
-            limit = f", at most {self._config.array_parallelism} at a time"
-            print(f"Slurm array {number}: {len(some)} jobs{limit}", file=sys.stderr, flush=True)
+            limit = self._config.array_parallelism
+            slots = f", at most {limit} at a time" if limit < len(some) else ""
+            how_many = "1 job" if len(some) == 1 else f"{len(some):,} jobs"
+            print(f"Slurm array {number}: {how_many}{slots}", file=sys.stderr, flush=True)
 
     def _options(self, count: int) -> sbatch.Options:
         config = self._config

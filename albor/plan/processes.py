@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import IO
 
-from albor.errors import HELD, INTERRUPTED
+from albor.errors import GOES_ON, HELD, INTERRUPTED
 from albor.plan.control import Control
 from albor.runs.world import FAILURES, LIFELINE, Failure, failures, rank_log
 
@@ -184,7 +184,7 @@ class Processes:
             return End(0)
         if not failed or any(at[rank] < at[failed[0]] for rank in stopped):
             silent = INTERRUPTED not in codes
-            text = "interrupted; the same command goes on from here" if silent else ""
+            text = GOES_ON if silent else ""
             return End(INTERRUPTED, told[0].text if 0 in told else text)
         first, code = failed[0], codes[failed[0]]
         who = name if self._count == 1 else f"rank {first}"
