@@ -35,7 +35,14 @@ _KINDS = {
 """Kind and form; the group is what only the owner knows. Every form begins with letters that `re` can look for fast."""
 _FORMS = {kind: re.compile(rf"{form}(?![A-Za-z0-9_])") for kind, form in _KINDS.items()}
 
-_EXAMPLE = re.compile(r"example|placeholder|redacted|dummy|fake|your|xxxx|1234|abcd|(.)\1{5}", re.IGNORECASE)
+_SAID = ("example", "placeholder", "redacted", "dummy", "fake", "your", "xxxx")
+# A key that is taken for an example stays in the corpus, so chance must hardly ever make one. With `abcd` and `1234` it
+# made one of 460 keys of 64 hexadecimal digits, with words of any case one of 600 web tokens of 400 letters; these are
+# in one of 12,500 and of 5,000.
+_EXAMPLE = re.compile(
+    "|".join(form for word in _SAID for form in (word, word.upper(), word.capitalize()))
+    + r"|123456|abcdef|ABCDEF|(.)\1{5}"
+)
 _MIN_DISTINCT = 8
 """Random keys of 16 letters have 10 to 16 different ones; those made up on a keyboard often fewer."""
 

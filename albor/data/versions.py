@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-INGEST = 2
+INGEST = 3
 PUBLISH = 2
 TOKENIZE = 2
 ROWS = 2
