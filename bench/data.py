@@ -134,6 +134,7 @@ def tokenize(directory: Path) -> None:
     from albor.config.schema.run import LocalExecutor
     from albor.data import documents
     from albor.data.documents import Document
+    from albor.data.fim import FimMix
     from albor.data.pack import pack
     from albor.data.parquet import shard
     from albor.data.tokenizer import MIDDLE, PREFIX, SUFFIX, Codec, train_bpe
@@ -166,7 +167,7 @@ def tokenize(directory: Path) -> None:
                 executor.map(abs, [1, 2, 3])  # the pool is up
                 start = time.perf_counter()
                 pack(
-                    directory / "documents", saved, row_len=2048, fim_rate=rate, fim_spm_rate=0.5, seed=0,
+                    directory / "documents", saved, row_len=2048, fim=FimMix(rate=rate, spm_rate=0.5), seed=0,
                     out=out, work=out / "work", executor=executor,
                 )  # fmt: skip
                 taken[name] = time.perf_counter() - start

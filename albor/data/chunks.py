@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from albor.data.encoded import Encoded
-from albor.data.fim import OVERHEAD, Draw, assemble, draw, split
+from albor.data.fim import OVERHEAD, Draw, FimMix, assemble, draw, split, split_lines
 from albor.data.tokenizer import Codec
 
 SLACK = 3
@@ -24,7 +24,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunker:
-    """Cuts documents to rows of ``row_len`` and transforms a share ``fim_rate`` of the pieces.
+    """Cuts documents to rows of ``row_len`` and transforms a share of the pieces.
 
     Whether a piece is transformed is known before its extent: a plain piece fills the row, a transformed one leaves
     room for its sentinels. Plain pieces close with EOS only where the document ends; transformed ones always do.
@@ -32,8 +32,7 @@ class Chunker:
 
     codec: Codec
     row_len: int
-    fim_rate: float
-    fim_spm_rate: float
+    fim: FimMix
     seed: int
 
     def pieces(self, text: Encoded, *, sha256: str, copy: int = 0) -> Iterator[Piece]:
@@ -41,12 +40,14 @@ class Chunker:
 
         ``sha256`` is the document's and ``copy`` counts its repetitions: with the seed they determine every chance.
         """
-        start = chunk = 0
+        start = chunk = holes = 0
         while start < len(text):
             chances = draw(seed=self.seed, sha256=sha256, copy=copy, chunk=chunk)
-            made = self._transformed(text, start, chances) if chances.transform < self.fim_rate else None
+            if not holes and chances.transform < self.fim.rate:
+                holes = self.fim.holes
+            made = self._transformed(text, start, chances) if holes else None
             start, piece = made or self._plain(text, start)
-            chunk += 1
+            chunk, holes = chunk + 1, max(0, holes - 1)
             yield piece
 
     def _plain(self, text: Encoded, start: int) -> tuple[int, Piece]:
@@ -55,23 +56,25 @@ class Chunker:
             return len(text), Piece([*text.ids[start:], self.codec.eos_id], False)
         # One token stays behind, or EOS would have no row to stand in.
         limit = start + min(self.row_len, left - 1)
-        end = (text.cut(start, limit) if self.fim_rate else None) or limit
+        end = (text.cut(start, limit) if self.fim.rate else None) or limit
         return end, Piece(text.ids[start:end], False)
 
     def _transformed(self, text: Encoded, start: int, chances: Draw) -> tuple[int, Piece] | None:
         """None when no whole character fits, or ``start`` lies inside one."""
-        fim = self.codec.fim
-        assert fim is not None, "pack() has checked it"
-        room = self.row_len - OVERHEAD
+        ids = self.codec.fim
+        assert ids is not None, "pack() has checked it"
+        room = self.row_len // self.fim.holes - OVERHEAD
         left = len(text) - start
         size = left if left <= room else room - SLACK
         while (end := text.cut(start, start + size)) is not None:
-            parts = split(text.between(start, end), chances.cuts)
+            whole = text.between(start, end)
+            by_lines = chances.lines < self.fim.line_rate
+            parts = split_lines(whole, chances.hole) if by_lines else split(whole, chances.cuts)
             prefix, middle, suffix = self.codec.encode_parts(text, start, (parts.prefix, parts.middle, parts.suffix))
             excess = len(prefix) + len(middle) + len(suffix) - room
             if excess <= 0:
-                spm = chances.order < self.fim_spm_rate
-                tokens = assemble(prefix, middle, suffix, fim=fim, eos_id=self.codec.eos_id, spm=spm)
+                spm = chances.order < self.fim.spm_rate
+                tokens = assemble(prefix, middle, suffix, fim=ids, eos_id=self.codec.eos_id, spm=spm)
                 return end, Piece(tokens, True)
             size -= excess
         return None

@@ -7,8 +7,10 @@ it, is ``PRE SUF s MID p m EOT``. The three parts are tokenized each alone, as t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 OVERHEAD = 4
 """Tokens that the form adds: three sentinels and the end of text."""
@@ -25,6 +27,25 @@ class FimIds:
     """What fills a row; no part of the form."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FimMix:
+    """How much of the training text has holes, and which."""
+
+    rate: float
+    """Share of the text in fill-in-the-middle form."""
+    spm_rate: float
+    """Of its pieces, the share in SPM order."""
+    line_rate: float = 0.0
+    """Of its pieces, the share whose hole ends where a line does."""
+    holes: int = 1
+    """Pieces, of one hole each, that a row's length of it is cut into."""
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> FimMix:
+        """What a config's section ``data`` says, also one that was written before there were all keys."""
+        return cls(**{name.removeprefix("fim_"): value for name, value in data.items() if name.startswith("fim_")})
+
+
 @dataclass(frozen=True, slots=True)
 class Draw:
     """The chances of one chunk, each uniform in [0, 1)."""
@@ -32,6 +53,10 @@ class Draw:
     transform: float
     order: float
     cuts: tuple[float, float]
+    lines: float
+    """Whether the hole ends where a line does."""
+    hole: tuple[float, float, float, float]
+    """Such a hole's: see ``split_lines``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +70,39 @@ class Parts:
 
 def draw(*, seed: int, sha256: str, copy: int, chunk: int) -> Draw:
     """The chances of one chunk of one copy of one document: a hash, so neither order nor workers matter."""
-    digest = hashlib.sha256(f"{seed}:{sha256}:{copy}:{chunk}".encode()).digest()
-    # The top 53 bits of each of four words: all that a double holds.
-    words = (int.from_bytes(digest[start : start + 8], "big") >> 11 for start in range(0, 32, 8))
-    transform, order, first, second = (word / (1 << 53) for word in words)
-    return Draw(transform, order, (first, second))
+    name = f"{seed}:{sha256}:{copy}:{chunk}".encode()
+    digest = hashlib.sha256(name).digest() + hashlib.sha512(name).digest()
+    # The top 53 bits of each word: all that a double holds.
+    words = (int.from_bytes(digest[start : start + 8], "big") >> 11 for start in range(0, 72, 8))
+    transform, order, first, second, lines, *hole = (word / (1 << 53) for word in words)
+    return Draw(transform, order, (first, second), lines, (hole[0], hole[1], hole[2], hole[3]))
 
 
 def split(text: str, cuts: tuple[float, float]) -> Parts:
     """``text`` cut at two character positions; every position from before the first to after the last is as likely."""
     first, second = sorted(int(cut * (len(text) + 1)) for cut in cuts)
     return Parts(text[:first], text[first:second], text[second:])
+
+
+def split_lines(text: str, hole: tuple[float, float, float, float]) -> Parts:
+    """``text`` without the rest of a line, or of several: what an editor asks for.
+
+    The first line is any that is not blank; the hole begins with it, or at any character inside it, each half of the
+    time. It has two lines half as often as one, three half as often as two and so on, and half of the time the line
+    end behind it. A text of blank lines has an empty hole.
+    """
+    which, column, length, end = hole
+    lines = text.splitlines(keepends=True)
+    written = [number for number, line in enumerate(lines) if line.strip()]
+    if not written:
+        return split(text, (which, which))
+    first = written[int(which * len(written))]
+    last = min(first + int(-math.log2(1 - length)), len(lines) - 1)
+    inside = max(0.0, 2 * column - 1) * len(lines[first].rstrip("\r\n"))
+    before, through = sum(map(len, lines[:first])), sum(map(len, lines[: last + 1]))
+    start = before + int(inside)
+    stop = through if end < 0.5 else through - len(lines[last]) + len(lines[last].rstrip("\r\n"))
+    return Parts(text[:start], text[start : max(start, stop)], text[max(start, stop) :])
 
 
 def assemble(

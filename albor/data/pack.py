@@ -19,6 +19,7 @@ from albor.data import rows as row_files
 from albor.data import versions
 from albor.data.card import Shard, SourceRow
 from albor.data.errors import DataError
+from albor.data.fim import FimMix
 from albor.data.funnel import rates
 from albor.data.loader import order
 from albor.data.packing import Packing, best_fit
@@ -54,8 +55,7 @@ def pack(
     tokenizer: Path,
     *,
     row_len: int,
-    fim_rate: float,
-    fim_spm_rate: float,
+    fim: FimMix,
     seed: int,
     out: Path,
     work: Path,
@@ -79,15 +79,20 @@ def pack(
         DataError: FIM is asked of a tokenizer without its tokens, rows are too short, or a file cannot be read.
     """
     codec = Codec.load(tokenizer)
-    if fim_rate > 0 and codec.fim is None:
+    if fim.rate > 0 and codec.fim is None:
         raise DataError(
-            f"data.fim_rate={fim_rate} needs fill-in-the-middle tokens, which the tokenizer does not name",
+            f"data.fim_rate={fim.rate} needs fill-in-the-middle tokens, which the tokenizer does not name",
             help="set data.fim_rate=0, or tokenizer.fim_prefix, fim_suffix and fim_middle",
         )
     if row_len < MIN_ROW_LEN:
         raise DataError(f"rows of {row_len} tokens are too short", help=f"set data.row_len to {MIN_ROW_LEN} or more")
+    if fim.rate > 0 and row_len // fim.holes < MIN_ROW_LEN:
+        raise DataError(
+            f"data.fim_holes={fim.holes} in rows of {row_len} tokens leave too little text around each",
+            help=f"set data.fim_holes to {row_len // MIN_ROW_LEN} or less",
+        )
     width = row_files.token_bytes(codec.vocab_size)
-    settings = Settings(row_len=row_len, fim_rate=fim_rate, fim_spm_rate=fim_spm_rate, seed=seed, width=width)
+    settings = Settings(row_len=row_len, fim=fim, seed=seed, width=width)
     work.mkdir(parents=True, exist_ok=True)
     tasks = [(split, path, sha256_file(path)) for split in SPLITS for path in shards(documents, split)]
     tokenized = perform(

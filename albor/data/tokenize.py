@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 from albor.data import arrays
 from albor.data import documents as document_files
 from albor.data.chunks import Chunker
+from albor.data.fim import FimMix
 from albor.data.funnel import Stopwatch
 from albor.data.steps import Output
 from albor.data.tally import Tally
@@ -30,8 +31,7 @@ class Settings:
     """What determines the tokens of a document besides the tokenizer."""
 
     row_len: int
-    fim_rate: float
-    fim_spm_rate: float
+    fim: FimMix
     seed: int
     width: int
     """Bytes of a stored token."""
@@ -54,8 +54,7 @@ def tokenize(
     chunker = Chunker(
         codec=codec,
         row_len=settings.row_len,
-        fim_rate=settings.fim_rate if split == "train" else 0.0,
-        fim_spm_rate=settings.fim_spm_rate,
+        fim=settings.fim if split == "train" else replace(settings.fim, rate=0.0),
         seed=settings.seed,
     )
     watch = Stopwatch()

@@ -22,6 +22,7 @@ class Config:
 
 def run(cfg: Whole, context: Context) -> Facts:
     from albor.data.describe import CARD, describe
+    from albor.data.fim import FimMix
     from albor.data.pack import pack
     from albor.data.provenance import provenance
     from albor.report.data_card import card_page
@@ -32,8 +33,7 @@ def run(cfg: Whole, context: Context) -> Facts:
             documents.path,
             tokenizer.path,
             row_len=cfg.data.packed_len,
-            fim_rate=cfg.data.fim_rate,
-            fim_spm_rate=cfg.data.fim_spm_rate,
+            fim=FimMix.of(vars(cfg.data)),
             seed=cfg.seed,
             **given,
         )
@@ -74,7 +74,7 @@ STAGE = Stage(
     version=2,
     makes="rows",
     config=Config,
-    reads=("data.packed_len", "data.fim_rate", "data.fim_spm_rate", "seed"),
+    reads=("data.packed_len", "data.fim_rate", "data.fim_spm_rate", "data.fim_line_rate", "data.fim_holes", "seed"),
     label=lambda cfg: f"{cfg.data.name}-{cfg.tokenizer.name}",
     inputs=lambda cfg: {"documents": "prepare", "tokenizer": "tokenizer"},
     run=run,

@@ -97,6 +97,7 @@ def run(cfg: Whole, context: Context) -> Facts:
 def pack_text(cfg: Whole, context: Context, kept: list[Document], row_len: int) -> Path:
     """Rows of the teacher's functions alone, as the replayed ones were packed; where they lie."""
     from albor.data import documents
+    from albor.data.fim import FimMix
     from albor.data.pack import pack
     from albor.data.parquet import shard
 
@@ -111,8 +112,7 @@ def pack_text(cfg: Whole, context: Context, kept: list[Document], row_len: int) 
             place,
             context.inputs["tokenizer"].path,
             row_len=row_len,
-            fim_rate=replayed["data"]["fim_rate"] if replayed else 0.0,
-            fim_spm_rate=replayed["data"]["fim_spm_rate"] if replayed else 0.0,
+            fim=FimMix.of(replayed["data"]) if replayed else FimMix(rate=0.0, spm_rate=0.0),
             seed=cfg.seed,
             **given,
         )

@@ -13,6 +13,7 @@ from albor.config.schema.data import Data
 from albor.config.schema.run import LocalExecutor, RayExecutor
 from albor.config.schema.sources import LocalSource
 from albor.data.corpus import prepare
+from albor.data.fim import FimMix
 from albor.data.pack import pack
 from albor.data.sources import base
 from albor.data.tokenizer import Codec
@@ -31,7 +32,7 @@ def build(tree: Path, out: Path, codec: Codec, executor: LocalExecutor | RayExec
     with open_executor(executor, directory=out / "work") as tasks:
         prepare(data, benchmarks=None, seed=1, out=places["documents"], work=out / "work", executor=tasks)
         pack(
-            places["documents"], places["tokenizer"], row_len=128, fim_rate=0.5, fim_spm_rate=0.5, seed=1,
+            places["documents"], places["tokenizer"], row_len=128, fim=FimMix(rate=0.5, spm_rate=0.5), seed=1,
             out=places["rows"], work=out / "work", executor=tasks,
         )  # fmt: skip
     return {

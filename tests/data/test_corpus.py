@@ -20,6 +20,7 @@ from albor.data import pack as pack_module
 from albor.data.corpus import prepare
 from albor.data.documents import Document
 from albor.data.errors import DataError
+from albor.data.fim import FimMix
 from albor.data.near import jaccard, shingles
 from albor.data.parquet import shards
 from albor.data.select import choose_validation
@@ -372,7 +373,7 @@ def test_a_corpus_of_more_parts_than_files_may_be_open(
         facts = run(tree, tmp_path / "out", dedup=Dedup())
         with open_executor(LocalExecutor(workers=1), directory=tmp_path) as executor:
             packed = pack_module.pack(
-                tmp_path / "out", tmp_path, row_len=256, fim_rate=0.5, fim_spm_rate=0.5, seed=0,
+                tmp_path / "out", tmp_path, row_len=256, fim=FimMix(rate=0.5, spm_rate=0.5), seed=0,
                 out=tmp_path, work=tmp_path / "work", executor=executor,
             )  # fmt: skip
     finally:

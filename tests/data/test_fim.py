@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from albor.data.fim import Draw, assemble, draw, invert, split
+from albor.data.fim import Draw, assemble, draw, invert, split, split_lines
 from albor.data.tokenizer import Codec
 
 UNIT = st.floats(0, 1, exclude_max=True)
@@ -24,6 +24,33 @@ def test_the_exact_text_comes_back(codec: Codec, text: str, cuts: tuple[float, f
     tokens = assemble(prefix, middle, suffix, fim=codec.fim, eos_id=codec.eos_id, spm=spm)
     assert len(tokens) == len(prefix) + len(middle) + len(suffix) + 4
     assert invert(tokens, fim=codec.fim, eos_id=codec.eos_id, decode=codec.decode) == text
+
+
+@given(TEXT, st.tuples(UNIT, UNIT, UNIT, UNIT))
+def test_holes_of_lines_end_with_a_line(text: str, hole: tuple[float, float, float, float]) -> None:
+    parts = split_lines(text, hole)
+    assert parts.prefix + parts.middle + parts.suffix == text
+    if text.strip():
+        before = (parts.prefix + parts.middle).splitlines()
+        assert before == text.splitlines()[: len(before)]
+
+
+def test_holes_of_lines_are_what_an_editor_asks_for() -> None:
+    text = "def f(x):\n    y = x + 1\n\n    return y\n"
+    assert split_lines(text, (0.4, 0.1, 0.3, 0.9)).middle == "    y = x + 1"
+    assert split_lines(text, (0.4, 0.1, 0.3, 0.1)).middle == "    y = x + 1\n"
+    assert split_lines(text, (0.4, 0.1, 0.8, 0.9)).middle == "    y = x + 1\n\n    return y"
+    assert split_lines(text, (0.4, 0.85, 0.3, 0.9)).prefix == "def f(x):\n    y = x"
+    assert split_lines("\n\n", (0.4, 0.1, 0.3, 0.1)).middle == ""
+
+
+def test_lengths_of_holes_of_lines_halve() -> None:
+    text = "".join(f"line {i}\n" for i in range(1000))
+    taken = [split_lines(text, draw(seed=0, sha256="s", copy=0, chunk=chunk).hole) for chunk in range(20_000)]
+    lines = [parts.middle.count("\n") + (not parts.middle.endswith("\n")) for parts in taken]
+    for length in (1, 2, 3):
+        share = sum(n == length for n in lines) / len(lines)
+        assert abs(share - 0.5**length) < 0.02
 
 
 def test_the_two_orders(codec: Codec) -> None:

@@ -18,7 +18,7 @@ from albor.data import pack as pack_module
 from albor.data.chunks import Chunker
 from albor.data.documents import Document
 from albor.data.errors import DataError
-from albor.data.fim import invert
+from albor.data.fim import FimMix, invert
 from albor.data.pack import Packed, pack
 from albor.data.parquet import shards
 from albor.data.rows import Rows
@@ -30,6 +30,14 @@ TEXT = st.lists(
     min_size=1,
     max_size=30,
 ).map("".join)
+
+FIM = st.builds(
+    FimMix,
+    rate=st.sampled_from([0.0, 0.5, 1.0]),
+    spm_rate=st.just(0.5),
+    line_rate=st.sampled_from([0.0, 0.5, 1.0]),
+    holes=st.sampled_from([1, 2, 4]),
+)
 
 
 def document(text: str, path: str = "p/a.py", copies: int = 1) -> Document:
@@ -57,7 +65,7 @@ def run_whole(corpus: Path, codec: Codec, out: Path, *, workers: int = 1, **chan
     tokenizer, work = out / "tokenizer", out / "work"
     tokenizer.mkdir(parents=True, exist_ok=True)
     codec.save(tokenizer)
-    options: dict[str, Any] = {"row_len": 64, "fim_rate": 0.5, "fim_spm_rate": 0.5, "seed": 1} | changes
+    options: dict[str, Any] = {"row_len": 64, "fim": FimMix(rate=0.5, spm_rate=0.5), "seed": 1} | changes
     with open_executor(LocalExecutor(workers=workers), directory=work) as executor:
         return pack(corpus, tokenizer, out=out, work=work, executor=executor, **options)
 
@@ -84,21 +92,20 @@ def plain(piece: list[int], codec: Codec) -> str:
     return codec.decode(piece)
 
 
-@given(TEXT, st.integers(16, 80), st.sampled_from([0.0, 0.5, 1.0]), st.integers(0, 9))
-def test_pieces_fit_a_row_and_give_the_text_back(
-    codec: Codec, text: str, row_len: int, fim_rate: float, seed: int
-) -> None:
-    chunker = Chunker(codec=codec, row_len=row_len, fim_rate=fim_rate, fim_spm_rate=0.5, seed=seed)
+@given(TEXT, st.integers(16, 80), FIM, st.integers(0, 9))
+def test_pieces_fit_a_row_and_give_the_text_back(codec: Codec, text: str, room: int, fim: FimMix, seed: int) -> None:
+    row_len = room * fim.holes
+    chunker = Chunker(codec=codec, row_len=row_len, fim=fim, seed=seed)
     (encoded,) = codec.encode_documents([text])
     made = list(chunker.pieces(encoded, sha256=document(text).sha256))
-    assert all(1 < len(piece.tokens) <= row_len for piece in made)
+    assert all(1 < len(piece.tokens) <= (room if piece.transformed else row_len) for piece in made)
     assert made[-1].tokens[-1] == codec.eos_id
     assert all(piece.transformed == (codec.eos_id in piece.tokens) for piece in made[:-1])
-    if fim_rate:
+    if fim.rate:
         assert "".join(plain(piece.tokens, codec) for piece in made) == text
     else:
         assert codec.decode([token for piece in made for token in piece.tokens]) == text
-    if fim_rate == 1:
+    if fim.rate == 1:
         assert all(piece.transformed for piece in made)
 
 
@@ -107,7 +114,7 @@ def test_a_post_processor_that_trims_offsets_loses_no_space(codec: Codec) -> Non
     layout["post_processor"] = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
     trimming = Codec(Tokenizer.from_str(json.dumps(layout)), fim=(PREFIX, SUFFIX, MIDDLE))
     text = "".join(f" word{'s' * (i % 7)}" for i in range(400))
-    chunker = Chunker(codec=trimming, row_len=32, fim_rate=0.5, fim_spm_rate=0.5, seed=0)
+    chunker = Chunker(codec=trimming, row_len=32, fim=FimMix(rate=0.5, spm_rate=0.5), seed=0)
     (encoded,) = trimming.encode_documents([text])
     made = chunker.pieces(encoded, sha256=document(text).sha256)
     assert "".join(plain(piece.tokens, trimming) for piece in made) == text
@@ -117,7 +124,7 @@ def test_a_character_of_more_tokens_than_a_row_stays_plain_and_whole(codec: Code
     """A normalizer can make forty tokens of one character; no cut between them is one of the text."""
     layout = json.loads(codec._tokenizer.to_str()) | {"normalizer": {"type": "NFKC"}}
     normalizing = Codec(Tokenizer.from_str(json.dumps(layout)), fim=(PREFIX, SUFFIX, MIDDLE))
-    chunker = Chunker(codec=normalizing, row_len=16, fim_rate=1.0, fim_spm_rate=0.5, seed=0)
+    chunker = Chunker(codec=normalizing, row_len=16, fim=FimMix(rate=1.0, spm_rate=0.5), seed=0)
     (encoded,) = normalizing.encode_documents(["\ufdfa"])
     assert len(encoded) > 16
     made = list(chunker.pieces(encoded, sha256=document("\ufdfa").sha256))
@@ -136,7 +143,7 @@ def test_parts_share_tokens_with_the_text_and_are_as_if_encoded_alone(
 
 @pytest.mark.parametrize("fim_rate", [0.0, 0.5])
 def test_rows_hold_every_document_once(corpus: Path, codec: Codec, tmp_path: Path, fim_rate: float) -> None:
-    facts = run(corpus, codec, tmp_path, fim_rate=fim_rate, row_len=512)
+    facts = run(corpus, codec, tmp_path, fim=FimMix(rate=fim_rate, spm_rate=0.5), row_len=512)
     for split in ("train", "val"):
         found = Counter(document.text for document in texts(corpus, split))
         assert Counter(plain(piece, codec) for piece in pieces(tmp_path, split)) == found
@@ -157,7 +164,7 @@ def test_facts_of_validation_are_those_of_its_text(corpus: Path, codec: Codec, t
 
 def test_only_training_is_transformed(corpus: Path, codec: Codec, tmp_path: Path) -> None:
     assert codec.fim is not None
-    facts = run(corpus, codec, tmp_path, fim_rate=1.0, fim_spm_rate=1.0)
+    facts = run(corpus, codec, tmp_path, fim=FimMix(rate=1.0, spm_rate=1.0))
     train, val = pieces(tmp_path, "train"), pieces(tmp_path, "val")
     assert all(piece[:2] == [codec.fim.prefix, codec.fim.suffix] for piece in train)
     assert facts["fim_pieces"] == facts["pieces"] == len(train)
@@ -177,7 +184,7 @@ def test_copies_count_exactly_and_only_in_training(codec: Codec, tmp_path: Path)
     documents.write(tmp_path / "train-00000.parquet", [document("first = 'tier'\n" * 2, "a/a.py", copies=10)])
     documents.write(tmp_path / "train-00001.parquet", [document("second = 'tier'\n" * 2, "b/a.py")])
     documents.write(tmp_path / "val-00000.parquet", [document("third = 'held out'\n" * 2, "c/a.py", copies=10)])
-    packed = run_whole(tmp_path, codec, tmp_path / "out", fim_rate=1.0)
+    packed = run_whole(tmp_path, codec, tmp_path / "out", fim=FimMix(rate=1.0, spm_rate=0.5))
     train = pieces(tmp_path / "out", "train")
     counts = Counter(plain(piece, codec) for piece in train)
     assert counts == {"first = 'tier'\n" * 2: 10, "second = 'tier'\n" * 2: 1}
@@ -229,7 +236,22 @@ def test_fim_without_its_tokens_is_refused(corpus: Path, codec: Codec, tmp_path:
     with pytest.raises(DataError, match="fim_rate") as refused:
         run(corpus, without, tmp_path)
     assert "fim_rate=0" in str(refused.value.help)
-    assert run(corpus, without, tmp_path, fim_rate=0.0)["fim_pieces"] == 0
+    assert run(corpus, without, tmp_path, fim=FimMix(rate=0.0, spm_rate=0.5))["fim_pieces"] == 0
+
+
+def test_more_holes_are_shorter_pieces_of_the_same_text(corpus: Path, codec: Codec, tmp_path: Path) -> None:
+    one, four = (
+        run(corpus, codec, tmp_path / str(n), row_len=256, fim=FimMix(rate=1.0, spm_rate=0.5, holes=n)) for n in (1, 4)
+    )
+    assert four["fim_pieces"] > 2.5 * one["fim_pieces"]
+    assert four["documents"] == one["documents"]
+    assert max(len(piece) for piece in pieces(tmp_path / "4", "train")) <= 64
+
+
+def test_holes_that_leave_no_text_are_refused(corpus: Path, codec: Codec, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="fim_holes=8") as refused:
+        run(corpus, codec, tmp_path, row_len=64, fim=FimMix(rate=0.5, spm_rate=0.5, holes=8))
+    assert "fim_holes to 4" in str(refused.value.help)
 
 
 def test_rows_too_short_are_refused(corpus: Path, codec: Codec, tmp_path: Path) -> None:

@@ -112,6 +112,12 @@ class Data:
     """Share of the training pieces (documents, cut to a row) in fill-in-the-middle form; validation has none."""
     fim_spm_rate: Fraction = 0.5
     """Of those, the share in suffix-prefix-middle order; the rest is prefix-suffix-middle."""
+    fim_line_rate: Fraction = 0.0
+    """Of those, the share whose hole is the rest of a line or of a few, as an editor asks for; that of the others
+    begins and ends anywhere."""
+    fim_holes: Positive = 1
+    """Pieces, of one hole each, that a row's length of text in this form is cut into: more holes to learn from, less
+    text around them."""
 
     @property
     def packed_len(self) -> int:
