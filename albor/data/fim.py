@@ -42,7 +42,7 @@ class FimMix:
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> FimMix:
-        """What a config's section ``data`` says, also one that was written before there were all keys."""
+        """What the section ``data`` of a finished run says, also of one that was made before there were all keys."""
         return cls(**{name.removeprefix("fim_"): value for name, value in data.items() if name.startswith("fim_")})
 
 

@@ -33,7 +33,12 @@ def run(cfg: Whole, context: Context) -> Facts:
             documents.path,
             tokenizer.path,
             row_len=cfg.data.packed_len,
-            fim=FimMix.of(vars(cfg.data)),
+            fim=FimMix(
+                rate=cfg.data.fim_rate,
+                spm_rate=cfg.data.fim_spm_rate,
+                line_rate=cfg.data.fim_line_rate,
+                holes=cfg.data.fim_holes,
+            ),
             seed=cfg.seed,
             **given,
         )
