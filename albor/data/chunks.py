@@ -40,14 +40,14 @@ class Chunker:
 
         ``sha256`` is the document's and ``copy`` counts its repetitions: with the seed they determine every chance.
         """
-        start = chunk = holes = 0
+        start = chunk = holes = left = 0
         while start < len(text):
             chances = draw(seed=self.seed, sha256=sha256, copy=copy, chunk=chunk)
-            if not holes and chances.transform < self.fim.rate:
-                holes = self.fim.holes
-            made = self._transformed(text, start, chances) if holes else None
+            if not left and chances.transform < self.fim.rate:
+                holes = left = 2 ** int(chances.pieces * self.fim.holes.bit_length())
+            made = self._transformed(text, start, self.row_len // holes, chances) if left else None
             start, piece = made or self._plain(text, start)
-            chunk, holes = chunk + 1, max(0, holes - 1)
+            chunk, left = chunk + 1, max(0, left - 1)
             yield piece
 
     def _plain(self, text: Encoded, start: int) -> tuple[int, Piece]:
@@ -59,11 +59,11 @@ class Chunker:
         end = (text.cut(start, limit) if self.fim.rate else None) or limit
         return end, Piece(text.ids[start:end], False)
 
-    def _transformed(self, text: Encoded, start: int, chances: Draw) -> tuple[int, Piece] | None:
-        """None when no whole character fits, or ``start`` lies inside one."""
+    def _transformed(self, text: Encoded, start: int, length: int, chances: Draw) -> tuple[int, Piece] | None:
+        """A piece of at most ``length`` tokens. None when no whole character fits, or ``start`` lies inside one."""
         ids = self.codec.fim
         assert ids is not None, "pack() has checked it"
-        room = self.row_len // self.fim.holes - OVERHEAD
+        room = length - OVERHEAD
         left = len(text) - start
         size = left if left <= room else room - SLACK
         while (end := text.cut(start, start + size)) is not None:

@@ -38,7 +38,7 @@ class FimMix:
     line_rate: float = 0.0
     """Of its pieces, the share whose hole ends where a line does."""
     holes: int = 1
-    """Pieces, of one hole each, that a row's length of it is cut into."""
+    """Most pieces, of one hole each, that a row's length of it is cut into: 1, 2, 4 … of them, all as likely."""
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> FimMix:
@@ -57,6 +57,8 @@ class Draw:
     """Whether the hole ends where a line does."""
     hole: tuple[float, float, float, float]
     """Such a hole's: see ``split_lines``."""
+    pieces: float
+    """How many pieces the next row's length of text is cut into."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +75,9 @@ def draw(*, seed: int, sha256: str, copy: int, chunk: int) -> Draw:
     name = f"{seed}:{sha256}:{copy}:{chunk}".encode()
     digest = hashlib.sha256(name).digest() + hashlib.sha512(name).digest()
     # The top 53 bits of each word: all that a double holds.
-    words = (int.from_bytes(digest[start : start + 8], "big") >> 11 for start in range(0, 72, 8))
-    transform, order, first, second, lines, *hole = (word / (1 << 53) for word in words)
-    return Draw(transform, order, (first, second), lines, (hole[0], hole[1], hole[2], hole[3]))
+    words = (int.from_bytes(digest[start : start + 8], "big") >> 11 for start in range(0, 80, 8))
+    transform, order, first, second, lines, a, b, c, d, pieces = (word / (1 << 53) for word in words)
+    return Draw(transform, order, (first, second), lines, (a, b, c, d), pieces)
 
 
 def split(text: str, cuts: tuple[float, float]) -> Parts:

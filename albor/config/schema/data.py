@@ -116,8 +116,8 @@ class Data:
     """Of those, the share whose hole is the rest of a line or of a few, as an editor asks for; that of the others
     begins and ends anywhere."""
     fim_holes: Positive = 1
-    """Pieces, of one hole each, that a row's length of text in this form is cut into: more holes to learn from, less
-    text around them."""
+    """Most pieces, of one hole each, that a row's length of text in this form is cut into: 1, 2, 4 … of them, all as
+    likely. More are more holes to learn from, with less text around them."""
 
     @property
     def packed_len(self) -> int:
