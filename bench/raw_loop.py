@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +27,8 @@ import torch.nn.functional as F
 import yaml
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Qwen3Config, Qwen3ForCausalLM
+
+from albor.runs.environment import describe
 
 SIZES = {"50m": (512, 12, 8, 2, 2048), "125m": (768, 12, 12, 4, 3072), "350m": (1024, 24, 16, 4, 4096)}
 """Hidden size, blocks, heads, key and value heads, channels."""
@@ -45,11 +48,14 @@ def main() -> None:
     optimizers = build_optimizers(model, given.recipe)
     loss_of = torch.compile(mean_loss) if given.device == "cuda" else mean_loss
     per_token = facts["val_bytes"] / facts["val_tokens"] * math.log(2)
+    say(given, about(given, model))
     batches, start = shuffled(train, given), time.perf_counter()
     for step in range(given.steps + 1):
         if step % given.val_every == 0 or step == given.steps:
             loss = validate(model, loss_of, val, given, facts["pad_id"])
-            say(given, step, len(train[0]), loss, loss / per_token, time.perf_counter() - start)
+            seen = {"step": step, "tokens": step * given.batch * len(train[0])}
+            found = {"val_loss": loss, "val_ppl": math.exp(loss), "val_bits_per_byte": loss / per_token}
+            say(given, seen | found | {"seconds": time.perf_counter() - start})
             if step == given.steps:
                 break
         for optimizer in optimizers:
@@ -175,17 +181,23 @@ def validate(
     return total / count
 
 
-def say(given: argparse.Namespace, step: int, row_len: int, loss: float, bits: float, seconds: float) -> None:
-    line = json.dumps(
-        {
-            "step": step,
-            "tokens": step * given.batch * row_len,
-            "val_loss": loss,
-            "val_ppl": math.exp(loss),
-            "val_bits_per_byte": bits,
-            "seconds": seconds,
-        }
-    )
+def about(given: argparse.Namespace, model: PreTrainedModel) -> dict[str, object]:
+    """The first line: what this is."""
+    environment = describe()
+    return {
+        "command": "python -m bench.raw_loop " + " ".join(sys.argv[1:]),
+        "steps": given.steps,
+        "rows": yaml.safe_load((given.rows / "manifest.yaml").read_text())["digest"],
+        "parameters": model.num_parameters(),
+        "device": torch.cuda.get_device_name() if given.device == "cuda" else given.device,
+        "torch": torch.__version__,
+        "commit": (environment["git_commit"] or "")[:7] or None,
+        "time": time.time(),
+    }
+
+
+def say(given: argparse.Namespace, what: dict[str, object]) -> None:
+    line = json.dumps(what)
     print(line, flush=True)
     if given.out:
         with given.out.open("a") as file:

@@ -1,0 +1,163 @@
+"""docs/RESULTS.md: prose from its template, tables and figures from records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from bench.results.figures import curves, short
+from bench.results.fit import Law, Point, fit, spread
+from bench.results.records import Record
+
+DOCS = Path(__file__).parents[2] / "docs"
+TEMPLATE = DOCS / "results" / "RESULTS.md.j2"
+PAGE = DOCS / "RESULTS.md"
+IMAGES = DOCS / "images" / "results"
+BITS = "val_bits_per_byte"
+
+
+def render(records: Sequence[Record]) -> dict[Path, str]:
+    """The page and its figures: path to text."""
+    made: dict[Path, str] = {}
+    runs = Runs(records)
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    figure = _figure(runs, made)
+    said = {"run": runs.one, "table": table, "short": short, "figure": figure}
+    said |= {name: getattr(runs, name) for name in ("curve", "reached", "made", "ladder", "scores", "law")}
+    return {PAGE: environment.from_string(TEMPLATE.read_text()).render(said), **made}
+
+
+class Runs:
+    """Records by name, and tables of them."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self.records = {record.name if not record.id else f"{record.stage}/{record.name}": record for record in records}
+        self.by_id = {record.id: record for record in records if record.id}
+
+    def one(self, key: str) -> Record:
+        """By id, by STAGE/NAME, or a loop by its name."""
+        found = self.by_id.get(key) or self.records.get(key)
+        if found is None:
+            raise KeyError(f"no record of {key}: {', '.join(sorted(self.records))}")
+        return found
+
+    def curve(self, columns: Mapping[str, str], tokens: Sequence[float]) -> str:
+        """Perplexity and bits a byte of several runs at numbers of tokens."""
+        rows = []
+        for count in tokens:
+            cells = [short(count)]
+            for key in columns.values():
+                point = next((p for p in self.one(key).curve if p["tokens"] == count), None)
+                cells.append(f"{point['val_ppl']:,.2f} ({point[BITS]:.3f})" if point else "")
+            rows.append(cells)
+        return table(["tokens", *columns], rows)
+
+    def reached(self, key: str, bits: float) -> dict[str, float]:
+        """Where a run is first at or below so many bits a byte."""
+        return next(point for point in self.one(key).curve if point[BITS] <= bits)
+
+    def made(self, names: Mapping[str, str]) -> str:
+        """How runs were made."""
+        found = {label: self.one(key) for label, key in names.items()}
+        rows = [
+            [label, code(r.id), code((r.rows or "")[:12]), r.hardware, r.commit or "", r.date, code(r.command)]
+            for label, r in found.items()
+        ]
+        return table(["what", "run", "rows", "on", "commit", "date", "command"], rows)
+
+    def ladder(self, key: str) -> str:
+        rungs: dict[str, dict[str, Any]] = self.one(key).facts["rungs"]
+        tasks = list(dict.fromkeys(task for rung in rungs.values() for task in rung["scores"]))
+        rows = [
+            [name, f"`{rung['run_id']}`", f"{rung['parameters'] / 1e6:.1f}M", f"{rung['bytes'] / 1e6:.1f} MB"]
+            + [f"{rung['val_ppl']:.3f}", f"{rung['bits_per_byte']:.4f}", f"{rung['ms_per_token']:.2f} {rung['engine']}"]
+            + [f"{rung['scores'][task]:g}" if task in rung["scores"] else "" for task in tasks]
+            for name, rung in rungs.items()
+        ]
+        return table(
+            ["rung", "run", "parameters", "size", "val_ppl", "bits/byte", "ms a token", *(tasks_named(tasks))], rows
+        )
+
+    def scores(self, columns: Mapping[str, str]) -> str:
+        """Tasks by evaluations, in percent with their intervals."""
+        found = {label: self.one(key).facts["scores"] for label, key in columns.items()}
+        lines: dict[tuple[str, str], None] = {
+            (task, metric): None
+            for scores in found.values()
+            for task, values in scores.items()
+            for metric, value in values.items()
+            if isinstance(value, dict) and "low" in value
+        }
+        rows = [
+            [f"{task}, {metric}", *(score(scores.get(task, {}).get(metric)) for scores in found.values())]
+            for task, metric in lines
+        ]
+        return table(["", *columns], rows)
+
+    def law(self, keys: Iterable[str]) -> Fitted:
+        points: list[Point] = []
+        for key in keys:
+            record = self.one(key)
+            last = record.curve[-1]
+            points.append((record.facts["parameters"], last["tokens"], last[BITS]))
+        return Fitted(points)
+
+
+class Fitted:
+    """A law with the runs that it was fitted to."""
+
+    def __init__(self, points: Sequence[Point]) -> None:
+        self.points, self.law = points, fit(points)
+
+    def __str__(self) -> str:
+        law: Law = self.law
+        return f"{law.floor:.3f} + {law.a:.3g}/N^{law.alpha:.3f} + {law.b:.3g}/D^{law.beta:.3f}"
+
+    @property
+    def error(self) -> float:
+        return self.law.error(self.points)
+
+    def says(self, parameters: float, tokens: float) -> str:
+        low, high = spread(self.points, parameters, tokens)
+        return f"{self.law(parameters, tokens):.3f} ({low:.3f} to {high:.3f})"
+
+    def table(self) -> str:
+        rows = [
+            [f"{n / 1e6:.1f}M", short(d), f"{loss:.4f}", f"{self.law(n, d):.4f}"] for n, d, loss in sorted(self.points)
+        ]
+        return table(["parameters", "tokens", "bits/byte", "the law"], rows)
+
+
+def _figure(runs: Runs, made: dict[Path, str]) -> Callable[..., str]:
+    def figure(name: str, title: str, columns: Mapping[str, str], top: float) -> str:
+        series = {label: [(p["tokens"], p[BITS]) for p in runs.one(key).curve] for label, key in columns.items()}
+        drawing = curves(title, series, across="tokens", up="bits per byte", top=top)
+        made[IMAGES / f"{name}.svg"] = drawing.svg()
+        return f"![{title}](images/results/{name}.svg)"
+
+    return figure
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def code(words: str) -> str:
+    return f"`{words}`" if words else ""
+
+
+def tasks_named(tasks: Iterable[str]) -> list[str]:
+    return [task.replace("_", " ") for task in tasks]
+
+
+def score(value: Mapping[str, float] | None) -> str:
+    if value is None:
+        return ""
+    return f"{100 * value['value']:.1f}% ({100 * value['low']:.1f} to {100 * value['high']:.1f})"

@@ -1,0 +1,134 @@
+"""What is kept of a run."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from albor.runs.manifest import Manifest
+from albor.runs.metrics import NAME as METRICS
+from albor.runs.store import Store
+
+PLACE = Path(__file__).parents[2] / "docs" / "results" / "runs.jsonl"
+STAGES = ("pretrain", "distill", "finetune", "merge", "prune", "quantize", "eval", "ladder")
+LOCAL = ("inputs.rows=", "inputs.tokenizer=", "inputs.documents=", "tracking=", "hardware=")
+"""Overrides by which a machine without a network gets what others build: ids are the same without them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """A run of albor's, or of a loop beside it."""
+
+    name: str
+    """What it is called: a run's label, a loop's file."""
+    stage: str
+    id: str
+    """SHA-256 of the config and the inputs, its first twelve digits; "" for a loop."""
+    command: str
+    rows: str | None
+    """SHA-256 of the rows that it was trained or measured on."""
+    inputs: dict[str, str] = field(default_factory=dict)
+    """The runs that it was made from."""
+    hardware: str
+    torch: str | None
+    commit: str | None
+    date: str
+    """Of its end, or of the last that was heard of it."""
+    status: str
+    seconds: float | None
+    facts: dict[str, Any] = field(default_factory=dict)
+    curve: list[dict[str, float]] = field(default_factory=list)
+    """Validations: step, tokens, val_ppl, val_bits_per_byte."""
+
+
+def load(place: Path = PLACE) -> list[Record]:
+    return [Record(**json.loads(line)) for line in place.read_text().splitlines()] if place.exists() else []
+
+
+def save(records: Iterable[Record], place: Path = PLACE) -> None:
+    """Sorted, so that a new record is one line of difference."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps(asdict(record)) for record in sorted(records, key=lambda r: (r.date, r.stage, r.name, r.id))]
+    place.write_text("".join(f"{line}\n" for line in lines))
+
+
+def merged(old: Sequence[Record], new: Iterable[Record]) -> list[Record]:
+    """``new`` in place of what was known of the same runs."""
+    found = {(record.stage, record.id, record.name): record for record in (*old, *new)}
+    return list(found.values())
+
+
+def of_store(root: Path) -> Iterator[Record]:
+    """The runs in ``outputs`` that make or measure models; also those that were cut off, as far as they came."""
+    for run in Store(root).runs():
+        manifest = run.manifest
+        if manifest.stage not in STAGES:
+            continue
+        log = run.directory / METRICS
+        rows = manifest.inputs.get("rows")
+        yield Record(
+            name=manifest.label,
+            stage=manifest.stage,
+            id=manifest.id,
+            command=plain(manifest.command),
+            rows=rows.digest if rows else None,
+            inputs={name: given.id for name, given in manifest.inputs.items()},
+            hardware=str(manifest.choices.get("hardware")),
+            torch=manifest.environment.get("torch"),
+            commit=(manifest.environment.get("git_commit") or "")[:7] or None,
+            date=day(manifest.finished or log.stat().st_mtime if log.exists() else manifest.created),
+            status=manifest.status,
+            seconds=manifest.seconds,
+            facts=kept(manifest),
+            curve=list(validations(log)),
+        )
+
+
+def of_loop(path: Path) -> Record:
+    """What ``bench.raw_loop`` has written: a line about itself, then one for each validation."""
+    about, *curve = [json.loads(line) for line in path.read_text().splitlines()]
+    return Record(
+        name=path.stem,
+        stage="loop",
+        id="",
+        command=about["command"],
+        rows=about["rows"],
+        hardware=about["device"],
+        torch=about["torch"],
+        commit=about["commit"],
+        date=day(about["time"]),
+        status="done" if curve[-1]["step"] == about["steps"] else "interrupted",
+        seconds=curve[-1]["seconds"],
+        facts={"parameters": about["parameters"]},
+        curve=curve,
+    )
+
+
+def plain(command: str) -> str:
+    """A command without what only the machine it was given on needed."""
+    return shlex.join(word for word in shlex.split(command) if not word.startswith(LOCAL))
+
+
+def kept(manifest: Manifest) -> dict[str, Any]:
+    """Facts without what is long and of no number."""
+    return {name: value for name, value in manifest.facts.items() if name not in ("model_config", "samples")}
+
+
+def validations(log: Path) -> Iterator[dict[str, float]]:
+    """Of a run's log, each step once."""
+    found: dict[int, dict[str, float]] = {}
+    for line in log.read_text().splitlines() if log.exists() else ():
+        row = json.loads(line)
+        if "val_ppl" in row and "step" in row:
+            keys = ("step", "tokens", "val_ppl", "val_bits_per_byte")
+            found[row["step"]] = {key: row[key] for key in keys if key in row}
+    yield from found.values()
+
+
+def day(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
