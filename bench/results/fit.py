@@ -17,11 +17,11 @@ Point = tuple[float, float, float]
 """Parameters, tokens, bits a byte at the end of a run."""
 DELTA = 1e-3
 STARTS = {
-    "e": (-1.0, -0.5, 0.0),
-    "a": (0.0, 3.0, 6.0),
-    "b": (0.0, 3.0, 6.0),
-    "alpha": (0.2, 0.5, 0.8),
-    "beta": (0.2, 0.5, 0.8),
+    "e": (-1.0, -0.3),
+    "a": (1.0, 6.0),
+    "b": (1.0, 6.0),
+    "alpha": (0.2, 0.6),
+    "beta": (0.2, 0.6),
 }
 
 

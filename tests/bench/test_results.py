@@ -1,0 +1,74 @@
+"""What docs/RESULTS.md is made by."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.results import page, records
+from bench.results.figures import curves, short, ticks
+from bench.results.fit import Law, fit, spread
+
+TRUE = Law(floor=0.4, a=30.0, alpha=0.3, b=60.0, beta=0.28)
+SIZES, TOKENS = (4e6, 25e6, 62e6, 398e6), (2e7, 6.5e7, 2e8)
+
+
+def test_a_law_is_found_again_from_noisy_ends() -> None:
+    draw = np.random.default_rng(0)
+    points = [(n, d, TRUE(n, d) * (1 + 0.003 * draw.standard_normal())) for n in SIZES for d in TOKENS]
+    law = fit(points)
+    assert law.error(points) < 0.005
+    assert law(398e6, 1e10) == pytest.approx(TRUE(398e6, 1e10), rel=0.03)
+    low, high = spread(points[::2], 398e6, 1e10)
+    assert low < law(398e6, 1e10) * 1.1 and high > law(398e6, 1e10) * 0.9
+
+
+def test_five_runs_are_too_few_for_a_law() -> None:
+    with pytest.raises(ValueError, match="5 runs"):
+        fit([(4e6, d, 1.0) for d in (1e6, 2e6, 3e6, 4e6, 5e6)])
+
+
+def test_records_are_kept_and_replaced(tmp_path: Path) -> None:
+    def record(status: str, name: str = "50m") -> records.Record:
+        return records.Record(
+            name=name, stage="pretrain", id="0123456789ab", command="python -m albor", rows="a", hardware="h100",
+            torch="2.11.0", commit="abc", date="2026-11-23", status=status, seconds=1.0,
+        )  # fmt: skip
+
+    place = tmp_path / "results" / "runs.jsonl"
+    records.save(records.merged(records.load(place), [record("running"), record("done", "other")]), place)
+    records.save(records.merged(records.load(place), [record("done")]), place)
+    assert [(r.name, r.status) for r in records.load(place)] == [("50m", "done"), ("other", "done")]
+
+
+def test_a_command_is_told_as_others_would_type_it() -> None:
+    local = "python -m albor stage=pretrain inputs.rows=a/b 'task=[x,y]' tracking=none hardware=h100 seed=1"
+    assert records.plain(local) == "python -m albor stage=pretrain 'task=[x,y]' seed=1"
+
+
+def test_a_loop_that_was_cut_off_keeps_what_it_said(tmp_path: Path) -> None:
+    about = {
+        "command": "python -m bench.raw_loop ROWS", "steps": 400, "rows": "a", "parameters": 5, "device": "cpu",
+        "torch": "2.11.0", "commit": None, "time": 0.0,
+    }  # fmt: skip
+    point = {"step": 200, "tokens": 10, "val_ppl": 3.0, "val_bits_per_byte": 1.0, "seconds": 2.0}
+    file = tmp_path / "raw.jsonl"
+    file.write_text(f"{json.dumps(about)}\n{json.dumps(point)}\n")
+    found = records.of_loop(file)
+    assert (found.name, found.status, found.curve) == ("raw", "interrupted", [point])
+
+
+def test_axes_have_round_numbers() -> None:
+    assert ticks(3e6, 6e7) == [5e6, 1e7, 2e7, 5e7]
+    assert [short(x) for x in (65_536_000, 1e10, 12.0)] == ["65.536M", "10B", "12"]
+    drawing = curves("T", {"a": [(1e6, 2.0), (2e6, 1.0)], "b": [(1e6, 1.5)]}, across="x", up="y", top=2.0)
+    assert drawing.svg().count("line blue") == 2
+
+
+@pytest.mark.skipif(not page.TEMPLATE.exists(), reason="there is no page yet")
+def test_the_page_is_what_its_records_say() -> None:
+    for path, text in page.render(records.load()).items():
+        assert path.read_text() == text, f"{path} is stale: python -m bench.results page"
