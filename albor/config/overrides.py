@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from typing import Any
@@ -54,6 +54,8 @@ def is_hydra(text: str) -> bool:
 
 HYDRA = ("launcher", "mode", "searchpath", "sweeper")
 """The sections of Hydra's own config that are used."""
+GROUPS = ("hydra/launcher", "hydra/sweeper")
+"""What says how a sweep is run."""
 HYDRA_PLACES = ("run", "sweep", "output_subdir")
 """Those that would say where Hydra writes."""
 
@@ -78,6 +80,19 @@ def check_hydra(text: str) -> list[Problem]:
     ]
 
 
+def refuse_without_sweep(texts: Sequence[str]) -> None:
+    """Where there is no sweep, nothing is said of how one is run. Raises ConfigRefused."""
+    told = {text: text.lstrip("+").partition("=")[0].replace("hydra.", "hydra/").split(".")[0] for text in texts}
+    cause = "says how a sweep is run, and this is none"
+    problems = [
+        Problem("E-OVERRIDE", group, cause, "add -m", f"override {text}")
+        for text, group in told.items()
+        if group in GROUPS
+    ]
+    if problems:
+        raise ConfigRefused(problems)
+
+
 SEVERAL = "task"
 """The group of which several choices may be taken: task=[humaneval,mbpp]."""
 BadChoice = Callable[[str, str, str | None], Problem]
@@ -90,6 +105,9 @@ def split(texts: tuple[str, ...], groups: Mapping[str, list[str]], bad_choice: B
         if is_hydra(text):
             out.hydra.append(text)
             out.problems += check_hydra(text)
+            group, _, choice = text.lstrip("+").partition("=")
+            if group in groups and choice not in groups[group]:
+                out.problems.append(bad_choice(group, choice, f"override {text}"))
             continue
         prefix, plain = text[: len(text) - len(text.lstrip("+~"))], text.lstrip("+~")
         if plain.startswith("up."):

@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, IntervalSweep, Override
 from hydra.errors import HydraException
 
-from albor.config.overrides import check_hydra, is_hydra, parse, plain_value, split
+from albor.config.overrides import GROUPS, check_hydra, is_hydra, parse, plain_value, split
 from albor.config.problems import ConfigRefused, Problem
 from albor.config.schema.sweep import Launcher, OptunaSweeper, Sweeper
 from albor.config.structure import converter
@@ -21,7 +21,6 @@ from albor.config.tree import set_value
 from albor.plan.nodes import Plan, Planner
 from albor.plan.space import read_space
 
-GROUPS = ("hydra/launcher", "hydra/sweeper")
 TRAINING = "stage=pretrain"
 """What a sweep is of, unless the command line or its experiment says so."""
 
@@ -100,14 +99,9 @@ def hydra_tree(planner: Planner, texts: Sequence[str]) -> dict[str, Any]:
     composer = planner.resolver.composer
     fixed = tuple(t for t in texts if not is_hydra(t) and not _is_sweep(planner, t))
     choices = {g: c for g, (c, _) in split(fixed, composer.groups, composer.bad_choice).choices.items()}
-    problems = []
-    for override in (parse(text) for text in texts if is_hydra(text)):
-        group, choice = override.key_or_group, str(override.value())
-        if group in GROUPS and choice not in composer.groups[group]:
-            problems.append(composer.bad_choice(group, choice, f"override {override.input_line}"))
-        elif group in GROUPS:
-            choices[group] = choice
-    if problems:
+    own = split(tuple(filter(is_hydra, texts)), composer.groups, composer.bad_choice)
+    choices |= {o.key_or_group: str(o.value()) for o in map(parse, own.hydra) if o.key_or_group in GROUPS}
+    if problems := [problem for problem in own.problems if problem.code == "E-CHOICE"]:
         raise ConfigRefused(problems)
     return composer.compose(choices).hydra
 

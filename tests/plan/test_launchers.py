@@ -195,6 +195,23 @@ def test_what_does_not_exist_is_refused_before_anything_is_made(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("verb", [[], ["plan"], ["validate"]], ids=["run", "plan", "validate"])
+@pytest.mark.parametrize(
+    ("word", "fix"),
+    [
+        ("hydra/launcher=jobib", "`hydra/launcher=joblib`"),
+        ("hydra/launcher=joblib", "add -m"),
+        ("hydra.sweeper.n_trials=3", "add -m"),
+    ],
+)
+def test_how_a_sweep_is_run_is_not_said_where_there_is_none(
+    verb: list[str], word: str, fix: str, albor, tmp_path: Path
+) -> None:
+    done = albor(*verb, "stage=pretrain", "tracking=none", word)
+    assert done.code == 2 and f"override {word}" in done.err and fix in done.err, done.err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_corners_of_a_search_are_validated(albor) -> None:
     words = ("stage=pretrain", "hydra/sweeper=optuna", "optim.lr=tag(log, interval(1e-4, 1e-2))")
     done = albor("validate", "-m", *words)

@@ -7,10 +7,12 @@ import json
 from albor.cli.arguments import Arguments
 from albor.cli.session import planner
 from albor.cli.show import as_json, show_plan, verdict
+from albor.config.overrides import refuse_without_sweep
 
 
 def run(arguments: Arguments) -> int:
     plan = planner(arguments).plan(arguments.overrides)
+    refuse_without_sweep(arguments.overrides)
     line, code = verdict(plan, strict=arguments.strict)
     if arguments.json:
         print(json.dumps(as_json(plan), indent=1))

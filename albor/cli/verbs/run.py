@@ -11,6 +11,7 @@ from albor.cli.arguments import Arguments, bad
 from albor.cli.render import paint
 from albor.cli.session import planner
 from albor.cli.show import show_findings, verdict
+from albor.config.overrides import refuse_without_sweep
 from albor.config.schema.run import SlurmExecutor
 from albor.config.schema.sweep import OptunaSweeper
 from albor.config.units import human_seconds
@@ -45,6 +46,7 @@ def make(arguments: Arguments) -> int:
             raise bad("--detach does not go with a sweep", "leave it out: a sweep that is cut off goes on by itself")
         return run_many(made, arguments)
     plan = made.plan(arguments.overrides)
+    refuse_without_sweep(arguments.overrides)
     if arguments.validate_only:
         from albor.cli.benchmarks import validate
 

@@ -10,6 +10,7 @@ from albor.cli.arguments import Arguments
 from albor.cli.render import plural, show_findings_of, show_problems
 from albor.cli.session import planner
 from albor.cli.show import as_json, verdict
+from albor.config.overrides import refuse_without_sweep
 
 if TYPE_CHECKING:
     from albor.plan.gate import Gate
@@ -28,6 +29,7 @@ def run(arguments: Arguments) -> int:
         return code
     if arguments.overrides:
         plan = made.plan(arguments.overrides)
+        refuse_without_sweep(arguments.overrides)
         line, code = verdict(plan, strict=arguments.strict)
         if arguments.json:
             print(json.dumps(as_json(plan), indent=1))
