@@ -29,7 +29,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from albor.config.location import options, search_directories, short
-from albor.config.overrides import parse
+from albor.config.overrides import SEVERAL, parse
 from albor.config.problems import ConfigRefused, Problem
 from albor.config.suggest import nearest
 from albor.config.tree import guard_environment
@@ -193,6 +193,10 @@ class Composer:
         assert isinstance(tree, dict)
         hydra = tree.pop("hydra", {})
         choices = {g: c for g, c in defaults.overrides.known_choices.items() if not g.startswith("hydra/")}
+        # Hydra does not tell of groups of which several choices are taken.
+        several = defaults.overrides.override_choices.get(SEVERAL)
+        if isinstance(several, list):
+            choices[SEVERAL] = f"[{','.join(several)}]"
         overridden = frozenset(g for g, m in defaults.overrides.override_metadata.items() if not m.external_override)
         return Composed(tree, choices, tuple(defaults.defaults), hydra, overridden)  # type: ignore[arg-type]
 

@@ -136,6 +136,31 @@ def test_an_experiment_belongs_to_the_stage_that_it_names(planner: Planner) -> N
     assert same.items() <= ids(reported(planner, ("stage=report", "experiment=original/v4"))).items()
 
 
+@pytest.mark.parametrize(
+    ("texts", "tasks"),
+    [
+        (("task=[perplexity,humaneval]",), ["perplexity", "humaneval"]),
+        (("eval=code", "task=[perplexity,humaneval]"), ["perplexity", "humaneval"]),
+        ((), ["perplexity", "samples"]),
+    ],
+)
+def test_tasks_are_measured_beside_an_experiment_of_another_stage(
+    texts: tuple[str, ...], tasks: list[str], planner: Planner
+) -> None:
+    made = configs(reported(planner, ("stage=eval", "experiment=best", *texts)))
+    assert list(made["generate"].task) == list(made["eval"].task) == tasks
+
+
+def test_an_experiment_chooses_tasks(albor, tmp_path: Path) -> None:
+    mine = tmp_path / "conf" / "experiment" / "mine.yaml"
+    mine.parent.mkdir(parents=True)
+    mine.write_text(
+        "# @package _global_\n# Mine.\ndefaults: [override /stage: pretrain, override /task: [humaneval]]\n"
+    )
+    done = albor("--config-dir", str(tmp_path / "conf"), "stage=eval", "experiment=mine", "--cfg", "job")
+    assert "  humaneval:" in done.out and "  perplexity:" not in done.out
+
+
 def test_an_experiment_that_names_no_stage_reaches_every_stage(albor, tmp_path: Path) -> None:
     import json
 
