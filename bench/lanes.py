@@ -4,9 +4,9 @@
 
 FILE is YAML: ``lanes``, each a list of tasks that run one after the other; a task has a ``name`` and either ``albor``,
 overrides, or ``python``, a module and its arguments; ``after`` names tasks of other lanes. In both, {STAGE/LABEL} is
-the directory of the newest run of that label. ``--also`` goes to every albor. What each task said is in
-STORE/lanes/NAME.log, what came of it in STORE/lanes/done.jsonl as soon as it is known. A task whose predecessor failed
-is not begun.
+the directory of the newest run of that label, and @ladder/NAME is what that ladder says of its rungs. ``--also`` goes
+to every albor. What each task said is in STORE/lanes/NAME.log, what came of it in STORE/lanes/done.jsonl as soon as it
+is known. A task whose predecessor failed is not begun.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Any
 
 import yaml
 
+CONF = Path(__file__).parents[1] / "conf"
 PLACEHOLDER = re.compile(r"\{([a-z_]+)/([^{}]+)\}")
 
 
@@ -66,7 +67,8 @@ class Lanes:
                 self.changed.notify_all()
 
     def _task(self, task: dict[str, Any]) -> int:
-        words = [PLACEHOLDER.sub(self._made, word) for word in shlex.split(task.get("albor") or task["python"])]
+        said = (said_by(word) for word in shlex.split(task.get("albor") or task["python"]))
+        words = [PLACEHOLDER.sub(self._made, word) for several in said for word in several]
         command = [sys.executable, "-m", *(("albor", *words, *self.also) if "albor" in task else words)]
         with (self.logs / f"{task['name']}.log").open("w") as log:
             return subprocess.run(command, cwd=self.store, stdout=log, stderr=log, check=False).returncode
@@ -77,6 +79,13 @@ class Lanes:
         newest = max(found, key=lambda run: run.stat().st_mtime, default=None)
         # What is not there is refused by the command itself, by the name it was asked for.
         return str((newest or self.store / "outputs" / stage / label).relative_to(self.store))
+
+
+def said_by(word: str) -> list[str]:
+    """The overrides of a ladder, or the word."""
+    if not word.startswith("@"):
+        return [word]
+    return list(yaml.safe_load((CONF / f"{word[1:]}.yaml").read_text())["overrides"])
 
 
 def main() -> int:
