@@ -137,6 +137,8 @@ READERS = {"arc_easy": _arc, "hellaswag": _hellaswag, "piqa": _piqa, "lambada": 
 
 def _lm_eval() -> tuple[Any, Any]:
     """lm-eval's evaluator and task manager. Raises AlborError when it is not installed."""
+    # Its bars and those of datasets, read when they are imported: what is told of progress is ours.
+    os.environ |= {"TQDM_DISABLE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
     try:
         from lm_eval import simple_evaluate
         from lm_eval.tasks import TaskManager
