@@ -6,7 +6,6 @@ The same command on a laptop, under torchrun and in a Slurm job: everything is i
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import sys
@@ -28,7 +27,7 @@ from albor.runs.metrics import NAME as METRICS
 from albor.runs.metrics import MetricsLog
 from albor.runs.progress import Progress
 from albor.runs.store import ARTIFACT, PARTIAL, WORK, disk_error, exclusive
-from albor.runs.world import LIFELINE, World, die_with_starter, join, rank_log, start_by_hand
+from albor.runs.world import World, die_with_starter, join, rank_log, start_by_hand
 from albor.stages import base as stages
 from albor.stages.base import view
 from albor.stages.planned import refuse, structured
@@ -85,13 +84,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0 done, 1 failed, 2 the user must change something, 73 another process has the run, 75 interrupted and
     resumable."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    die_with_starter()
+    started = die_with_starter()
     directory = Path((arguments or sys.argv[1:])[0])
     world = join()
     try:
         return work(directory, world)
     except Held as error:
-        if LIFELINE not in os.environ:  # who started this process waits for the other, or tells of it
+        if not started:  # else who started this process waits for the other, or tells of it
             report(error, world)
         return HELD
     except AlborError as error:

@@ -74,8 +74,9 @@ def join() -> World:
     return World(*place)
 
 
-def die_with_starter() -> None:
-    """Has this process and its own killed when the albor that started it ends, however it ends.
+def die_with_starter() -> bool:
+    """Has this process and its own killed when the albor that started it ends, however it ends; False where it was
+    started otherwise.
 
     They are a process group of their own, which what kills the starter's does not reach.
     """
@@ -84,8 +85,10 @@ def die_with_starter() -> None:
         os.read(0, 1)
         os.killpg(0, signal.SIGKILL)
 
-    if os.environ.pop(LIFELINE, None) is not None:  # what this process starts has another standard input
+    started = os.environ.pop(LIFELINE, None) is not None  # what this process starts has another standard input
+    if started:
         threading.Thread(target=follow, name="lifeline", daemon=True).start()
+    return started
 
 
 DEFAULTS = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}

@@ -41,7 +41,7 @@ def test_a_process_dies_with_its_starter(monkeypatch: pytest.MonkeyPatch) -> Non
     killing = Killing()
     monkeypatch.setattr(world, "os", killing)
     os.environ[world.LIFELINE] = "1"
-    world.die_with_starter()
+    assert world.die_with_starter()
     assert world.LIFELINE not in os.environ, "what this process starts has another standard input"
     (thread,) = [t for t in threading.enumerate() if t.name == "lifeline"]
     assert thread.daemon and killing.killed == []
@@ -54,7 +54,7 @@ def test_a_process_dies_with_its_starter(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_without_a_lifeline_nothing_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
     killing = Killing()
     monkeypatch.setattr(world, "os", killing)
-    world.die_with_starter()
+    assert not world.die_with_starter()
     assert not [t for t in threading.enumerate() if t.name == "lifeline"]
     assert killing.read_from == []
 
