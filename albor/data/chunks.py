@@ -44,11 +44,15 @@ class Chunker:
         while start < len(text):
             chances = draw(seed=self.seed, sha256=sha256, copy=copy, chunk=chunk)
             if not left and chances.transform < self.fim.rate:
-                holes = left = 2 ** int(chances.pieces * self.fim.holes.bit_length())
+                holes = left = 2 ** int(chances.pieces * self._most_holes.bit_length())
             made = self._transformed(text, start, self.row_len // holes, chances) if left else None
             start, piece = made or self._plain(text, start)
             chunk, left = chunk + 1, max(0, left - 1)
             yield piece
+
+    @property
+    def _most_holes(self) -> int:
+        return max(1, self.row_len // (self.fim.min_tokens or self.row_len))
 
     def _plain(self, text: Encoded, start: int) -> tuple[int, Piece]:
         left = len(text) - start

@@ -37,8 +37,9 @@ class FimMix:
     """Of its pieces, the share in SPM order."""
     line_rate: float = 0.0
     """Of its pieces, the share whose hole ends where a line does."""
-    holes: int = 1
-    """Most pieces, of one hole each, that a row's length of it is cut into: 1, 2, 4 … of them, all as likely."""
+    min_tokens: int | None = None
+    """A row's length of it is cut into 1, 2, 4 … pieces, of one hole each, all as likely, down to pieces of so many
+    tokens; None always makes one."""
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> FimMix:

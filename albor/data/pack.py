@@ -86,10 +86,10 @@ def pack(
         )
     if row_len < MIN_ROW_LEN:
         raise DataError(f"rows of {row_len} tokens are too short", help=f"set data.row_len to {MIN_ROW_LEN} or more")
-    if fim.rate > 0 and row_len // fim.holes < MIN_ROW_LEN:
+    if (fim.min_tokens or MIN_ROW_LEN) < MIN_ROW_LEN:
         raise DataError(
-            f"data.fim_holes={fim.holes} in rows of {row_len} tokens leave too little text around each",
-            help=f"set data.fim_holes to {row_len // MIN_ROW_LEN} or less",
+            f"pieces of {fim.min_tokens} tokens leave too little text around a hole",
+            help=f"set data.fim_min_tokens to {MIN_ROW_LEN} or more",
         )
     width = row_files.token_bytes(codec.vocab_size)
     settings = Settings(row_len=row_len, fim=fim, seed=seed, width=width)

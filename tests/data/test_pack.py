@@ -36,7 +36,7 @@ FIM = st.builds(
     rate=st.sampled_from([0.0, 0.5, 1.0]),
     spm_rate=st.just(0.5),
     line_rate=st.sampled_from([0.0, 0.5, 1.0]),
-    holes=st.sampled_from([1, 2, 4]),
+    min_tokens=st.sampled_from([None, 16, 32]),
 )
 
 
@@ -92,9 +92,8 @@ def plain(piece: list[int], codec: Codec) -> str:
     return codec.decode(piece)
 
 
-@given(TEXT, st.integers(16, 80), FIM, st.integers(0, 9))
-def test_pieces_fit_a_row_and_give_the_text_back(codec: Codec, text: str, room: int, fim: FimMix, seed: int) -> None:
-    row_len = room * fim.holes
+@given(TEXT, st.integers(16, 160), FIM, st.integers(0, 9))
+def test_pieces_fit_a_row_and_give_the_text_back(codec: Codec, text: str, row_len: int, fim: FimMix, seed: int) -> None:
     chunker = Chunker(codec=codec, row_len=row_len, fim=fim, seed=seed)
     (encoded,) = codec.encode_documents([text])
     made = list(chunker.pieces(encoded, sha256=document(text).sha256))
@@ -240,19 +239,22 @@ def test_fim_without_its_tokens_is_refused(corpus: Path, codec: Codec, tmp_path:
 
 
 def test_more_holes_are_shorter_pieces_of_the_same_text(corpus: Path, codec: Codec, tmp_path: Path) -> None:
-    one, four = (
-        run(corpus, codec, tmp_path / str(n), row_len=256, fim=FimMix(rate=1.0, spm_rate=0.5, holes=n)) for n in (1, 4)
-    )
-    assert four["fim_pieces"] > 1.5 * one["fim_pieces"]
-    assert four["documents"] == one["documents"]
-    lengths = [len(piece) for piece in pieces(tmp_path / "4", "train")]
+    def made(least: int | None) -> dict[str, Any]:
+        mix = FimMix(rate=1.0, spm_rate=0.5, min_tokens=least)
+        return run(corpus, codec, tmp_path / str(least), row_len=256, fim=mix)
+
+    one, several = made(None), made(64)
+    assert several["fim_pieces"] > 1.5 * one["fim_pieces"]
+    assert several["documents"] == one["documents"]
+    assert made(200)["fim_pieces"] == one["fim_pieces"], "two of them do not fit"
+    lengths = [len(piece) for piece in pieces(tmp_path / "64", "train")]
     assert {length > 128 for length in lengths} == {True, False}  # both long ones and short ones
 
 
 def test_holes_that_leave_no_text_are_refused(corpus: Path, codec: Codec, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="fim_holes=8") as refused:
-        run(corpus, codec, tmp_path, row_len=64, fim=FimMix(rate=0.5, spm_rate=0.5, holes=8))
-    assert "fim_holes to 4" in str(refused.value.help)
+    with pytest.raises(DataError, match="pieces of 8 tokens") as refused:
+        run(corpus, codec, tmp_path, row_len=64, fim=FimMix(rate=0.5, spm_rate=0.5, min_tokens=8))
+    assert "fim_min_tokens to 16" in str(refused.value.help)
 
 
 def test_rows_too_short_are_refused(corpus: Path, codec: Codec, tmp_path: Path) -> None:

@@ -115,9 +115,9 @@ class Data:
     fim_line_rate: Fraction = 0.0
     """Of those, the share whose hole is the rest of a line or of a few, as an editor asks for; that of the others
     begins and ends anywhere."""
-    fim_holes: Positive = 1
-    """Most pieces, of one hole each, that a row's length of text in this form is cut into: 1, 2, 4 … of them, all as
-    likely. More are more holes to learn from, with less text around them."""
+    fim_min_tokens: Positive | None = None
+    """A row's length of text in this form is cut into 1, 2, 4 … pieces, of one hole each, all as likely, down to pieces
+    of so many tokens: more holes to learn from, with less text around them. null always makes one."""
 
     @property
     def packed_len(self) -> int:
