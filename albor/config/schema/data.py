@@ -112,10 +112,10 @@ class Data:
     """Share of the training pieces (documents, cut to a row) in fill-in-the-middle form; validation has none."""
     fim_spm_rate: Fraction = 0.5
     """Of those, the share in suffix-prefix-middle order; the rest is prefix-suffix-middle."""
-    fim_line_rate: Fraction = 0.0
+    fim_line_rate: Fraction = 0.75
     """Of those, the share whose hole is the rest of a line or of a few, as an editor asks for; that of the others
     begins and ends anywhere."""
-    fim_min_tokens: Positive | None = None
+    fim_min_tokens: Positive | None = 128
     """A row's length of text in this form is cut into 1, 2, 4 … pieces, of one hole each, all as likely, down to pieces
     of so many tokens: more holes to learn from, with less text around them. null always makes one."""
 
