@@ -19,7 +19,7 @@ IMAGES = DOCS / "images" / "results"
 BITS = "val_bits_per_byte"
 
 
-def render(records: Sequence[Record]) -> dict[Path, str]:
+def render(records: Sequence[Record], verdicts: Sequence[Mapping[str, str]]) -> dict[Path, str]:
     """The page and its figures: path to text."""
     made: dict[Path, str] = {}
     runs = Runs(records)
@@ -27,8 +27,10 @@ def render(records: Sequence[Record]) -> dict[Path, str]:
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     figure = _figure(runs, made)
-    said = {"run": runs.one, "table": table, "short": short, "figure": figure}
-    said |= {name: getattr(runs, name) for name in ("curve", "reached", "made", "ladder", "scores", "law")}
+    said = {"run": runs.one, "table": table, "short": short, "figure": figure, "verdicts": judged(verdicts)}
+    said |= {
+        name: getattr(runs, name) for name in ("curve", "at", "reached", "made", "ladder", "rungs", "scores", "law")
+    }
     return {PAGE: environment.from_string(TEMPLATE.read_text()).render(said), **made}
 
 
@@ -61,6 +63,10 @@ class Runs:
         """Where a run is first at or below so many bits a byte."""
         return next(point for point in self.one(key).curve if point[BITS] <= bits)
 
+    def at(self, key: str, tokens: float) -> dict[str, float]:
+        """The last validation by so many tokens."""
+        return [point for point in self.one(key).curve if point["tokens"] <= tokens][-1]
+
     def made(self, names: Mapping[str, str]) -> str:
         """How runs were made."""
         found = {label: self.one(key) for label, key in names.items()}
@@ -72,32 +78,44 @@ class Runs:
 
     def ladder(self, key: str) -> str:
         rungs: dict[str, dict[str, Any]] = self.one(key).facts["rungs"]
-        tasks = list(dict.fromkeys(task for rung in rungs.values() for task in rung["scores"]))
         rows = [
-            [name, f"`{rung['run_id']}`", f"{rung['parameters'] / 1e6:.1f}M", f"{rung['bytes'] / 1e6:.1f} MB"]
-            + [f"{rung['val_ppl']:.3f}", f"{rung['bits_per_byte']:.4f}", f"{rung['ms_per_token']:.2f} {rung['engine']}"]
-            + [f"{rung['scores'][task]:g}" if task in rung["scores"] else "" for task in tasks]
+            [
+                name,
+                code(rung["run_id"]),
+                f"{rung['parameters'] / 1e6:.1f}M",
+                f"{rung['bytes'] / 1e6:.1f} MB",
+                f"{rung['val_ppl']:.3f}",
+                f"{rung['bits_per_byte']:.4f}",
+                f"{rung['ms_per_token']:.2f} {rung['engine']}",
+            ]  # fmt: skip
             for name, rung in rungs.items()
         ]
-        return table(
-            ["rung", "run", "parameters", "size", "val_ppl", "bits/byte", "ms a token", *(tasks_named(tasks))], rows
-        )
+        return table(["rung", "run", "parameters", "size", "val_ppl", "bits/byte", "ms a token"], rows)
+
+    def rungs(self, key: str) -> dict[str, str]:
+        """A ladder's rungs, each with the id of its evaluation."""
+        inputs = self.one(key).inputs
+        return {name: inputs[name] for name in self.one(key).facts["rungs"]}
 
     def scores(self, columns: Mapping[str, str]) -> str:
         """Tasks by evaluations, in percent with their intervals."""
         found = {label: self.one(key).facts["scores"] for label, key in columns.items()}
-        lines: dict[tuple[str, str], None] = {
-            (task, metric): None
+        lines: dict[tuple[str, str], float | None] = {
+            (task, metric): values.get("empty")
             for scores in found.values()
             for task, values in scores.items()
             for metric, value in values.items()
             if isinstance(value, dict) and "low" in value
         }
         rows = [
-            [f"{task}, {metric}", *(score(scores.get(task, {}).get(metric)) for scores in found.values())]
-            for task, metric in lines
+            [
+                f"{task}, {metric}",
+                *(score(scores.get(task, {}).get(metric)) for scores in found.values()),
+                "" if floor is None else f"{100 * floor:.1f}%",
+            ]
+            for (task, metric), floor in lines.items()
         ]
-        return table(["", *columns], rows)
+        return table(["", *columns, "nothing written"], rows)
 
     def law(self, keys: Iterable[str]) -> Fitted:
         points: list[Point] = []
@@ -149,12 +167,17 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def judged(verdicts: Iterable[Mapping[str, str]]) -> str:
+    """The predictions, with the command that says so of the runs in a store."""
+    rows = [
+        [one["id"][-3:], one["title"], one["verdict"], one["evidence"], code(f"albor falsify {int(one['id'][-3:])}")]
+        for one in verdicts
+    ]
+    return table(["", "prediction", "verdict", "evidence", "command"], rows)
+
+
 def code(words: str) -> str:
     return f"`{words}`" if words else ""
-
-
-def tasks_named(tasks: Iterable[str]) -> list[str]:
-    return [task.replace("_", " ") for task in tasks]
 
 
 def score(value: Mapping[str, float] | None) -> str:

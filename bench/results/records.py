@@ -15,6 +15,7 @@ from albor.runs.metrics import NAME as METRICS
 from albor.runs.store import Store
 
 PLACE = Path(__file__).parents[2] / "docs" / "results" / "runs.jsonl"
+VERDICTS = PLACE.with_name("verdicts.jsonl")
 STAGES = ("pretrain", "distill", "finetune", "merge", "prune", "quantize", "eval", "ladder")
 LOCAL = ("inputs.rows=", "inputs.tokenizer=", "inputs.documents=", "tracking=", "hardware=")
 """Overrides by which a machine without a network gets what others build: ids are the same without them."""
@@ -65,19 +66,25 @@ def merged(old: Sequence[Record], new: Iterable[Record]) -> list[Record]:
 
 def of_store(root: Path) -> Iterator[Record]:
     """The runs in ``outputs`` that make or measure models; also those that were cut off, as far as they came."""
-    for run in Store(root).runs():
+    runs = Store(root).runs()
+    by_id = {run.manifest.id: run.manifest for run in runs}
+    for run in runs:
         manifest = run.manifest
         if manifest.stage not in STAGES:
             continue
         log = run.directory / METRICS
-        rows = manifest.inputs.get("rows")
+        inputs = dict(manifest.inputs)
+        if generated := inputs.get("generations"):
+            # An evaluation reads what was generated; the model and the rows are that run's.
+            inputs |= by_id[generated.id].inputs if generated.id in by_id else {}
+        rows = inputs.get("rows")
         yield Record(
             name=manifest.label,
             stage=manifest.stage,
             id=manifest.id,
             command=plain(manifest.command),
             rows=rows.digest if rows else None,
-            inputs={name: given.id for name, given in manifest.inputs.items()},
+            inputs={name: given.id for name, given in inputs.items()},
             hardware=str(manifest.choices.get("hardware")),
             torch=manifest.environment.get("torch"),
             commit=(manifest.environment.get("git_commit") or "")[:7] or None,
@@ -107,6 +114,27 @@ def of_loop(path: Path) -> Record:
         facts={"parameters": about["parameters"]},
         curve=curve,
     )
+
+
+def verdicts(said: str) -> list[dict[str, Any]]:
+    """The judgments that ``albor falsify --json`` printed, also where warnings stand around them."""
+    found: list[dict[str, Any]] = json.JSONDecoder().raw_decode(said, said.index("["))[0]
+    return [{key: one[key] for key in ("id", "title", "condition", "verdict", "evidence")} for one in found]
+
+
+def judged(old: Sequence[dict[str, Any]], new: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """``new`` in place of ``old``; what the runs at hand leave untested stays as other runs had it."""
+    found = {one["id"]: one for one in old}
+    found |= {one["id"]: one for one in new if one["verdict"] != "UNTESTED" or one["id"] not in found}
+    return [found[name] for name in sorted(found)]
+
+
+def load_verdicts(place: Path = VERDICTS) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in place.read_text().splitlines()] if place.exists() else []
+
+
+def save_verdicts(found: Iterable[dict[str, Any]], place: Path = VERDICTS) -> None:
+    place.write_text("".join(f"{json.dumps(one)}\n" for one in found))
 
 
 def plain(command: str) -> str:

@@ -61,6 +61,18 @@ def test_a_loop_that_was_cut_off_keeps_what_it_said(tmp_path: Path) -> None:
     assert (found.name, found.status, found.curve) == ("raw", "interrupted", [point])
 
 
+def test_a_prediction_stays_judged_when_other_runs_leave_it_untested(tmp_path: Path) -> None:
+    def said(verdict: str, evidence: str) -> str:
+        one = {"id": "FALSIFY-ALBOR-003", "title": "t", "condition": "c", "verdict": verdict, "evidence": evidence}
+        return f"warning\n{json.dumps([one | {'numbers': {}, 'command': ''}], indent=1)}\nwritten: a.md"
+
+    place = tmp_path / "verdicts.jsonl"
+    for text in (said("UNTESTED", "a"), said("CORROBORATED", "b"), said("UNTESTED", "c"), said("FALSIFIED", "d")):
+        records.save_verdicts(records.judged(records.load_verdicts(place), records.verdicts(text)), place)
+    assert [(one["verdict"], one["evidence"]) for one in records.load_verdicts(place)] == [("FALSIFIED", "d")]
+    assert "| 003 | t | FALSIFIED | d | `albor falsify 3` |" in page.judged(records.load_verdicts(place))
+
+
 def test_axes_have_round_numbers() -> None:
     assert ticks(3e6, 6e7) == [5e6, 1e7, 2e7, 5e7]
     assert [short(x) for x in (65_536_000, 1e10, 12.0)] == ["65.536M", "10B", "12"]
@@ -70,5 +82,5 @@ def test_axes_have_round_numbers() -> None:
 
 @pytest.mark.skipif(not page.TEMPLATE.exists(), reason="there is no page yet")
 def test_the_page_is_what_its_records_say() -> None:
-    for path, text in page.render(records.load()).items():
+    for path, text in page.render(records.load(), records.load_verdicts()).items():
         assert path.read_text() == text, f"{path} is stale: python -m bench.results page"
