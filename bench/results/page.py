@@ -13,7 +13,7 @@ from bench.results.fit import Law, Point, fit, spread
 from bench.results.records import Record
 
 DOCS = Path(__file__).parents[2] / "docs"
-TEMPLATE = DOCS / "results" / "RESULTS.md.j2"
+TEMPLATE = Path(__file__).with_name("RESULTS.md.j2")
 PAGE = DOCS / "RESULTS.md"
 IMAGES = DOCS / "images" / "results"
 BITS = "val_bits_per_byte"
@@ -29,7 +29,8 @@ def render(records: Sequence[Record], verdicts: Sequence[Mapping[str, str]]) -> 
     figure = _figure(runs, made)
     said = {"run": runs.one, "table": table, "short": short, "figure": figure, "verdicts": judged(verdicts)}
     said |= {
-        name: getattr(runs, name) for name in ("curve", "at", "reached", "made", "ladder", "rungs", "scores", "law")
+        name: getattr(runs, name)
+        for name in ("has", "curve", "at", "reached", "every", "ladder", "rungs", "scores", "law")
     }
     return {PAGE: environment.from_string(TEMPLATE.read_text()).render(said), **made}
 
@@ -47,6 +48,9 @@ class Runs:
         if found is None:
             raise KeyError(f"no record of {key}: {', '.join(sorted(self.records))}")
         return found
+
+    def has(self, *keys: str) -> bool:
+        return all(key in self.by_id or key in self.records for key in keys)
 
     def curve(self, columns: Mapping[str, str], tokens: Sequence[float]) -> str:
         """Perplexity and bits a byte of several runs at numbers of tokens."""
@@ -67,12 +71,11 @@ class Runs:
         """The last validation by so many tokens."""
         return [point for point in self.one(key).curve if point["tokens"] <= tokens][-1]
 
-    def made(self, names: Mapping[str, str]) -> str:
-        """How runs were made."""
-        found = {label: self.one(key) for label, key in names.items()}
+    def every(self) -> str:
+        """How each run was made."""
         rows = [
-            [label, code(r.id), code((r.rows or "")[:12]), r.hardware, r.commit or "", r.date, code(r.command)]
-            for label, r in found.items()
+            [key, code(r.id), code((r.rows or "")[:12]), r.hardware, r.commit or "", r.date, code(r.command)]
+            for key, r in sorted(self.records.items())
         ]
         return table(["what", "run", "rows", "on", "commit", "date", "command"], rows)
 
@@ -87,7 +90,7 @@ class Runs:
                 f"{rung['val_ppl']:.3f}",
                 f"{rung['bits_per_byte']:.4f}",
                 f"{rung['ms_per_token']:.2f} {rung['engine']}",
-            ]  # fmt: skip
+            ]
             for name, rung in rungs.items()
         ]
         return table(["rung", "run", "parameters", "size", "val_ppl", "bits/byte", "ms a token"], rows)

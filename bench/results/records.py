@@ -82,7 +82,7 @@ def of_store(root: Path) -> Iterator[Record]:
             name=manifest.label,
             stage=manifest.stage,
             id=manifest.id,
-            command=plain(manifest.command),
+            command=plain(manifest.command, by_id[rows.id].command if rows and rows.id in by_id else ""),
             rows=rows.digest if rows else None,
             inputs={name: given.id for name, given in inputs.items()},
             hardware=str(manifest.choices.get("hardware")),
@@ -137,9 +137,13 @@ def save_verdicts(found: Iterable[dict[str, Any]], place: Path = VERDICTS) -> No
     place.write_text("".join(f"{json.dumps(one)}\n" for one in found))
 
 
-def plain(command: str) -> str:
-    """A command without what only the machine it was given on needed."""
-    return shlex.join(word for word in shlex.split(command) if not word.startswith(LOCAL))
+def plain(command: str, rows: str = "") -> str:
+    """A command without what only the machine it was given on needed.
+
+    ``rows`` is the command of its rows: what that says of the data is said here, too, so that they are made again.
+    """
+    words = [word for word in shlex.split(command) if not word.startswith(LOCAL)]
+    return shlex.join([*words, *(word for word in shlex.split(rows) if word.startswith("data.") and word not in words)])
 
 
 def kept(manifest: Manifest) -> dict[str, Any]:

@@ -47,6 +47,8 @@ def test_records_are_kept_and_replaced(tmp_path: Path) -> None:
 def test_a_command_is_told_as_others_would_type_it() -> None:
     local = "python -m albor stage=pretrain inputs.rows=a/b 'task=[x,y]' tracking=none hardware=h100 seed=1"
     assert records.plain(local) == "python -m albor stage=pretrain 'task=[x,y]' seed=1"
+    rows = "python -m albor stage=pack model=50m data.fim_rate=0.9 inputs.documents=c"
+    assert records.plain(local, rows) == "python -m albor stage=pretrain 'task=[x,y]' seed=1 data.fim_rate=0.9"
 
 
 def test_a_loop_that_was_cut_off_keeps_what_it_said(tmp_path: Path) -> None:
