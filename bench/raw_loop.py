@@ -39,6 +39,8 @@ IGNORED = -100
 
 def main() -> None:
     given = arguments()
+    if given.out:
+        given.out.parent.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(given.seed)
     torch.set_float32_matmul_precision("high")
     facts = yaml.safe_load((given.rows / "manifest.yaml").read_text())["facts"]
