@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 NOTES, NUMBERS, SUMS, MODELS = "RELEASE.md", "release.json", "SHA256SUMS", "MODELS.sha256"
 LADDER = "ladder"
 ENVIRONMENT = {
-    "git_commit": "commit of albor",
+    "albor": "albor",
+    "git_commit": "its commit",
     "lock_sha256": "its requirements.lock, SHA-256",
     "python": "Python",
     "torch": "torch",

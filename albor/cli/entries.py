@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from albor.report.comparison.columns import Columns
     from albor.report.comparison.model import Entry
 
-KEPT = ("git_commit", "git_dirty", "host", "platform", "cpus", "torch", "python")
+KEPT = ("git_commit", "git_dirty", "albor", "host", "platform", "cpus", "torch", "python")
 """Of the environment: what the numbers may depend on."""
 
 

@@ -7,6 +7,7 @@ import albor.contracts.distillation
 import albor.contracts.hardware
 import albor.contracts.optim
 import albor.contracts.rungs
+import albor.contracts.serving
 import albor.contracts.shapes
 import albor.contracts.training  # noqa: F401
 from albor.contracts.base import CONTRACTS, LEVELS, Case, Contract, Finding, Rule, check_all

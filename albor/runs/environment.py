@@ -35,7 +35,7 @@ def installed(package: str) -> str | None:
 
 @lru_cache(maxsize=1)
 def describe() -> dict[str, Any]:
-    """Git commit of albor's code and hash of its lock file, where it runs from a checkout; interpreter and machine."""
+    """Git commit of albor's code and hash of its lock file, where it runs from a checkout; versions and machine."""
     # An albor that is installed may lie in a repository, too: in the virtual environment of somebody's project.
     ours = _git("ls-files", "--error-unmatch", "albor/runs/environment.py") is not None
     commit = _git("rev-parse", "HEAD") if ours else None
@@ -45,6 +45,7 @@ def describe() -> dict[str, Any]:
         "git_commit": commit,
         "git_dirty": dirty,
         "lock_sha256": hashlib.sha256(lock.read_bytes()).hexdigest() if commit and lock.exists() else None,
+        "albor": installed("albor"),
         "torch": installed("torch"),
         "python": platform.python_version(),
         "platform": platform.platform(),

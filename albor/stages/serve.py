@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 
 from albor.config.schema.config import Config as Whole
-from albor.config.schema.serve import LOOPBACK, Serve
+from albor.config.schema.serve import Serve
 from albor.errors import AlborError
 from albor.stages.base import Context, Facts, Stage, Upstream
 
@@ -48,11 +48,6 @@ def requires(cfg: Whole, given: Mapping[str, Facts]) -> None:
     if wanted.key_env is not None and not os.environ.get(wanted.key_env):
         raise refusal(
             f"the environment variable {wanted.key_env} with the API key is not set", f"export {wanted.key_env}=…"
-        )
-    if wanted.key_env is None and wanted.host not in LOOPBACK:
-        raise refusal(
-            f"stage.host={wanted.host} can be reached from elsewhere, and no key is asked for",
-            "name a variable that holds one: stage.key_env=ALBOR_API_KEY; or stage.host=127.0.0.1",
         )
     from albor.runs.ports import listen
 

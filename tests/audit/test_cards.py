@@ -178,7 +178,7 @@ def test_a_release_says_which_albor_made_it(on, run_of, tmp_path: Path) -> None:
     edit(run, environment={**run.manifest.environment, "git_commit": "c0ffee", "git_dirty": True, "lock_sha256": None})
     assert on("release", run.directory.name).code == 0
     notes = (tmp_path / "release" / "RELEASE.md").read_text()
-    assert "| commit of albor | `c0ffee with changes` |" in notes
+    assert "| its commit | `c0ffee with changes` |" in notes
     assert "| its requirements.lock, SHA-256 | not recorded |" in notes
 
 

@@ -183,6 +183,8 @@ BREAKS = [
     ("C-PRUNE-001", "error", "prune",
      ("prune=wanda_2_4", "prune.sparsity=0.4"), ("prune=wanda_2_4", "prune.sparsity=0.5")),
     ("C-PRUNE-002", "warning", "prune", ("prune=wanda",), ("prune=depth",)),
+    ("C-SERVE-001", "error", "stage.host", ("stage.host=0.0.0.0",), ("stage.host=0.0.0.0", "stage.key_env=KEY")),
+    ("C-SERVE-001", "error", "stage.host", ("stage.host=server",), ("stage.host='::1'",)),
 ]  # fmt: skip
 STAGE = {
     "C-DATA-002": "pack",
@@ -197,6 +199,7 @@ STAGE = {
         "finetune": ("C-FINETUNE-001",),
         "merge": ("C-MERGE-001", "C-MERGE-002"),
         "prune": ("C-PRUNE-001", "C-PRUNE-002"),
+        "serve": ("C-SERVE-001",),
     }.items()
     for contract in contracts
 }

@@ -57,6 +57,7 @@ def test_everything_that_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyP
         "git_commit": "c0ffee",
         "git_dirty": True,
         "lock_sha256": hashlib.sha256(b"torch==2\n").hexdigest(),
+        "albor": "albor 2",
         "torch": "torch 2",
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -128,7 +128,7 @@ def test_a_port_in_use(albor: Albor, directories: dict[str, Path]) -> None:
 
 def test_others_reach_it_only_with_a_key(albor: Albor, directories: dict[str, Path]) -> None:
     given = ("stage=serve", f"inputs.model={directories['base']}")
-    assert_refused(albor(*given, "stage.host=0.0.0.0"), "error[E-SERVE]", "no key is asked for", "stage.key_env=")
+    assert_refused(albor(*given, "stage.host=0.0.0.0"), "error[C-SERVE-001]", "no key is asked for", "stage.key_env=")
     assert_refused(albor(*given, "stage.key_env=NOT_THERE"), "NOT_THERE with the API key is not set")
     assert_refused(albor(*given, "stage.host=no.such.host.invalid", "stage.key_env=PATH"), "cannot be listened at")
 
