@@ -23,6 +23,7 @@ from albor.config.suggest import nearest
 from albor.plan.others import ALIKE, ASIDE, CHAIN, EVERYWHERE, OWN, Line, line_of
 from albor.plan.refusals import without_alert, without_choice, without_echoes
 from albor.plan.resolver import Resolver
+from albor.plan.unheard import unheard
 from albor.stages import base as stages
 from albor.stages.base import Upstream
 
@@ -68,11 +69,13 @@ class Target:
         self._whole = whole
         self.problems += [*without_choice(self.overrides, whole), *without_alert(self.overrides, whole)]
         self.chain = {g: (whole.choices if self.choices.get("experiment") else self.choices).get(g) for g in CHAIN}
-        self._own = {stage: self._upstream_overrides(stage, whole) for stage in self.overrides.upstream}
+        self.own = {stage: self._upstream_overrides(stage, whole) for stage in self.overrides.upstream}
+        """What ``up.STAGE`` says, by stage."""
         self._received: dict[str, set[int]] = {}
         self._stage_choices: dict[str, dict[str, str | None]] = {}
         self._known: dict[str, StageConfig] = {}
-        self._complete = True
+        self.complete = True
+        """Whether every stage upstream is known: else a key may have readers that are not."""
         self._levels = self._spread()
 
     def _composed(self, choices: dict[str, str | None]) -> Composed:
@@ -173,7 +176,7 @@ class Target:
         """The stages that make the inputs of this one, but for those inputs that are given."""
         config = self._draft(stage)
         if config is None:
-            self._complete = False
+            self.complete = False
             return
         for name, upstream in own_inputs(stage, config):
             if upstream.stage not in stages.names():
@@ -193,7 +196,7 @@ class Target:
             return self.config(stage).config
         except ConfigRefused:
             received, self._received[stage] = self._received.get(stage, set()), set()
-            own = self._own.pop(stage, None)
+            own = self.own.pop(stage, None)
         try:
             return self.config(stage).config
         except ConfigRefused:
@@ -202,7 +205,7 @@ class Target:
             self._received[stage] = received
             self._known.pop(stage, None)
             if own:
-                self._own[stage] = own
+                self.own[stage] = own
 
     def stages(self) -> list[str]:
         """The target's stage and all upstream of it, nearest first."""
@@ -261,95 +264,20 @@ class Target:
         found = list(self.problems)
         for stage in self.stages():
             try:
-                made = self.config(stage)
+                self.config(stage)
             except ConfigRefused as refused:
                 found += refused.problems
-            else:
-                unknown = made.config.inputs.keys() - self._input_names(stage) - self._inputs_beyond()
-                unknown = set() if self.part.foreign else unknown
-                found += [self._no_input(stage, name, made.origins) for name in sorted(unknown)]
-        found += [p for stage in self._own for p in self._misdirected(stage)]
-        found += self._idle_choices()
-        if self._complete:
-            for key, override in map(self.overrides.values.__getitem__, self.unread):
-                if override.input_line in self.part.foreign or self._passed_on(key):
-                    continue
-                cause = f"nothing in stage={self.stage} or upstream of it depends on `{key}`"
-                fix = "choose another stage, or leave it out"
-                if readers := self._readers(key):
-                    cause = f"several stages depend on `{key}`"
-                    fix = f"say which: {' or '.join(f'up.{s}.{override.input_line}' for s in readers)}"
-                if key.startswith("inputs."):
-                    named = self._no_input(self.stage, key.removeprefix("inputs."), None)
-                    cause, fix = named.cause, str(named.help)
-                found.append(Problem("E-OVERRIDE", key, cause, fix, f"override {override.input_line}"))
-        return without_echoes(found)
-
-    def _passed_on(self, key: str) -> bool:
-        """Whether a value that no stage here reads reaches the targets that this one is made from."""
-        head = key.partition(".")[0]
-        return any(
-            head in (*ALIKE, "inputs") if other.part.widely else other.hears(key) for other in self.others.values()
-        )
+        return without_echoes([*found, *unheard(self)])
 
     def hears(self, key: str) -> bool:
         """Whether a stage of this target, or of one that it is made from, depends on a key or a group's choice."""
         own = any(self.resolver.reads(stage, key) for stage in self.stages())
         return own or any(other.hears(key) for other in self.others.values())
 
-    def _idle_choices(self) -> Iterator[Problem]:
-        """Choices on the command line that no stage depends on."""
-        for group in self.unread_groups if self._complete else ():
-            choice, text = self.overrides.choices[group]
-            if choice is not None and text not in self.part.foreign and not self.hears(group):
-                readers = " or ".join(f"stage={name}" for name in self.resolver.readers(group))
-                cause = f"nothing in stage={self.stage} or upstream of it depends on `{group}`"
-                fix = f"choose a stage that does ({readers}), or leave it out"
-                yield Problem("E-OVERRIDE", group, cause, fix, f"override {text}")
-
-    def _readers(self, key: str) -> list[str]:
-        """The stages of the other targets that depend on a key, each once."""
-        found = (s for other in self.others.values() for s in other.stages() if self.resolver.reads(s, key))
-        return list(dict.fromkeys(found))
-
-    def _misdirected(self, stage: str) -> Iterator[Problem]:
-        """What is wrong with ``up.STAGE`` that is not wrong with the stage's config."""
-        foreign = {text for text in self.part.foreign if text.lstrip("+~").startswith(f"up.{stage}.")}
-        beyond = stage in self.addresses() - set(self.stages())
-        if foreign:
-            return
-        if stage in self.stages() or (beyond and stage in stages.names()):
-            for key, override in self._own[stage].values:
-                heard = key.partition(".")[0] in (*EVERYWHERE, *OWN, "inputs") or key in ASIDE
-                if not heard and not self.resolver.reads(stage, key):
-                    cause, fix = f"{stage} does not depend on `{key}`", "address the stage that does, or leave it out"
-                    yield Problem("E-OVERRIDE", key, cause, fix, f"override {override.input_line}")
-        elif not beyond and (self._complete or stage not in stages.names()):
-            known = [*self.stages(), *sorted(self.addresses() - set(self.stages()))]
-            guess = nearest(stage, known)
-            fix = f"did you mean up.{guess}? " if guess else ""
-            fix += f"They are {', '.join(known)}"
-            cause = f"'{stage}' is not a stage upstream of {self.stage}"
-            yield Problem("E-OVERRIDE", f"up.{stage}", cause, fix)
-
-    def _input_names(self, stage: str) -> list[str]:
+    def input_names(self, stage: str) -> list[str]:
+        """What a stage is made from, as far as its config tells."""
         draft = self._draft(stage)
         return list(stages.find(stage).inputs(draft)) if draft else []
-
-    def _inputs_beyond(self) -> set[str]:
-        """The inputs in the targets that this one is made from and that share its values."""
-        shared = [other for other in self.others.values() if other.part.widely]
-        return {name for other in shared for stage in other.stages() for name in other._input_names(stage)}
-
-    def _no_input(self, stage: str, name: str, origins: Origins | None) -> Problem:
-        own = [name for s in self.stages() for name in self._input_names(s)]
-        known = list(dict.fromkeys([*own, *sorted(self._inputs_beyond())]))
-        guess = nearest(name, known)
-        fix = f"did you mean inputs.{guess}? " if guess else ""
-        fix += f"The inputs are {', '.join(known)}" if known else "leave it out: nothing here has an input"
-        cause = f"{stage} has no input '{name}'" if name in known else f"no stage of this target has an input '{name}'"
-        key = f"inputs.{name}"
-        return Problem("E-OVERRIDE", key, cause, fix, origins.find(key) if origins else None)
 
     def config(self, stage: str) -> StageConfig:
         """The typed config of one stage. Raises ConfigRefused."""
@@ -359,7 +287,7 @@ class Target:
         if self.experiment_stage in (stage, None):
             choices = {g: c for g, c in self.choices.items() if g in (*CHAIN, "experiment")}
         choices |= self._stage_choices.get(stage, {}) | {"stage": stage}
-        own = self._own.get(stage, NOTHING)
+        own = self.own.get(stage, NOTHING)
         choices |= {g: c for g, (c, _) in own.choices.items() if g not in ("stage", "experiment")}
         composed = self._composed(choices)
         received, fills = self._received.get(stage, set()), self.resolver.fills
