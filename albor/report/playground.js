@@ -196,7 +196,10 @@ class Card {
   }
 }
 
-const percent = (logprob) => `${(100 * Math.exp(logprob)).toFixed(1)}%`;
+const percent = (logprob) => {
+  const share = 100 * Math.exp(logprob);
+  return share < 0.05 ? '< 0.1%' : `${share.toFixed(1)}%`;
+};
 
 function tip(span, one) {
   $('#tip')?.remove();
