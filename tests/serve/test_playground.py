@@ -126,10 +126,7 @@ def test_resting_on_a_token_tells_what_else_was_likely(page) -> None:
     seen = next(n for n, text in enumerate(tokens.all_inner_texts()) if text.strip() and tokens.nth(n).is_visible())
     label = tokens.nth(seen).get_attribute("aria-label") or ""
     text, _, share = label.rpartition(", ")
-    assert (
-        json.loads(text) in card.locator("pre").evaluate("pre => pre.textContent")
-        and 0 < percent(share) <= 100
-    )
+    assert json.loads(text) in card.locator("pre").evaluate("pre => pre.textContent") and 0 < percent(share) <= 100
     tokens.nth(seen).hover()
     rows = [row.locator("td").all_inner_texts() for row in page.locator("#tip tr").all()]
     shares = [percent(cells[1]) for cells in rows]
