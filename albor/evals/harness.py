@@ -10,15 +10,18 @@ import json
 import math
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import yaml
 
 from albor.config.schema.task import LmEval
 from albor.errors import AlborError
 from albor.evals import files
-from albor.inference.engine import Engine
+from albor.inference.engine import Engine, Told, silent
 from albor.inference.prompts import Tokens
 
 METRICS = ("acc", "acc_norm", "perplexity")
@@ -46,19 +49,31 @@ CLOZE = {
 
 
 def measure(
-    name: str, spec: LmEval, paths: Sequence[Path], engine: Engine, tokens: Tokens, out: Path, *, limit: int | None
+    name: str,
+    spec: LmEval,
+    paths: Sequence[Path],
+    engine: Engine,
+    tokens: Tokens,
+    out: Path,
+    *,
+    limit: int | None,
+    progress: Told = silent,
 ) -> dict[str, Any]:
-    """Each metric's value with its 95% interval, and the number of items. Raises AlborError."""
+    """Each metric's value with its 95% interval, and the number of items. Raises AlborError.
+
+    ``progress`` hears how many continuations of how many are measured.
+    """
     write_task(name, spec, paths, out, limit=limit)
     evaluate, manager = _lm_eval()
-    model = adapter(engine, tokens)
-    found = evaluate(
-        model=model,
-        tasks=[f"albor_{name}"],
-        task_manager=manager(include_path=str(out), include_defaults=False),
-        bootstrap_iters=1000,
-        log_samples=False,
-    )
+    model = adapter(engine, tokens, progress)
+    with _quiet():
+        found = evaluate(
+            model=model,
+            tasks=[f"albor_{name}"],
+            task_manager=manager(include_path=str(out), include_defaults=False),
+            bootstrap_iters=1000,
+            log_samples=False,
+        )
     scores = found["results"][f"albor_{name}"]
     result: dict[str, Any] = {"problems": int(found["n-samples"][f"albor_{name}"]["effective"])}
     for metric in METRICS:
@@ -137,10 +152,8 @@ READERS = {"arc_easy": _arc, "hellaswag": _hellaswag, "piqa": _piqa, "lambada": 
 
 def _lm_eval() -> tuple[Any, Any]:
     """lm-eval's evaluator and task manager. Raises AlborError when it is not installed."""
-    # Its bars and those of datasets, read when they are imported: what is told of progress is ours.
-    os.environ |= {"TQDM_DISABLE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
     try:
-        from lm_eval import simple_evaluate
+        from lm_eval import evaluator
         from lm_eval.tasks import TaskManager
     except ImportError as error:
         raise AlborError(
@@ -150,10 +163,29 @@ def _lm_eval() -> tuple[Any, Any]:
         ) from None
     # Its resamples need no processes: what is forked beside threads and a device may never end.
     os.environ["DISABLE_MULTIPROC"] = "1"
-    return simple_evaluate, TaskManager
+    # It asks git for the commit of the directory it runs in, and git complains where that is no repository.
+    evaluator.get_git_commit_hash = lambda: None
+    return evaluator.simple_evaluate, TaskManager
 
 
-def adapter(engine: Engine, tokens: Tokens) -> Any:
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the bars and prints of lm-eval and datasets: what is told of progress is ours.
+
+    They ask for each bar by name, so that tqdm's own setting does not reach them.
+    """
+    from tqdm import tqdm  # type: ignore[import-untyped]
+
+    made = tqdm.__init__
+
+    def disabled(bar: tqdm, *given: Any, **named: Any) -> None:
+        made(bar, *given, **{**named, "disable": True})
+
+    with patch.object(tqdm, "__init__", disabled), redirect_stdout(StringIO()):
+        yield
+
+
+def adapter(engine: Engine, tokens: Tokens, progress: Told = silent) -> Any:
     """Our engine as lm-eval's model; how a context and its continuation become tokens stays lm-eval's affair."""
     from lm_eval.api.model import TemplateLM
 
@@ -170,7 +202,7 @@ def adapter(engine: Engine, tokens: Tokens) -> Any:
             return tokens.encode(string)
 
         def _loglikelihood_tokens(self, requests: Any, **_: Any) -> list[tuple[float, bool]]:
-            return engine.loglikelihood([(context, continuation) for _, context, continuation in requests])
+            return engine.loglikelihood([(context, continuation) for _, context, continuation in requests], progress)
 
         def loglikelihood_rolling(self, requests: Any, **_: Any) -> list[float]:
             raise TypeError(LIKELIHOODS)

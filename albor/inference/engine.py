@@ -9,6 +9,8 @@ from typing import Literal, Protocol
 
 STOP_EVERY = 8
 """New tokens between two questions to ``Request.stop``."""
+Told = Callable[[int, int], None]
+"""What hears how far something is: how many are done, of how many."""
 MOST_TOLD, MOST_TOP_K = 20, 128
 """Most of the likeliest tokens that can be told at each place; most that ``Sampling.top_k`` can keep."""
 
@@ -31,6 +33,10 @@ class Sampling:
 
 
 LIKELIEST = Sampling()
+
+
+def silent(done: int, total: int) -> None:
+    """Tells nobody."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,9 +158,9 @@ class Engine(Generates, Protocol):
     def score(self, tokens: Sequence[Ids], labels: Sequence[Ids]) -> list[Score]:
         """One score per row; a label is the token after its place, or -100 where nothing is asked."""
 
-    def loglikelihood(self, pairs: Sequence[tuple[Ids, Ids]]) -> list[tuple[float, bool]]:
+    def loglikelihood(self, pairs: Sequence[tuple[Ids, Ids]], progress: Told = silent) -> list[tuple[float, bool]]:
         """For each context and continuation: the summed log-probability (nats) of the continuation's tokens, and
-        whether each of them was the likeliest.
+        whether each of them was the likeliest. ``progress`` hears how many are known.
 
         What does not fit is left out at the beginning of the context. Raises ValueError where either is empty, or where
         the continuation alone is longer than the model's context.

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 import torch
 
 from albor.inference.batching import Batch, Terms
-from albor.inference.engine import MOST_TOLD, Found, Ids, Likelihood, Request, Session
+from albor.inference.engine import MOST_TOLD, Found, Ids, Likelihood, Request, Session, Told, silent
 from albor.inference.slots import Slots
 
 S = TypeVar("S", bound=Slots)
@@ -110,7 +110,7 @@ class SlotEngine(ABC, Generic[S]):
     # --- scoring ---
 
     @torch.inference_mode()
-    def loglikelihood(self, pairs: Sequence[tuple[Ids, Ids]]) -> list[tuple[float, bool]]:
+    def loglikelihood(self, pairs: Sequence[tuple[Ids, Ids]], progress: Told = silent) -> list[tuple[float, bool]]:
         for context, continuation in pairs:
             if not context or not 0 < len(continuation) <= self.context:
                 raise ValueError(
@@ -126,6 +126,7 @@ class SlotEngine(ABC, Generic[S]):
             likelihoods = self._continuations([rows[i] for i in part], [len(pairs[i][1]) for i in part])
             for index, likelihood in zip(part, likelihoods, strict=True):
                 found[index] = likelihood
+            progress(stop, len(pairs))
         return found
 
     @abstractmethod

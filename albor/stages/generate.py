@@ -233,7 +233,10 @@ def harness(cfg: Whole, context: Context, name: str, spec: LmEval, model: Loaded
     from albor.evals.harness import measure
 
     paths = locate(name, spec, cfg.evals.data_dir)
-    return measure(name, spec, paths, *model, context.out / "harness", limit=cfg.eval.limit)
+    out, limit = context.out / "harness", cfg.eval.limit
+    return measure(
+        name, spec, paths, *model, out, limit=limit, progress=lambda done, total: context.progress(done, total, name)
+    )
 
 
 STAGE = Stage(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,24 +101,19 @@ class Runs:
         return {name: inputs[name] for name in self.one(key).facts["rungs"]}
 
     def scores(self, columns: Mapping[str, str]) -> str:
-        """Tasks by evaluations, in percent with their intervals."""
-        found = {label: self.one(key).facts["scores"] for label, key in columns.items()}
-        lines: dict[tuple[str, str], float | None] = {
-            (task, metric): values.get("empty")
-            for scores in found.values()
-            for task, values in scores.items()
-            for metric, value in values.items()
-            if isinstance(value, dict) and "low" in value
-        }
+        """Tasks by evaluations: shares in percent with their intervals, and what a hole left empty is worth."""
+        facts = [self.one(key).facts for key in columns.values()]
+        found = [dict(measured(one["scores"])) for one in facts]
+        floors = {name: floor for one in found for name, (_, floor) in one.items()}
         rows = [
-            [
-                f"{task}, {metric}",
-                *(score(scores.get(task, {}).get(metric)) for scores in found.values()),
-                "" if floor is None else f"{100 * floor:.1f}%",
-            ]
-            for (task, metric), floor in lines.items()
+            ["held-out packages, val_ppl", *(f"{one['val_ppl']:.3f}" for one in facts), ""],
+            ["held-out packages, bits/byte", *(f"{one[BITS]:.4f}" for one in facts), ""],
         ]
-        return table(["", *columns, "nothing written"], rows)
+        rows += [
+            [name, *(one[name][0] if name in one else "" for one in found), "" if floor is None else percent(floor)]
+            for name, floor in floors.items()
+        ]
+        return table(["", *columns, "hole left empty"], rows)
 
     def law(self, keys: Iterable[str]) -> Fitted:
         points: list[Point] = []
@@ -183,7 +178,21 @@ def code(words: str) -> str:
     return f"`{words}`" if words else ""
 
 
-def score(value: Mapping[str, float] | None) -> str:
-    if value is None:
-        return ""
-    return f"{100 * value['value']:.1f}% ({100 * value['low']:.1f} to {100 * value['high']:.1f})"
+def measured(scores: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, tuple[str, float | None]]]:
+    """The name of each measure of each task and of its groups, what it says, and the floor that is known of it."""
+    for task, values in scores.items():
+        for metric, value in values.items():
+            if isinstance(value, dict) and "low" in value:
+                yield f"{task}, {metric}", (score(metric, value), values.get("empty"))
+        yield from measured({f"{task}, {group}": of for group, of in values.get("groups", {}).items()})
+
+
+def score(metric: str, value: Mapping[str, float]) -> str:
+    low, high = value["low"], value["high"]
+    if metric == "perplexity":
+        return f"{value['value']:,.0f} ({low:,.0f} to {high:,.0f})"
+    return f"{percent(value['value'])} ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f}%"

@@ -24,7 +24,7 @@ from albor.errors import AlborError
 from albor.evals import journal
 from albor.evals.generation import Job, generate
 from albor.evals.tasks.base import Problem
-from albor.inference.engine import Found, Ids, Likelihood, Request, Sampling, Score, Session
+from albor.inference.engine import Found, Ids, Likelihood, Request, Sampling, Score, Session, Told, silent
 from albor.inference.prompts import NoFim, TextRequest
 from albor.inference.text import Answer, EngineWriter
 from albor.inference.torch_engine import TorchEngine
@@ -81,7 +81,7 @@ class Parrot:
     def score(self, tokens: Sequence[Ids], labels: Sequence[Ids]) -> list[Score]:
         raise NotImplementedError
 
-    def loglikelihood(self, pairs: Sequence[tuple[Ids, Ids]]) -> list[tuple[float, bool]]:
+    def loglikelihood(self, pairs: Sequence[tuple[Ids, Ids]], progress: Told = silent) -> list[tuple[float, bool]]:
         raise NotImplementedError
 
     def likelihoods(self, ids: Ids, told: int = 0) -> list[Likelihood]:

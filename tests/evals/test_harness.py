@@ -111,10 +111,17 @@ def by_transformers(model: Path, task: str, include: Path) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["arc_easy", "hellaswag", "piqa", "lambada"])
-def test_scores_are_those_of_lm_evals_own_backend(task: str, model: Path, tmp_path: Path) -> None:
+def test_scores_are_those_of_lm_evals_own_backend(
+    task: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     spec = LmEval(task=task)  # type: ignore[arg-type]
     engine, codec = TorchEngine.load(model), Codec.load(model)
-    ours = measure(task, spec, [items(tmp_path, task)], engine, codec, tmp_path / "harness", limit=None)
+    path, told = items(tmp_path, task), list[tuple[int, int]]()
+    monkeypatch.chdir(tmp_path)  # which is no repository
+    ours = measure(
+        task, spec, [path], engine, codec, tmp_path / "harness", limit=None, progress=lambda *of: told.append(of)
+    )
+    assert capfd.readouterr() == ("", "") and told[-1][0] == told[-1][1] >= 30
     peer = by_transformers(model, task, tmp_path / "harness")
     theirs = peer["results"][f"albor_{task}"]
     assert ours["problems"] == 30
