@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, get_args
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, IntervalSweep, Override
+from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override
 from hydra.errors import HydraException
 
 from albor.config.overrides import GROUPS, check_hydra, is_hydra, parse, plain_value, split
@@ -156,11 +156,35 @@ def points(planner: Planner, texts: Sequence[str]) -> list[tuple[str, ...]]:
     parsed(planner, own_texts(texts))
     overrides = space(planner, texts, settings(planner, texts).params)
     refuse_intervals(overrides)
-    batches = BasicSweeper.split_arguments(overrides, max_batch_size=None)
-    found = [tuple(point) for batch in batches for point in batch]
+    found = product(overrides)
     if not found:
         raise ConfigRefused([without_value(override) for override in overrides if is_empty(override)])
     return found
+
+
+def product(overrides: Sequence[Override]) -> list[tuple[str, ...]]:
+    """Every combination of what is swept over, the last key's values in turn first, as Hydra's BasicSweeper has them.
+
+    A key that is given again is what it is given last. Hydra takes that for a group's choice and the values beside it,
+    too (``optim=muon optim={lr: 1e-2}``), and drops the choice; here both hold, as they do without a sweep.
+    """
+    found: dict[tuple[str, bool], list[tuple[str, ...]]] = {}
+    for override in overrides:
+        key, values = override.get_key_element(), gives_values(override)
+        if override.is_sweep_override():
+            found[key, values] = [(f"{key}={value}",) for value in override.sweep_string_iterator()]
+            continue
+        before = found.get((key, values), [])
+        merged = before[0] if values and len(before) == 1 else ()
+        found[key, values] = [(*merged, str(override.input_line))]
+    return [tuple(itertools.chain(*point)) for point in itertools.product(*found.values())]
+
+
+def gives_values(override: Override) -> bool:
+    """Whether it merges values into a section, rather than choosing or setting it."""
+    value = override.value()
+    swept = value.list if isinstance(value, ChoiceSweep) else [value]
+    return all(isinstance(one, dict) for one in swept)
 
 
 def is_empty(override: Override) -> bool:

@@ -54,6 +54,27 @@ def test_expands_as_hydra(texts: list[str], hydra: OverridesParser, planner: Pla
 
 
 @pytest.mark.parametrize(
+    ("texts", "points"),
+    [
+        (["optim=muon", "optim={lr: 1e-2}"], [("optim=muon", "optim={lr: 1e-2}")]),
+        (["optim={lr: 1e-2}", "optim={zclip: 2}"], [("optim={lr: 1e-2}", "optim={zclip: 2}")]),
+        (
+            ["optim=muon,adamw", "optim={lr: 1e-2}"],
+            [("optim=muon", "optim={lr: 1e-2}"), ("optim=adamw", "optim={lr: 1e-2}")],
+        ),
+        (["optim=muon", "optim={lr: 1},{lr: 2}"], [("optim=muon", "optim={lr:1}"), ("optim=muon", "optim={lr:2}")]),
+        (["seed=1,2", "seed=3"], [("seed=3",)]),
+        (["seed=3", "seed=1,2"], [("seed=1",), ("seed=2",)]),
+    ],
+)
+def test_a_choice_and_values_for_it_both_hold(
+    texts: list[str], points: list[tuple[str, ...]], planner: Planner
+) -> None:
+    """Hydra's own sweeper would drop the choice."""
+    assert sweep.points(planner, texts) == [("stage=pretrain", *point) for point in points]
+
+
+@pytest.mark.parametrize(
     ("texts", "stage"),
     [
         (["seed=1,2"], "pretrain"),
