@@ -8,6 +8,7 @@ from typing import Any
 INTERRUPTED = 75
 """Exit code of what was stopped and goes on when the same command is given again (EX_TEMPFAIL)."""
 GOES_ON = "interrupted; the same command goes on from here"
+SAVED = "the same command goes on from what was saved"
 
 
 HELD = 73

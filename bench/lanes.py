@@ -6,7 +6,8 @@ FILE is YAML: ``lanes``, each a list of tasks that run one after the other; a ta
 overrides, or ``python``, a module and its arguments; ``after`` names tasks of other lanes. In both, {STAGE/LABEL} is
 the directory of the newest run of that label, and @ladder/NAME is what that ladder says of its rungs. ``--also`` goes
 to every albor. What each task said is in STORE/lanes/NAME.log, what came of it in STORE/lanes/done.jsonl as soon as it
-is known. A task whose predecessor failed is not begun.
+is known. A task whose predecessor failed is not begun; one that failed by itself is given once more, and goes on from
+its last checkpoint.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ from typing import Any
 
 import yaml
 
+from albor.errors import INTERRUPTED
+
+TRIES = 2
+REFUSED = 2
 CONF = Path(__file__).parents[1] / "conf"
 PLACEHOLDER = re.compile(r"\{([a-z_]+)/([^{}]+)\}")
 
@@ -71,7 +76,11 @@ class Lanes:
         words = [PLACEHOLDER.sub(self._made, word) for several in said for word in several]
         command = [sys.executable, "-m", *(("albor", *words, *self.also) if "albor" in task else words)]
         with (self.logs / f"{task['name']}.log").open("w") as log:
-            return subprocess.run(command, cwd=self.store, stdout=log, stderr=log, check=False).returncode
+            for _ in range(TRIES):
+                code = subprocess.run(command, cwd=self.store, stdout=log, stderr=log, check=False).returncode
+                if code in (0, REFUSED, INTERRUPTED):
+                    break
+        return code
 
     def _made(self, match: re.Match[str]) -> str:
         stage, label = match.groups()

@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import IO
 
-from albor.errors import GOES_ON, HELD, INTERRUPTED
+from albor.errors import GOES_ON, HELD, INTERRUPTED, SAVED
 from albor.plan.control import Control
 from albor.runs.world import FAILURES, LIFELINE, Failure, failures, rank_log
 
@@ -195,7 +195,7 @@ class Processes:
         if code < 0:
             memory = "; the machine may have run out of memory" if code == -signal.SIGKILL else ""
             cause = f"{who} was killed by {signal.Signals(-code).name}{memory}"
-            return End(1, cause + self._last_lines(first), cause)
+            return End(1, f"{cause}; {SAVED}{self._last_lines(first)}", cause)
         cause = f"{who} ended with exit code {code}"
         # A single process has said why.
         return End(code if code in TOLD else 1, cause + self._last_lines(first) if self._count > 1 else "", cause)

@@ -74,7 +74,15 @@ class Runs:
     def every(self) -> str:
         """How each run was made."""
         rows = [
-            [key, code(r.id), code((r.rows or "")[:12]), r.hardware, r.commit or "", r.date, code(r.command)]
+            [
+                key if r.status == "done" else f"{key} ({r.status})",
+                code(r.id),
+                code((r.rows or "")[:12]),
+                r.hardware,
+                r.commit or "",
+                r.date,
+                code(r.command),
+            ]
             for key, r in sorted(self.records.items())
         ]
         return table(["what", "run", "rows", "on", "commit", "date", "command"], rows)

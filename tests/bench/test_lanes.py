@@ -30,6 +30,13 @@ def test_what_is_waited_for_comes_first_and_a_failure_stops_only_what_needs_it(t
     assert not (tmp_path / "lanes" / "c.log").exists()
 
 
+def test_what_failed_by_itself_is_given_once_more(tmp_path: Path) -> None:
+    begun = "from pathlib import Path; p = Path('begun'); was = p.exists(); p.touch(); was or 1/0"
+    lanes = {"one": [{"name": "a", "python": f'timeit -n 1 -r 1 "{begun}"'}]}
+    assert Lanes(lanes, tmp_path, []).run() == 0
+    assert "ZeroDivisionError" in (tmp_path / "lanes" / "a.log").read_text()
+
+
 def test_a_task_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="nowhere"):
         Lanes({"one": [{"name": "a", "python": "this", "after": ["nowhere"]}]}, tmp_path, [])
