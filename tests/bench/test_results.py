@@ -77,7 +77,7 @@ def test_a_prediction_stays_judged_when_other_runs_leave_it_untested(tmp_path: P
 
 def test_axes_have_round_numbers() -> None:
     assert ticks(3e6, 6e7) == [5e6, 1e7, 2e7, 5e7]
-    assert [short(x) for x in (65_536_000, 1e10, 12.0)] == ["65.536M", "10B", "12"]
+    assert [short(x) for x in (65_536_000, 1e10, 12.0)] == ["65.5M", "10B", "12"]
     drawing = curves("T", {"a": [(1e6, 2.0), (2e6, 1.0)], "b": [(1e6, 1.5)]}, across="x", up="y", top=2.0)
     assert drawing.svg().count("line blue") == 2
 
