@@ -77,7 +77,7 @@ def run(cfg: Whole, context: Context) -> Facts:
     write_text(context.out / TABLE, table(found))
     write_text(context.out / "report.html", render(found))
     print(table(found), flush=True)
-    return {"page": "report.html", "timings": found["timings"]}
+    return {"page": "report.html", **{key: found[key] for key in ("parameters", "bytes", "machine", "timings")}}
 
 
 def device_of(wanted: Any, path: Path) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import jinja2
 
+from albor.cli.render import plural
 from bench.results.figures import curves, short
 from bench.results.fit import Law, Point, fit, spread
 from bench.results.records import Record
@@ -30,7 +31,7 @@ def render(records: Sequence[Record], verdicts: Sequence[Mapping[str, str]]) -> 
     said = {"run": runs.one, "table": table, "short": short, "figure": figure, "verdicts": judged(verdicts)}
     said |= {
         name: getattr(runs, name)
-        for name in ("has", "curve", "at", "reached", "every", "ladder", "rungs", "scores", "law")
+        for name in ("has", "curve", "at", "reached", "every", "ladder", "rungs", "scores", "speeds", "law")
     }
     return {PAGE: environment.from_string(TEMPLATE.read_text()).render(said), **made}
 
@@ -122,6 +123,22 @@ class Runs:
             for name, floor in floors.items()
         ]
         return table(["", *columns, "hole left empty"], rows)
+
+    def speeds(self, columns: Mapping[str, str]) -> str:
+        """How fast models answer: one text at a time, and as many as were asked for at once."""
+        rows = []
+        for name, key in columns.items():
+            facts = self.one(key).facts
+            engines: dict[tuple[str, int | None], list[dict[str, Any]]] = {}
+            for timing in facts["timings"]:
+                engines.setdefault((timing["engine"], timing["threads"]), []).append(timing)
+            for (engine, threads), timings in engines.items():
+                alone, most = (pick(timings, key=lambda one: one["rows"]) for pick in (min, max))
+                on = facts["machine"] if threads is None else f"{facts['machine']}, {plural(threads, 'thread')}"
+                together = f"{most['rate']:,.0f} ({most['rows']} at a time)" if most["rows"] > 1 else ""
+                each = "" if alone["p50_ms"] is None else f"{alone['p50_ms']:.2f}"
+                rows.append([name, on, engine, each, f"{alone['rate']:,.0f}", together])
+        return table(["", "on", "engine", "ms a token", "tokens a second", "several texts"], rows)
 
     def law(self, keys: Iterable[str]) -> Fitted:
         points: list[Point] = []

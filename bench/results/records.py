@@ -16,7 +16,7 @@ from albor.runs.store import Store
 
 PLACE = Path(__file__).parents[2] / "docs" / "results" / "runs.jsonl"
 VERDICTS = PLACE.with_name("verdicts.jsonl")
-STAGES = ("pretrain", "distill", "finetune", "merge", "prune", "quantize", "eval", "ladder")
+STAGES = ("pretrain", "distill", "finetune", "merge", "prune", "quantize", "eval", "bench", "ladder")
 LOCAL = ("inputs.rows=", "inputs.tokenizer=", "inputs.documents=", "tracking=", "hardware=")
 """Overrides by which a machine without a network gets what others build: ids are the same without them."""
 

@@ -86,3 +86,20 @@ def test_axes_have_round_numbers() -> None:
 def test_the_page_is_what_its_records_say() -> None:
     for path, text in page.render(records.load(), records.load_verdicts()).items():
         assert path.read_text() == text, f"{path} is stale: python -m bench.results page"
+
+
+def test_speeds_are_told_by_engine_and_threads() -> None:
+    def timing(engine: str, threads: int | None, rows: int, p50_ms: float | None) -> dict[str, object]:
+        return {"engine": engine, "threads": threads, "rows": rows, "p50_ms": p50_ms, "rate": 100.0 * rows}
+
+    timings = [timing("albor", 1, 1, 9.5), timing("albor", 2, 1, 6.25), timing("albor", 2, 16, 8.0)]
+    timings.append(timing("llama-bench", 2, 1, None))
+    record = records.Record(
+        name="q4", stage="bench", id="0123456789ab", command="", rows=None, hardware="cpu", torch=None, commit=None,
+        date="2026-11-23", status="done", seconds=1.0, facts={"machine": "a CPU", "timings": timings},
+    )  # fmt: skip
+    assert page.Runs([record]).speeds({"q4": "bench/q4"}).splitlines()[2:] == [
+        "| q4 | a CPU, 1 thread | albor | 9.50 | 100 |  |",
+        "| q4 | a CPU, 2 threads | albor | 6.25 | 100 | 1,600 (16 at a time) |",
+        "| q4 | a CPU, 2 threads | llama-bench |  | 100 |  |",
+    ]
