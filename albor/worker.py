@@ -5,6 +5,7 @@ The same command on a laptop, under torchrun and in a Slurm job: everything is i
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import shutil
 import signal
@@ -83,6 +84,7 @@ def recorded_digest(ref: manifest.InputRef, given: stages.Input) -> str | None:
 def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0 done, 1 failed, 2 the user must change something, 73 another process has the run, 75 interrupted and
     resumable."""
+    faulthandler.enable()  # a driver or library that aborts the process says nothing of where in the program it was
     signal.signal(signal.SIGINT, signal.default_int_handler)
     started = die_with_starter()
     directory = Path((arguments or sys.argv[1:])[0])
