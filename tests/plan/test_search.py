@@ -170,9 +170,11 @@ def test_a_trial_that_failed_is_tried_again_by_the_next_call(tmp_path: Path) -> 
     )
     until(lambda: any(p.read_text().count("\n") > 5 for p in tmp_path.glob("outputs/pretrain/*/metrics.jsonl")), 180)
     (lock,) = tmp_path.glob("outputs/pretrain/*/.lock")
-    os.kill(int(lock.read_text()), signal.SIGKILL)
+    os.kill(int(lock.read_text()), signal.SIGABRT)
     _, said = search.communicate(timeout=120)
-    assert search.returncode == 0 and "killed by SIGKILL" in said and "1 of 2 trials done" in said, said
+    assert search.returncode == 0 and "killed by SIGABRT" in said and "1 of 2 trials done" in said, said
+    (log,) = (file for file in tmp_path.glob("outputs/.sweeps/*/logs/*.log") if "SIGABRT" in file.read_text())
+    assert "Fatal Python error: Aborted" in log.read_text(), "it says where it was"
     again = albor(*words, cwd=tmp_path)
     assert "2 trials: 1 done, 0 to go on with, 1 to try again" in again.stderr
     assert again.returncode == 0 and "2 of 2 trials done" in again.stderr, again.stderr
