@@ -66,7 +66,7 @@ def merged(old: Sequence[Record], new: Iterable[Record]) -> list[Record]:
 
 def of_store(root: Path) -> Iterator[Record]:
     """The runs in ``outputs`` that make or measure models; also those that were cut off, as far as they came."""
-    runs = Store(root).runs()
+    runs = [run for run in Store(root).runs() if run.manifest.status != "planned"]
     by_id = {run.manifest.id: run.manifest for run in runs}
     for run in runs:
         manifest = run.manifest
