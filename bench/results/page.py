@@ -124,10 +124,10 @@ class Runs:
         ]
         return table(["", *columns, "hole left empty"], rows)
 
-    def speeds(self, columns: Mapping[str, str]) -> str:
+    def speeds(self, models: Iterable[tuple[str, str]]) -> str:
         """How fast models answer: one text at a time, and as many as were asked for at once."""
         rows = []
-        for name, key in columns.items():
+        for name, key in models:
             facts = self.one(key).facts
             engines: dict[tuple[str, int | None], list[dict[str, Any]]] = {}
             for timing in facts["timings"]:

@@ -98,7 +98,7 @@ def test_speeds_are_told_by_engine_and_threads() -> None:
         name="q4", stage="bench", id="0123456789ab", command="", rows=None, hardware="cpu", torch=None, commit=None,
         date="2026-11-23", status="done", seconds=1.0, facts={"machine": "a CPU", "timings": timings},
     )  # fmt: skip
-    assert page.Runs([record]).speeds({"q4": "bench/q4"}).splitlines()[2:] == [
+    assert page.Runs([record]).speeds([("q4", "bench/q4")]).splitlines()[2:] == [
         "| q4 | a CPU, 1 thread | albor | 9.50 | 100 |  |",
         "| q4 | a CPU, 2 threads | albor | 6.25 | 100 | 1,600 (16 at a time) |",
         "| q4 | a CPU, 2 threads | llama-bench |  | 100 |  |",
