@@ -129,11 +129,15 @@ def test_lines_are_those_of_python(text: str) -> None:
                 assert {line.strip() for line in p.answer.split("\n")} <= lines
 
 
-def test_holes_of_long_documents_keep_what_is_around_them() -> None:
+@pytest.mark.parametrize("around", [1, 250, 2000])
+def test_holes_of_long_documents_keep_what_is_around_them(around: int) -> None:
     long = "# filler\n" * 2000
-    for p in holes([f"{long}{DOCUMENT}{long}"]):
-        assert p.prompt + p.answer + str(p.suffix) in f"{long}{DOCUMENT}{long}"
-        assert len(p.prompt) == len(str(p.suffix)) == 2000
+    text = f"{long}{DOCUMENT}{long}"
+    found = judge_of(FimExact(around=around), 0).problems([{"text": text}])
+    assert [p.answer for p in found] == [p.answer for p in holes([text])]
+    for p in found:
+        assert p.prompt + p.answer + str(p.suffix) in text
+        assert len(p.prompt) == len(str(p.suffix)) == around
 
 
 def test_holes_are_the_same_for_the_same_seed_whatever_the_order() -> None:

@@ -150,6 +150,8 @@ class FimExact(Benchmark):
     """The task's kind."""
     functions: Count = 200
     """Functions taken, each with one hole of every sort."""
+    around: Count = 2_000
+    """Characters of the document that are shown on either side of a hole."""
     fim: Literal["psm", "spm"] = "psm"
     """Order of the parts of the prompt."""
 

@@ -16,8 +16,6 @@ from albor.evals.tasks.base import Problem
 
 SPAN = (2, 8)
 """Lines of a hole of several lines."""
-AROUND = 2_000
-"""Characters of the document kept on either side of a hole."""
 LINES = (4, 60)
 """Lines of a function that is taken."""
 LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
@@ -79,8 +77,8 @@ class FimExactJudge:
         for group, (begin, stop) in cuts.items():
             yield Problem(
                 id=f"{number}/{group}",
-                prompt=text[max(0, begin - AROUND) : begin],
-                suffix=text[stop : stop + AROUND],
+                prompt=text[max(0, begin - self._spec.around) : begin],
+                suffix=text[stop : stop + self._spec.around],
                 answer=text[begin:stop],
                 group=group,
             )
