@@ -20,6 +20,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ class Lanes:
             thread.start()
         for thread in threads:
             thread.join()
-        return max(self.codes.values(), default=0)
+        return 1 if any(self.codes.values()) else 0
 
     def _lane(self, tasks: Sequence[dict[str, Any]]) -> None:
         for task in tasks:
@@ -63,13 +64,21 @@ class Lanes:
                     self.changed.wait()
                 failed = any(self.codes[name] for name in task.get("after", []))
             start = time.time()
-            code = 1 if failed else self._task(task)
+            code = 1 if failed else self._told(task)
             with self.changed:
                 self.codes[task["name"]] = code
                 with (self.logs / "done.jsonl").open("a") as file:
                     said = {"name": task["name"], "code": code, "start": start, "seconds": time.time() - start}
                     file.write(json.dumps(said) + "\n")
                 self.changed.notify_all()
+
+    def _told(self, task: dict[str, Any]) -> int:
+        """A task that cannot be given at all has failed: the other lanes go on."""
+        try:
+            return self._task(task)
+        except Exception:
+            (self.logs / f"{task['name']}.log").write_text(traceback.format_exc())
+            return 1
 
     def _task(self, task: dict[str, Any]) -> int:
         said = (said_by(word) for word in shlex.split(task.get("albor") or task["python"]))

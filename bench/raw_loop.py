@@ -41,6 +41,7 @@ def main() -> None:
     given = arguments()
     if given.out:
         given.out.parent.mkdir(parents=True, exist_ok=True)
+        given.out.write_text("")
     torch.manual_seed(given.seed)
     torch.set_float32_matmul_precision("high")
     facts = yaml.safe_load((given.rows / "manifest.yaml").read_text())["facts"]
@@ -51,13 +52,15 @@ def main() -> None:
     loss_of = torch.compile(mean_loss) if given.device == "cuda" else mean_loss
     per_token = facts["val_bytes"] / facts["val_tokens"] * math.log(2)
     say(given, about(given, model))
-    batches, start = shuffled(train, given), time.perf_counter()
+    batches, start, validating = shuffled(train, given), time.perf_counter(), 0.0
     for step in range(given.steps + 1):
         if step % given.val_every == 0 or step == given.steps:
+            asked = since(start, given.device)
             loss = validate(model, loss_of, val, given, facts["pad_id"])
+            validating += since(start, given.device) - asked
             seen = {"step": step, "tokens": step * given.batch * len(train[0])}
             found = {"val_loss": loss, "val_ppl": math.exp(loss), "val_bits_per_byte": loss / per_token}
-            say(given, seen | found | {"seconds": time.perf_counter() - start})
+            say(given, seen | found | {"seconds": since(start, given.device), "validating": validating})
             if step == given.steps:
                 break
         for optimizer in optimizers:
@@ -70,6 +73,13 @@ def main() -> None:
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+
+
+def since(start: float, device: str) -> float:
+    """Seconds, when the device has done what it was given."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
 
 
 def arguments() -> argparse.Namespace:

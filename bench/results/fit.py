@@ -7,7 +7,7 @@ bits a byte, N counts all parameters, D tokens. D is what was seen, repeated or 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,13 +16,9 @@ from numpy.typing import NDArray
 Point = tuple[float, float, float]
 """Parameters, tokens, bits a byte at the end of a run."""
 DELTA = 1e-3
-STARTS = {
-    "e": (-1.0, -0.3),
-    "a": (1.0, 6.0),
-    "b": (1.0, 6.0),
-    "alpha": (0.2, 0.6),
-    "beta": (0.2, 0.6),
-}
+STARTS = tuple(itertools.product((-1.0, -0.3), (2.0, 6.0), (2.0, 6.0), (0.35,), (0.35,)))
+"""log E, log A, log B, α, β."""
+BOUNDS = ((-3.0, -5.0, -5.0, 0.05, 0.05), (0.5, 25.0, 25.0, 1.5, 1.5))
 
 
 @dataclass(frozen=True)
@@ -38,34 +34,44 @@ class Law:
     def __call__(self, parameters: float, tokens: float) -> float:
         return float(self.floor + self.a / parameters**self.alpha + self.b / tokens**self.beta)
 
-    def error(self, points: Sequence[Point]) -> float:
-        """Root mean square of the relative errors."""
-        return float(np.sqrt(np.mean([(self(n, d) / loss - 1) ** 2 for n, d, loss in points])))
 
-
-def fit(points: Sequence[Point]) -> Law:
+def fit(points: Sequence[Point], starts: Iterable[Sequence[float]] = STARTS) -> Law:
     """The law of ``points``, of which there are more than its five numbers."""
-    from scipy.optimize import minimize  # type: ignore[import-untyped]
+    from scipy.optimize import least_squares  # type: ignore[import-untyped]
 
     if len(points) <= 5:
         raise ValueError(f"{len(points)} runs do not determine five numbers")
     n, d, loss = (np.log(np.array(column)) for column in zip(*points, strict=True))
 
-    def objective(x: NDArray[np.float64]) -> float:
+    def terms(x: NDArray[np.float64]) -> NDArray[np.float64]:
         e, a, b, alpha, beta = x
-        logs = np.stack([np.full_like(n, e), a - alpha * n, b - beta * d])
-        error = np.abs(np.logaddexp.reduce(logs, axis=0) - loss)
-        return float(np.where(error <= DELTA, error**2 / 2, DELTA * (error - DELTA / 2)).sum())
+        return np.stack([np.full_like(n, e), a - alpha * n, b - beta * d])
 
-    bounds = [(-3.0, 0.5), (-5.0, 25.0), (-5.0, 25.0), (0.05, 1.5), (0.05, 1.5)]
+    def residuals(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(np.logaddexp.reduce(terms(x), axis=0) - loss)
+
+    def jacobian(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        e, a, b = np.exp(terms(x) - np.logaddexp.reduce(terms(x), axis=0))
+        return np.stack([e, a, b, -a * n, -b * d], axis=1)
+
     tried = [
-        minimize(objective, start, method="L-BFGS-B", bounds=bounds) for start in itertools.product(*STARTS.values())
+        least_squares(residuals, start, jacobian, bounds=BOUNDS, loss="huber", f_scale=DELTA, x_scale="jac")
+        for start in starts
     ]
-    e, a, b, alpha, beta = min(tried, key=lambda one: one.fun).x
+    e, a, b, alpha, beta = min(tried, key=lambda one: one.cost).x
     return Law(float(np.exp(e)), float(np.exp(a)), float(alpha), float(np.exp(b)), float(beta))
 
 
-def spread(points: Sequence[Point], parameters: float, tokens: float) -> tuple[float, float]:
-    """What the law says of a model when each of the runs in turn is left out: the least and the most."""
-    said = [fit([*points[:i], *points[i + 1 :]])(parameters, tokens) for i in range(len(points))]
-    return min(said), max(said)
+def held_out(points: Sequence[Point]) -> list[float]:
+    """For each run, what a law fitted to the others says of it, as a share of what it reached: 1 is right."""
+    laws = [fit([*points[:i], *points[i + 1 :]]) for i in range(len(points))]
+    return [law(n, d) / loss for law, (n, d, loss) in zip(laws, points, strict=True)]
+
+
+def redrawn(points: Sequence[Point], noise: float, times: int = 100) -> list[Law]:
+    """Laws of the same runs with other luck: each end multiplied by 1 + ``noise`` · a normal deviate."""
+    draw = np.random.default_rng(0)
+    law = fit(points)
+    start = (np.log(law.floor), np.log(law.a), np.log(law.b), law.alpha, law.beta)
+    starts = [tuple(np.clip(start, *BOUNDS)), STARTS[0]]
+    return [fit([(n, d, x * (1 + noise * draw.standard_normal())) for n, d, x in points], starts) for _ in range(times)]

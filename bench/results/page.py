@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 
 from albor.cli.render import plural
 from bench.results.figures import curves, short
-from bench.results.fit import Law, Point, fit, spread
+from bench.results.fit import Law, Point, fit, held_out, redrawn
 from bench.results.records import Record
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -18,6 +19,8 @@ TEMPLATE = Path(__file__).with_name("RESULTS.md.j2")
 PAGE = DOCS / "RESULTS.md"
 IMAGES = DOCS / "images" / "results"
 BITS = "val_bits_per_byte"
+NOISE = 0.005
+"""The share by which two seeds of one run differ at its end: docs/LOG.md, how the rate ends."""
 
 
 def render(records: Sequence[Record], verdicts: Sequence[Mapping[str, str]]) -> dict[Path, str]:
@@ -28,10 +31,10 @@ def render(records: Sequence[Record], verdicts: Sequence[Mapping[str, str]]) -> 
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     figure = _figure(runs, made)
-    said = {"run": runs.one, "table": table, "short": short, "figure": figure, "verdicts": judged(verdicts)}
+    said = {"run": runs.one, "short": short, "figure": figure, "verdicts": judged(verdicts)}
     said |= {
         name: getattr(runs, name)
-        for name in ("has", "curve", "at", "reached", "every", "ladder", "rungs", "scores", "speeds", "law")
+        for name in ("has", "at", "reached", "every", "ladder", "rungs", "scores", "speeds", "law")
     }
     return {PAGE: environment.from_string(TEMPLATE.read_text()).render(said), **made}
 
@@ -40,29 +43,24 @@ class Runs:
     """Records by name, and tables of them."""
 
     def __init__(self, records: Sequence[Record]) -> None:
-        self.records = {record.name if not record.id else f"{record.stage}/{record.name}": record for record in records}
+        self.all = records
         self.by_id = {record.id: record for record in records if record.id}
+        self.by_name: dict[str, list[Record]] = {}
+        for record in records:
+            self.by_name.setdefault(record.key, []).append(record)
 
     def one(self, key: str) -> Record:
         """By id, by STAGE/NAME, or a loop by its name."""
-        found = self.by_id.get(key) or self.records.get(key)
-        if found is None:
-            raise KeyError(f"no record of {key}: {', '.join(sorted(self.records))}")
-        return found
+        found = [self.by_id[key]] if key in self.by_id else self.by_name.get(key, [])
+        done = [record for record in found if record.status == "done"]
+        if len(done) != 1:
+            raise KeyError(f"{len(done)} finished runs of {key}: {', '.join(sorted(self.by_name))}")
+        return done[0]
 
     def has(self, *keys: str) -> bool:
-        return all(key in self.by_id or key in self.records for key in keys)
-
-    def curve(self, columns: Mapping[str, str], tokens: Sequence[float]) -> str:
-        """Perplexity and bits a byte of several runs at numbers of tokens."""
-        rows = []
-        for count in tokens:
-            cells = [short(count)]
-            for key in columns.values():
-                point = next((p for p in self.one(key).curve if p["tokens"] == count), None)
-                cells.append(f"{point['val_ppl']:,.2f} ({point[BITS]:.3f})" if point else "")
-            rows.append(cells)
-        return table(["tokens", *columns], rows)
+        """Whether these runs are there and came to their ends."""
+        found = [[self.by_id[key]] if key in self.by_id else self.by_name.get(key, []) for key in keys]
+        return all(any(record.status == "done" for record in records) for records in found)
 
     def reached(self, key: str, bits: float) -> dict[str, float]:
         """Where a run is first at or below so many bits a byte."""
@@ -76,7 +74,8 @@ class Runs:
         """How each run was made."""
         rows = [
             [
-                key if r.status == "done" else f"{key} ({r.status})",
+                r.key if r.status == "done" else f"{r.key} ({r.status})",
+                f"{r.curve[-1][BITS]:.4f} at {short(r.curve[-1]['tokens'])}" if r.curve else "",
                 code(r.id),
                 code((r.rows or "")[:12]),
                 r.hardware,
@@ -84,9 +83,9 @@ class Runs:
                 r.date,
                 code(r.command),
             ]
-            for key, r in sorted(self.records.items())
+            for r in sorted(self.all, key=lambda one: (one.key, one.date))
         ]
-        return table(["what", "run", "rows", "on", "commit", "date", "command"], rows)
+        return table(["what", "bits/byte at tokens", "run", "rows", "on", "commit", "date", "command"], rows)
 
     def ladder(self, key: str) -> str:
         rungs: dict[str, dict[str, Any]] = self.one(key).facts["rungs"]
@@ -153,25 +152,25 @@ class Fitted:
     """A law with the runs that it was fitted to."""
 
     def __init__(self, points: Sequence[Point]) -> None:
-        self.points, self.law = points, fit(points)
+        self.points, self.law = sorted(points), fit(points)
+        self.others = held_out(self.points)
+        self.redrawn = redrawn(self.points, NOISE)
 
     def __str__(self) -> str:
         law: Law = self.law
-        return f"{law.floor:.3f} + {law.a:.3g}/N^{law.alpha:.3f} + {law.b:.3g}/D^{law.beta:.3f}"
-
-    @property
-    def error(self) -> float:
-        return self.law.error(self.points)
+        return f"{law.floor:.2f} + {law.a:.2g}/N^{law.alpha:.2f} + {law.b:.2g}/D^{law.beta:.2f}"
 
     def says(self, parameters: float, tokens: float) -> str:
-        low, high = spread(self.points, parameters, tokens)
-        return f"{self.law(parameters, tokens):.3f} ({low:.3f} to {high:.3f})"
+        """With 95% of what laws of redrawn runs say."""
+        low, high = np.percentile([law(parameters, tokens) for law in self.redrawn], (2.5, 97.5))
+        return f"{self.law(parameters, tokens):.2f} ({low:.2f} to {high:.2f})"
 
     def table(self) -> str:
         rows = [
-            [f"{n / 1e6:.1f}M", short(d), f"{loss:.4f}", f"{self.law(n, d):.4f}"] for n, d, loss in sorted(self.points)
+            [f"{n / 1e6:.1f}M", short(d), f"{loss:.3f}", f"{self.law(n, d):.3f}", f"{share * loss:.3f}"]
+            for (n, d, loss), share in zip(self.points, self.others, strict=True)
         ]
-        return table(["parameters", "tokens", "bits/byte", "the law"], rows)
+        return table(["parameters", "tokens", "bits/byte", "the law", "the law of the others"], rows)
 
 
 def _figure(runs: Runs, made: dict[Path, str]) -> Callable[..., str]:

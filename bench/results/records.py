@@ -17,8 +17,10 @@ from albor.runs.store import Store
 PLACE = Path(__file__).parents[2] / "docs" / "results" / "runs.jsonl"
 VERDICTS = PLACE.with_name("verdicts.jsonl")
 STAGES = ("pretrain", "distill", "finetune", "merge", "prune", "quantize", "eval", "bench", "ladder")
-LOCAL = ("inputs.rows=", "inputs.tokenizer=", "inputs.documents=", "tracking=", "hardware=")
+LOCAL = ("inputs.rows=", "inputs.tokenizer=", "inputs.documents=", "tracking=")
 """Overrides by which a machine without a network gets what others build: ids are the same without them."""
+BEFORE = ("prepare", "tokenizer", "pack")
+"""What makes the rows. A seed on the command line is theirs, too, unless they are given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +48,11 @@ class Record:
     curve: list[dict[str, float]] = field(default_factory=list)
     """Validations: step, tokens, val_ppl, val_bits_per_byte."""
 
+    @property
+    def key(self) -> str:
+        """STAGE/NAME, or a loop's name."""
+        return f"{self.stage}/{self.name}" if self.id else self.name
+
 
 def load(place: Path = PLACE) -> list[Record]:
     return [Record(**json.loads(line)) for line in place.read_text().splitlines()] if place.exists() else []
@@ -59,8 +66,12 @@ def save(records: Iterable[Record], place: Path = PLACE) -> None:
 
 
 def merged(old: Sequence[Record], new: Iterable[Record]) -> list[Record]:
-    """``new`` in place of what was known of the same runs."""
-    found = {(record.stage, record.id, record.name): record for record in (*old, *new)}
+    """``new`` in place of what was known of the same runs, but not of those that had come to their ends."""
+    found = {(record.stage, record.id, record.name): record for record in old}
+    for record in new:
+        known = found.setdefault((record.stage, record.id, record.name), record)
+        if known.status != "done":
+            found[record.stage, record.id, record.name] = record
     return list(found.values())
 
 
@@ -88,7 +99,7 @@ def of_store(root: Path) -> Iterator[Record]:
             hardware=str(manifest.choices.get("hardware")),
             torch=manifest.environment.get("torch"),
             commit=(manifest.environment.get("git_commit") or "")[:7] or None,
-            date=day(manifest.finished or log.stat().st_mtime if log.exists() else manifest.created),
+            date=day(manifest.finished or (log.stat().st_mtime if log.exists() else manifest.created)),
             status=manifest.status,
             seconds=manifest.seconds,
             facts=kept(manifest),
@@ -99,6 +110,7 @@ def of_store(root: Path) -> Iterator[Record]:
 def of_loop(path: Path) -> Record:
     """What ``bench.raw_loop`` has written: a line about itself, then one for each validation."""
     about, *curve = [json.loads(line) for line in path.read_text().splitlines()]
+    last = curve[-1] if curve else {"step": 0, "seconds": 0.0}
     return Record(
         name=path.stem,
         stage="loop",
@@ -108,9 +120,9 @@ def of_loop(path: Path) -> Record:
         hardware=about["device"],
         torch=about["torch"],
         commit=about["commit"],
-        date=day(about["time"]),
-        status="done" if curve[-1]["step"] == about["steps"] else "interrupted",
-        seconds=curve[-1]["seconds"],
+        date=day(about["time"] + last["seconds"]),
+        status="done" if last["step"] == about["steps"] else "interrupted",
+        seconds=last["seconds"],
         facts={"parameters": about["parameters"]},
         curve=curve,
     )
@@ -140,10 +152,17 @@ def save_verdicts(found: Iterable[dict[str, Any]], place: Path = VERDICTS) -> No
 def plain(command: str, rows: str = "") -> str:
     """A command without what only the machine it was given on needed.
 
-    ``rows`` is the command of its rows: what that says of the data is said here, too, so that they are made again.
+    ``rows`` is the command of its rows: what that says of the data and its seed is said here, too, so that they are
+    made again.
     """
     words = [word for word in shlex.split(command) if not word.startswith(LOCAL)]
-    return shlex.join([*words, *(word for word in shlex.split(rows) if word.startswith("data.") and word not in words)])
+    theirs = shlex.split(rows)
+    of_data = [word for word in theirs if word.startswith("data.") and word not in words]
+    given = any(word.startswith("inputs.rows=") for word in shlex.split(command))
+    if given and any(word.startswith("seed=") for word in words):
+        seed = next((word for word in theirs if word.startswith("seed=")), "seed=42")
+        of_data += [f"up.{stage}.{seed}" for stage in BEFORE if seed not in words]
+    return shlex.join([*words, *of_data])
 
 
 def kept(manifest: Manifest) -> dict[str, Any]:

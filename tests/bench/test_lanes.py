@@ -37,6 +37,14 @@ def test_what_failed_by_itself_is_given_once_more(tmp_path: Path) -> None:
     assert "ZeroDivisionError" in (tmp_path / "lanes" / "a.log").read_text()
 
 
+def test_a_task_that_cannot_be_given_or_was_killed_has_failed(tmp_path: Path) -> None:
+    killed = {"name": "killed", "python": "timeit -n 1 -r 1 'import os; os.kill(os.getpid(), 9)'"}
+    lanes = {"one": [{"name": "nothing"}, {"name": "ladder", "albor": "@ladder/nosuch"}], "two": [killed]}
+    assert Lanes(lanes, tmp_path, []).run() == 1
+    done = [json.loads(line) for line in (tmp_path / "lanes" / "done.jsonl").read_text().splitlines()]
+    assert {one["name"]: one["code"] for one in done} == {"nothing": 1, "ladder": 1, "killed": -9}
+
+
 def test_a_task_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="nowhere"):
         Lanes({"one": [{"name": "a", "python": "this", "after": ["nowhere"]}]}, tmp_path, [])
