@@ -4,5 +4,5 @@
     python -m bench.results page [--check]                   # docs/RESULTS.md and its figures, from there
 
 A record is small: the command, what the run's id was made of, where it ran, its validation curve and its facts. The
-page's prose is docs/results/RESULTS.md.j2; no number of a table is typed.
+page's prose is RESULTS.md.j2 beside this; a table's number comes from records, but for what others have published.
 """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +36,7 @@ def render(records: Sequence[Record], verdicts: Sequence[Mapping[str, str]]) -> 
     said = {"run": runs.one, "short": short, "figure": figure, "verdicts": judged(verdicts)}
     said |= {
         name: getattr(runs, name)
-        for name in ("has", "at", "reached", "every", "ladder", "rungs", "scores", "speeds", "law")
+        for name in ("has", "at", "pace", "reached", "every", "ladder", "rungs", "scores", "speeds", "law")
     }
     return {PAGE: environment.from_string(TEMPLATE.read_text()).render(said), **made}
 
@@ -69,6 +71,15 @@ class Runs:
     def at(self, key: str, tokens: float) -> dict[str, float]:
         """The last validation by so many tokens."""
         return [point for point in self.one(key).curve if point["tokens"] <= tokens][-1]
+
+    def pace(self, key: str) -> float:
+        """Tokens a second: the median of albor's steps, or of a loop between its validations."""
+        record = self.one(key)
+        if median := record.facts.get("tokens_per_second"):
+            return float(median)
+        # What compilation took is in the first of them; what validations took, where a loop has not said it, in all.
+        spent = [(point["tokens"], point["seconds"] - point.get("validating", 0.0)) for point in record.curve]
+        return statistics.median((b[0] - a[0]) / (b[1] - a[1]) for a, b in itertools.pairwise(spent))
 
     def every(self) -> str:
         """How each run was made."""

@@ -114,6 +114,15 @@ def test_the_page_is_what_its_records_say() -> None:
         assert path.read_text() == text, f"{path} is stale: python -m bench.results page"
 
 
+def test_the_pace_of_a_loop_is_without_compilation_and_validations() -> None:
+    steps = enumerate((0.0, 70.0, 80.0, 90.0, 100.0))
+    curve = [
+        {"step": i, "tokens": 1000.0 * i, "seconds": at, "validating": 0.0 if i < 1 else 5.0 * i} for i, at in steps
+    ]
+    assert page.Runs([replace(RECORD, id="", curve=curve)]).pace("50m") == 200.0
+    assert page.Runs([replace(RECORD, facts={"tokens_per_second": 7})]).pace("pretrain/50m") == 7.0
+
+
 def test_speeds_are_told_by_engine_and_threads() -> None:
     def timing(engine: str, threads: int | None, rows: int, p50_ms: float | None) -> dict[str, object]:
         return {"engine": engine, "threads": threads, "rows": rows, "p50_ms": p50_ms, "rate": 100.0 * rows}
