@@ -27,19 +27,24 @@ LARGEST = 3.4e38
 
 
 def read_metrics(path: Path) -> list[dict[str, Number]]:
-    """Rows by step, a step's training row before its validation row; of a step logged twice the last row wins. Alerts,
-    which are text, are left out.
+    """Rows by step, a step's training row before its validation row. Rows in a row of the same step are one, of the
+    last values; those of a step that was done again take the place of the earlier ones. Alerts, which are text, are
+    left out.
 
     A torn line is what a killed run leaves: it is dropped, and where something was written behind it, that row is read.
     Any other line that is not a JSON object raises ``ValueError`` naming ``file:line``.
     """
     rows: dict[tuple[float, bool], dict[str, Number]] = {}
+    before: dict[bool, float] = {}
     for line, text in lines(path.read_bytes()):
         row = parse(text)
         if row is None and not text.startswith("{"):
             raise ValueError(f"{path}:{line}: not a JSON object")
         if row is not None and "alert" not in row and is_number(row.get("step")):
-            rows[float(row["step"]), "val_loss" in row] = row
+            step, validation = float(row["step"]), "val_loss" in row
+            same = before.get(validation) == step
+            rows[step, validation] = rows[step, validation] | row if same else row
+            before[validation] = step
     return [rows[key] for key in sorted(rows)]
 
 

@@ -2,7 +2,9 @@
 
 import json
 import math
+from operator import itemgetter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -72,6 +74,41 @@ def test_steps_done_again_count_as_they_were_done_last(tmp_path: Path) -> None:
     assert found.series("loss")[0].tolist() == [1, 2, 3, 4, 5, 6]
     assert found.series("loss")[1].tolist() == [1, 1, 1, 2, 2, 2]
     assert found.series("val_loss")[0].tolist() == [3.0]
+
+
+@pytest.mark.parametrize("loss", [1.0, None])
+def test_a_step_s_checkpoints_and_its_loss_are_one_row(tmp_path: Path, loss: float | None) -> None:
+    rows = [
+        {"step": 1, "time": 1.0, "loss": 2.0},
+        {"step": 2, "time": 2.0, "loss": loss},
+        {"step": 2, "time": 3.0, "save_seconds": 0.5},
+        {"step": 2, "time": 4.0, "val_loss": 3.0},
+        {"step": 2, "time": 5.0, "save_seconds": 0.6},
+    ]
+    found = read_columns(log(tmp_path / "m.jsonl", *rows))
+    assert found.steps.tolist() == [1, 2, 2]
+    assert found.values["time"].tolist() == [1, 5, 4]
+    assert found.series("save_seconds")[1].tolist() == [0.6] and found.series("val_loss")[1].tolist() == [3.0]
+    assert found.series("loss")[1].tolist() == ([2.0, 1.0] if loss else [2.0])
+    assert [steps.tolist() for steps in found.bad.values()] == ([] if loss else [[2.0]])
+
+
+def test_a_step_done_again_keeps_nothing_of_the_first_time(tmp_path: Path) -> None:
+    first = [{"step": 1, "loss": 3.0}, {"step": 2, "loss": 2.0}, {"step": 2, "save_seconds": 0.5}]
+    found = read_columns(log(tmp_path / "m.jsonl", *first, {"step": 1, "loss": 3.1}, {"step": 2, "loss": 2.1}))
+    assert found.series("loss")[1].tolist() == [3.1, 2.1] and "save_seconds" not in found.values
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 4), ROW), min_size=1, max_size=30))
+def test_repeated_steps_read_as_the_report_reads_them(rows: list[tuple[int, dict[str, float]]]) -> None:
+    with TemporaryDirectory() as place:
+        path = log(Path(place) / "m.jsonl", *({"step": step, **row} for step, row in sorted(rows, key=itemgetter(0))))
+        found, told = read_columns(path), read_metrics(path)
+    for key in ("loss", "lr", "val_loss"):
+        last = max((row["step"] for row in told if "val_loss" not in row), default=math.inf)
+        kept = [row for row in told if "val_loss" not in row or row["step"] <= last]
+        assert found.series(key)[1].tolist() == [row[key] for row in kept if key in row]
 
 
 @pytest.mark.parametrize("more", [{}, {"loss": None}])

@@ -52,6 +52,28 @@ def test_the_last_value_of_a_step_wins_and_validation_keeps_its_own_row(tmp_path
     assert read == [rows[0], {"step": 2, "loss": 7.0}, {"step": 2, "val_loss": 9.0}, rows[2]]
 
 
+def test_a_checkpoint_s_row_is_merged_into_its_step_s(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "m.jsonl",
+        {"step": 1, "time": 1.0, "loss": 3.0},
+        {"step": 1, "time": 2.0, "save_seconds": 0.5},
+        {"step": 2, "time": 3.0, "loss": 2.0},
+        {"step": 2, "time": 4.0, "val_loss": 2.5},
+        {"step": 2, "time": 5.0, "save_seconds": 0.6},
+    )
+    assert read_metrics(path) == [
+        {"step": 1, "time": 2.0, "loss": 3.0, "save_seconds": 0.5},
+        {"step": 2, "time": 5.0, "loss": 2.0, "save_seconds": 0.6},
+        {"step": 2, "time": 4.0, "val_loss": 2.5},
+    ]
+
+
+def test_a_step_done_again_keeps_nothing_of_the_first_time(tmp_path: Path) -> None:
+    first = [{"step": 1, "loss": 3.0}, {"step": 2, "loss": 2.0}, {"step": 2, "save_seconds": 0.5}]
+    again = [{"step": 1, "loss": 3.1}, {"step": 2, "loss": 2.1}]
+    assert read_metrics(write(tmp_path / "m.jsonl", *first, *again)) == again
+
+
 def test_an_empty_file_has_no_rows(tmp_path: Path) -> None:
     assert read_metrics(write(tmp_path / "m.jsonl", "")) == []
 

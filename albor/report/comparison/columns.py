@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from albor.report.metrics import lines, parse, real
 
 Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
 NOT_FINITE = (b"null", b"NaN", b"Infinity")
 """How a log writes what is not finite. A column cannot tell that from what was not logged, so such a log is read line
 by line."""
@@ -63,7 +64,12 @@ def read_columns(path: Path) -> Columns:
     steps = written.pop("step", np.empty(0))
     if not len(steps):
         return Columns(steps, {}, {}, alerts, unread)
-    rows = _kept(steps, np.isfinite(written[VALIDATION]) | bad[VALIDATION] if VALIDATION in written else None)
+    check = np.isfinite(written[VALIDATION]) | bad[VALIDATION] if VALIDATION in written else np.zeros(len(steps), bool)
+    there = np.isfinite(steps)
+    train, checks = np.flatnonzero(there & ~check), np.flatnonzero(there & check)
+    for kind in (train, checks):
+        _merge(steps, kind, written, bad)
+    rows = _kept(steps, train, checks)
     rows = rows[np.argsort(steps[rows], kind="stable")]
     values = {key: column[rows] for key, column in written.items()}
     return Columns(
@@ -75,18 +81,32 @@ def read_columns(path: Path) -> Columns:
     )
 
 
-def _kept(steps: Floats, validation: NDArray[np.bool_] | None) -> NDArray[np.int64]:
+def _merge(steps: Floats, rows: Rows, columns: Mapping[str, Floats], bad: Mapping[str, NDArray[np.bool_]]) -> None:
+    """Adds to each of ``rows`` what those right before it have of the same step and it has not: a step's checkpoint is
+    logged after the step."""
+    same = np.diff(steps[rows], prepend=np.nan) == 0
+    shared = same | np.append(same[1:], False)
+    rows, same = rows[shared], same[shared]
+    places = np.arange(len(rows))
+    first = np.where(same, 0, places)
+    for key, column in columns.items():
+        where = bad.get(key)
+        said = np.isfinite(column[rows]) if where is None else np.isfinite(column[rows]) | where[rows]
+        source = rows[np.maximum.accumulate(np.where(said, places, first))]
+        column[rows] = column[source]
+        if where is not None:
+            where[rows] = where[source]
+
+
+def _kept(steps: Floats, train: Rows, checks: Rows) -> Rows:
     """The rows that count: a step that comes again takes the place of all from there on."""
-    there = np.isfinite(steps)
-    val = np.zeros(len(steps), bool) if validation is None else validation
-    train = _last(steps, np.flatnonzero(there & ~val))
-    checks = _last(steps, np.flatnonzero(there & val))
+    train, checks = _last(steps, train), _last(steps, checks)
     if len(train):  # what an attempt that was given up had validated
         checks = checks[steps[checks] <= steps[train[-1]]]
     return np.concatenate([train, checks])
 
 
-def _last(steps: Floats, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+def _last(steps: Floats, rows: Rows) -> Rows:
     """The rows whose step no later row has reached again."""
     found = steps[rows]
     if len(found) < 2 or (np.diff(found) > 0).all():
