@@ -52,15 +52,14 @@ def overrides_for(arguments: Arguments, path: Path) -> tuple[str, ...]:
         outputs = str(around.directory.parents[1] if around else trained.config["outputs"])
     texts = {
         **choices(arguments, trained),
-        "seed": trained.config["seed"],
-        "outputs": outputs,
-        "inputs.model": str(path.absolute()),
+        "seed": written(trained.config["seed"]),
+        "outputs": written(outputs),
+        "inputs.model": written(str(path.absolute())),
     }
-    # Hydra's grammar reads JSON's scalars and lists.
-    own = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in texts.items() if key not in given]
+    own = [f"{key}={text}" for key, text in texts.items() if key not in given]
     overrides = ("stage=eval", *own, *arguments.overrides)
     sources = {name: source(name, trained, around, Store(Path(outputs))) for name in wanted(arguments, overrides)}
-    inputs = [f"inputs.{name}={json.dumps(place, ensure_ascii=False)}" for name, place in sources.items()]
+    inputs = [f"inputs.{name}={written(place)}" for name, place in sources.items()]
     return (*overrides, *inputs)
 
 
@@ -82,12 +81,21 @@ def newest(found: Run) -> Path:
     return found_steps[0]
 
 
-def choices(arguments: Arguments, trained: Manifest) -> dict[str, object]:
-    """The run's choices of what reaches every stage, and its values for what their files leave open (``???``)."""
-    chosen: dict[str, str | None] = {group: c for group in CHAIN if (c := trained.choices.get(group)) is not None}
+def written(value: object) -> str:
+    """A value as an override has it: Hydra's grammar reads JSON's scalars and lists."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def choices(arguments: Arguments, trained: Manifest) -> dict[str, str]:
+    """The run's choices of what reaches every stage, and its values for what their files leave open (``???``), as
+    overrides have them."""
+    chosen = {group: c for group in CHAIN if (c := trained.choices.get(group)) is not None}
     composed = planner(arguments).resolver.composer.compose({**chosen, "stage": "eval"})
     open_keys = [path for path, leaf in leaves(composed.tree) if leaf == MISSING]
-    return {**chosen, **{key: value_at(trained.config, key) for key in open_keys}}
+    return {
+        **{group: c if c.startswith("[") else written(c) for group, c in chosen.items()},  # several: [a,b]
+        **{key: written(value_at(trained.config, key)) for key in open_keys},
+    }
 
 
 def source(name: str, trained: Manifest, around: Run | None, store: Store) -> str:
