@@ -56,10 +56,10 @@ class Request:
     log-probabilities at all."""
 
     def __post_init__(self) -> None:
-        if self.max_new_tokens < 1 or not 0 <= self.seed < 1 << 64:
-            raise ValueError(
-                f"max_new_tokens {self.max_new_tokens}, seed {self.seed}: at least 1, and 0 to 2^64 - 1, are needed"
-            )
+        if self.max_new_tokens < 1:
+            raise ValueError(f"{self.max_new_tokens} new tokens: at least 1 is needed")
+        if not 0 <= self.seed < 1 << 64:
+            raise ValueError(f"seed {self.seed}: 0 to 2^64 - 1 is needed")
         if self.told is not None and not 0 <= self.told <= MOST_TOLD:
             raise ValueError(f"told {self.told}: 0 to {MOST_TOLD} tokens can be told")
 

@@ -110,7 +110,7 @@ class HttpWriter:
 
 def most_tokens(max_new_tokens: int | None, max_length: int | None) -> int:
     """What a service is asked for under these limits."""
-    return min([limit for limit in (max_new_tokens, max_length) if limit], default=MOST)
+    return min([limit for limit in (max_new_tokens, max_length) if limit is not None], default=MOST)
 
 
 def _failed(cause: str, fix: str) -> AlborError:

@@ -55,7 +55,7 @@ class TextRequest:
     sampling: Sampling = LIKELIEST
     seed: int = 0
     max_new_tokens: int | None = None
-    """Most tokens of the answer; null is what fits."""
+    """Most tokens of the answer; None is as many as fit."""
     max_length: int | None = None
     """Most tokens of prompt and answer together."""
     stop: tuple[str, ...] = ()
@@ -96,7 +96,7 @@ class Framing:
         tokens = self._tokens
         prefix = tokens.encode(request.prompt)
         suffix = tokens.encode(request.suffix) if request.suffix is not None else []
-        wanted = request.max_new_tokens or self._context
+        wanted = self._context if request.max_new_tokens is None else request.max_new_tokens
         frame = 1 if request.suffix is None else 4
         if request.max_length is not None:
             wanted = min(wanted, request.max_length - len(prefix) - len(suffix) - frame)

@@ -13,6 +13,7 @@ import albor
 from albor.data.chat import Message
 from albor.errors import AlborError
 from albor.inference.loaded import LanguageModel
+from albor.inference.prompts import TextRequest
 from albor.runs.store import Store
 from tests.command import albor as command
 from tests.serve.serving import models
@@ -83,6 +84,14 @@ def test_settings_out_of_range(model: LanguageModel) -> None:
     for wrong in ({"temperature": -1.0}, {"top_p": 0.0}, {"top_k": 9999}, {"logprobs": 21}):
         with pytest.raises(ValueError, match=r"needed|can be told"):
             model.complete("x", max_tokens=2, **wrong)
+    with pytest.raises(ValueError, match=r"^0 new tokens: at least 1 is needed$"):
+        model.complete("x", max_tokens=0)
+
+
+def test_no_limit_is_what_fits_and_a_limit_of_nothing_is_nothing(model: LanguageModel) -> None:
+    whole = model.frame(TextRequest(prompt="x"))
+    assert whole.room == model.context - len(whole.ids)
+    assert model.frame(TextRequest(prompt="x", max_new_tokens=0)).room == 0
 
 
 def test_a_model_without_fim_tokens(directories: dict[str, Path], tmp_path: Path) -> None:
