@@ -257,19 +257,29 @@ def load(
     bounds the texts that are written at a time. A run's files are held against their hashes. Raises AlborError when
     there is no such model.
     """
-    path = Path(model)
-    if path.suffix == ".gguf" and path.is_file():
+    found = find(model, outputs)
+    path = found.artifact if isinstance(found, Run) else found
+    if path.is_file():
         from albor.inference.gguf_engine import GgufEngine
 
         return LanguageModel(
             path.parent, GgufEngine.load(path, threads=threads), Codec.of_model(path.parent), rows=rows
         )
-    if not path.is_dir() or any((place / MANIFEST).exists() for place in (path, path.parent)):
-        run = _with_model(Store(Path(outputs)).find(str(model)))
-        path = run.artifact
-        for name, known in run.manifest.files.items():
+    if isinstance(found, Run):
+        for name, known in found.manifest.files.items():
             verify(path / name, known)
     return LanguageModel(path, open_engine(path, device=device, threads=threads), Codec.of_model(path), rows=rows)
+
+
+def find(model: str | Path, outputs: str | Path) -> Run | Path:
+    """The run that has the model, or the directory or GGUF file that is it; nothing is read. Raises AlborError when
+    there is no such run, or none with a model."""
+    path = Path(model)
+    if path.suffix == ".gguf" and path.is_file():
+        return path
+    if path.is_dir() and not any((place / MANIFEST).exists() for place in (path, path.parent)):
+        return path
+    return _with_model(Store(Path(outputs)).find(str(model)))
 
 
 def _message(given: Mapping[str, str]) -> Message:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.runs.stores import put
+
 
 def refused(outcome, *, messages: int | None = None) -> list[str]:
     """The messages of a refusal, one string each."""
@@ -173,6 +175,7 @@ def test_every_verb_refuses_alike(verb: str, albor) -> None:
         (["diff", "a", "b"], "there is no run 'a'", "albor runs"),
         (["sample"], "one run", "--prompt"),
         (["sample", "a", "--prompt", "x"], "there is no run 'a'", "albor runs"),
+        (["sample", "a", "--prompt", ""], "there is no run 'a'", "albor runs"),
         (["sample", "a", "--temperature", "hot"], "--temperature", ""),
         (["sample", "a", "--prompt", "x", "--temperature", "-1"], "--temperature -1", "--temperature 0"),
         (["sample", "a", "--prompt", "x", "--top-p", "1.5"], "--top-p 1.5", "up to 1"),
@@ -216,6 +219,12 @@ def test_command_lines(words: list[str], place: str, fix: str, albor) -> None:
     message = "".join(refused(albor(*words)))
     assert place in message
     assert fix in message
+
+
+def test_a_run_without_a_model_is_named_before_a_prompt_is_asked_for(tmp_path: Path, albor) -> None:
+    put(tmp_path / "elsewhere", "tokenizer", "bb00")
+    (message,) = refused(albor("sample", "bb00", "--prompt", "", "outputs=elsewhere"), messages=1)
+    assert "no model lies in this run" in message
 
 
 def test_where_nothing_is_watched_anything_may_be_switched_off(albor) -> None:

@@ -14,14 +14,16 @@ def run(arguments: Arguments) -> int:
         usage = "albor sample RUN --prompt 'def '; `albor runs` lists them"
         raise bad("`albor sample` takes one run or model directory", usage)
     refuse_out_of_range(arguments)
+
+    from albor.inference.engine import derive_seed
+    from albor.inference.loaded import find, load
+
+    outputs = outputs_of(arguments.overrides)
+    find(arguments.words[0], outputs)  # a run that is not there is named before a prompt is asked for
     prompts = arguments.prompt or ([sys.stdin.read()] if not sys.stdin.isatty() else [])
     if not prompts or not all(prompts):
         raise bad("there is nothing to continue", "--prompt TEXT, or text on standard input")
-
-    from albor.inference.engine import derive_seed
-    from albor.inference.loaded import load
-
-    model = load(arguments.words[0], outputs=outputs_of(arguments.overrides))
+    model = load(arguments.words[0], outputs=outputs)
     for number, prompt in enumerate(prompts):
         pieces = model.stream(
             prompt,
