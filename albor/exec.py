@@ -42,8 +42,9 @@ class Lasting(io.TextIOWrapper):
 
 
 def run() -> None:
-    """An interrupt while the imports are under way has nothing to save."""
-    signal.signal(signal.SIGINT, lambda number, frame: os._exit(INTERRUPTED))
+    # An interrupt while the imports are under way has nothing to save, and ends this process as any signal would: who
+    # started it tells of it.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.stdout, sys.stderr = Lasting.instead_of(sys.stdout), Lasting.instead_of(sys.stderr)
     from albor.worker import main
 

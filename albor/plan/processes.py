@@ -183,8 +183,7 @@ class Processes:
         if not failed and codes[0] == 0:
             return End(0)
         if not failed or any(at[rank] < at[failed[0]] for rank in stopped):
-            silent = INTERRUPTED not in codes
-            text = GOES_ON if silent else ""
+            text = "" if codes[0] == INTERRUPTED else GOES_ON  # rank 0, which answered, has said it
             return End(INTERRUPTED, told[0].text if 0 in told else text)
         first, code = failed[0], codes[failed[0]]
         who = name if self._count == 1 else f"rank {first}"

@@ -92,6 +92,30 @@ def test_a_process_that_is_stopped_before_it_can_answer_is_interrupted(tmp_path:
     assert ended("waits", tmp_path) == End(75, "interrupted; the same command goes on from here")
 
 
+IMPORTING = """
+import os, signal, sys, time
+from albor.exec import run
+class Slow:
+    def find_spec(self, name, path, target=None):
+        if name == "albor.worker":
+            os.kill(os.getppid(), signal.SIGINT)
+            time.sleep(60)
+sys.meta_path.insert(0, Slow())
+run()
+"""
+
+
+def test_an_interrupt_while_a_stage_imports_is_told(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    processes = Processes([sys.executable, "-c", IMPORTING], environment, count=1, logs=tmp_path)
+    assert processes.run("stage") == End(75, "interrupted; the same command goes on from here")
+
+
+def test_rank_0_that_could_not_answer_is_spoken_for(tmp_path: Path) -> None:
+    threading.Timer(1, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+    assert ended("waits,obeys", tmp_path) == End(75, "interrupted; the same command goes on from here")
+
+
 @pytest.mark.slow
 def test_a_second_interrupt_is_final(tmp_path: Path) -> None:
     """A rank that waits for another in torch answers no signal."""
