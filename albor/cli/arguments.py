@@ -197,17 +197,30 @@ class Arguments:
     """How many of a finished run's checkpoints stay, instead of trainer.keep_last."""
 
 
+PLAINLY = {
+    ": invalid int value: ": " takes a whole number, not ",
+    ": invalid float value: ": " takes a number, not ",
+    ": invalid choice: ": " has no choice ",
+    ": expected one argument": " takes a value, and none was given",
+    ": ignored explicit argument ": " takes no value, not ",
+}
+"""What argparse says, in plain words."""
+
+
 class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise bad(message, "`albor --help` shows the grammar")
+        cause = message.removeprefix("argument ")
+        for theirs, ours in PLAINLY.items():
+            cause = cause.replace(theirs, ours, 1)
+        raise bad(cause, f"`{self.prog} --help` says what it takes")
 
 
 def bad(cause: str, fix: str | None) -> ConfigRefused:
     return ConfigRefused([Problem("E-OVERRIDE", "command line", cause, fix)])
 
 
-def parser() -> Parser:
-    p = Parser(prog="albor", add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+def parser(prog: str = "albor") -> Parser:
+    p = Parser(prog=prog, add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
     p.add_argument("--config-dir", "-cd", action="append", dest="config_dirs", metavar="DIR")
     p.add_argument("--multirun", "-m", action="store_true")
     p.add_argument("--strict", action="store_true")
@@ -263,13 +276,14 @@ def is_override(word: str) -> bool:
 
 def parse_arguments(argv: list[str]) -> Arguments:
     """Raises ConfigRefused when a word is neither verb, flag nor override."""
-    known, rest = parser().parse_known_args(argv)
+    command = " ".join(["albor", *[word for word in argv if word in VERBS][:1]])
+    known, rest = parser(command).parse_known_args(argv)
     given = vars(known)
     for word in rest:
         if word.startswith("-") and not is_override(word):
             flags = {flag.replace("_", "-") for known in FLAGS.values() for flag in known}
             guess = nearest(word, [f"--{flag}" for flag in ("config-dir", "help", "version", *sorted(flags))])
-            raise bad(f"{word} is not a flag", f"did you mean {guess}?" if guess else "`albor --help` lists them")
+            raise bad(f"{word} is not a flag", f"did you mean {guess}?" if guess else f"`{command} --help` lists them")
     words = [w for w in rest if not is_override(w)]
     verb = words.pop(0) if words and words[0] in VERBS else None
     if verb is None and words:
@@ -282,6 +296,6 @@ def parse_arguments(argv: list[str]) -> Arguments:
     for flag in given:
         if flag != "config_dirs" and flag not in FLAGS.get(verb or "", ()):
             what = f"`albor {verb}`" if verb else "running a target"
-            raise bad(f"--{flag.replace('_', '-')} does not go with {what}", None)
+            raise bad(f"--{flag.replace('_', '-')} does not go with {what}", f"`{command} --help` lists what does")
     given["config_dirs"] = tuple(given.get("config_dirs", ()))
     return Arguments(verb=verb, words=words, overrides=overrides, **given)

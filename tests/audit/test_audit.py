@@ -182,7 +182,7 @@ def test_bad_words(store: Path, albor) -> None:
         (("audit", "a", "b"), "takes one run"),
         (("audit", "nothing"), "there is no run 'nothing'"),
         (("audit", find(store, "pack").directory.name), "no run that makes a model"),
-        (("audit", "x", "--format", "yaml"), "invalid choice"),
+        (("audit", "x", "--format", "yaml"), "has no choice"),
         (("audit", "x", "--json"), "does not go with"),
     ):
         done = albor(*words)

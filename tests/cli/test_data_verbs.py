@@ -140,7 +140,7 @@ def test_the_largest_sources_or_all() -> None:
         (("inspect", "PACK", "--row", "99999"), "there is no row 99999 in train"),
         (("inspect", "PACK", "--row", "-1"), "there is no row -1 in train"),
         (("inspect", "PACK", "--rows", "0"), "--rows 0"),
-        (("inspect", "PACK", "--split", "test"), "invalid choice"),
+        (("inspect", "PACK", "--split", "test"), "has no choice"),
         (("inspect", "PACK", "--all"), "--all does not go with `albor data inspect`"),
         (("stats", "PACK", "--row", "3"), "--row does not go with `albor data stats`"),
         (("inspect", "PREPARE"), "a prepare run has no rows"),
