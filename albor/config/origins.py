@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
+from hydra.core.default_element import ResultDefault
 from hydra.core.override_parser.types import Override
 
 from albor.config.location import short
-from albor.config.yaml_files import read_nodes
+from albor.config.tree import leaves
+from albor.config.yaml_files import read_config, read_nodes
 
 if TYPE_CHECKING:
     from albor.config.compose import Composed, Composer
@@ -31,12 +33,23 @@ class Origins:
             if path == key or path.startswith(f"{key}.") or key.startswith(f"{path}."):
                 return f"override {override.input_line}"
         parts = path.split(".")
-        for file, package in self._files():
+        for file, package in self._files(self.composed.merged):
             inside = parts[len(package) :]
             if parts[: len(package)] == package and (line := self._line(file, inside)):
                 return f"{short(file)}:{line}"
         # What nobody set: the place where its section was, or for a whole group its file, is the place to set it.
         return self.find(".".join(parts[:-1])) if len(parts) > 2 else self._chosen(parts[0])
+
+    def set_by(self, group: str) -> Iterator[tuple[str, str]]:
+        """Every key that a group's choice sets from the top, itself or by a file of the group that it is made from,
+        and where."""
+        own = [d for d in self.composed.merged if (d.config_path or "").startswith(f"{group}/") and not d.package]
+        found: dict[str, str] = {}
+        for file, _ in self._files(own):
+            for path, _ in leaves({k: v for k, v in read_config(file)[1].items() if k != "defaults"}):
+                key = path.partition("[")[0]
+                found.setdefault(key, f"{short(file)}:{self._line(file, key.split('.'))}")
+        yield from found.items()
 
     def _chosen(self, group: str) -> str | None:
         """The file of a group's choice."""
@@ -44,8 +57,8 @@ class Origins:
         file = self.composer.file(group, choice) if choice else None
         return short(file) if file else None
 
-    def _files(self) -> Iterator[tuple[Path, list[str]]]:
-        for default in reversed(self.composed.merged):
+    def _files(self, merged: Sequence[ResultDefault]) -> Iterator[tuple[Path, list[str]]]:
+        for default in reversed(merged):
             if default.config_path is None:
                 continue
             file = self.composer.file(*default.config_path.rpartition("/")[::2])

@@ -66,7 +66,8 @@ class Target:
             self.experiment_stage = self._experiment_stage(whole)
         except ConfigRefused as refused:
             raise ConfigRefused([*self.problems, *refused.problems]) from None
-        self._whole = whole
+        self.whole = whole
+        """What all choices together compose to."""
         self.problems += [*without_choice(self.overrides, whole), *without_alert(self.overrides, whole)]
         self.chain = {g: (whole.choices if self.choices.get("experiment") else self.choices).get(g) for g in CHAIN}
         self.own = {stage: self._upstream_overrides(stage, whole) for stage in self.overrides.upstream}
@@ -217,7 +218,7 @@ class Target:
 
     def fills(self, key: str) -> bool:
         """Whether the files leave the key to the command line: then its value reaches every stage."""
-        return self.resolver.fills(self._whole, key)
+        return self.resolver.fills(self.whole, key)
 
     def choices_of(self, stage: str) -> dict[str, str | None]:
         """The choices that reach a stage, but for those that reach every one."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from albor.config.location import short
 from albor.config.origins import Origins
 from albor.config.problems import ConfigRefused, Problem
 from albor.config.suggest import nearest
-from albor.plan.others import ALIKE, ASIDE, EVERYWHERE, OWN
+from albor.plan.others import ALIKE, ASIDE, CHAIN, EVERYWHERE, OWN
 from albor.stages import base as stages
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ def unheard(target: Target) -> Iterator[Problem]:
     yield from _unknown_inputs(target)
     for stage in list(target.own):  # a draft takes a stage out of it for a moment
         yield from _misdirected(target, stage)
+    if target.experiment_stage in stages.names() and not target.part.texts:  # else it is said of the whole target
+        yield from _idle_in_experiment(target, str(target.experiment_stage))
     if target.complete:
         yield from _idle_choices(target)
         yield from _idle_values(target)
@@ -48,6 +51,33 @@ def _idle_values(target: Target) -> Iterator[Problem]:
             named = _no_input(target, target.stage, key.removeprefix("inputs."), None)
             cause, fix = named.cause, str(named.help)
         yield Problem("E-OVERRIDE", key, cause, fix, f"override {override.input_line}")
+
+
+def _idle_in_experiment(target: Target, owner: str) -> Iterator[Problem]:
+    """What an experiment says, by values or by choices that stay with its stage, that its stage does not depend on."""
+    composer, whole = target.resolver.composer, target.whole
+    said = list(Origins(whole, composer, ()).set_by("experiment"))
+    said += [(group, file) for group, file in _chosen_by_experiment(target) if group not in (*CHAIN, "stage")]
+    for key, place in said:
+        readers = [] if key in (*ASIDE, *OWN) else target.resolver.readers(key)
+        if readers and owner not in readers:
+            near = [*(s for s in target.stages() if s in readers), *_readers(target, key)]
+            reader = (near or readers)[0]
+            cause = f"the experiment belongs to stage={owner}, which does not depend on `{key}`: it reaches nothing"
+            fix = (
+                f"name the stage that it is for (`override /stage: {reader}`) and give stage={owner} beside experiment="
+            )
+            fix += "; or name no stage, and it reaches every one"
+            yield Problem("E-OVERRIDE", key, cause, fix, place)
+
+
+def _chosen_by_experiment(target: Target) -> Iterator[tuple[str, str]]:
+    """The groups whose choice the experiment overrides, and where."""
+    composer, choices = target.resolver.composer, target.choices
+    file = composer.file("experiment", str(choices["experiment"]))
+    without = composer.compose({g: c for g, c in choices.items() if g != "experiment"}).overridden
+    for group in sorted(target.whole.overridden - without):
+        yield group, short(file) if file else group
 
 
 def _passed_on(target: Target, key: str) -> bool:

@@ -52,6 +52,18 @@ def test_its_commands_are_commands(page: str, place: Path, albor: Callable[..., 
     assert not wrong, "\n\n".join(wrong)
 
 
+def test_the_experiment_of_the_tutorial_trains_as_long_as_it_says(
+    tmp_path: Path, albor: Callable[..., Outcome]
+) -> None:
+    (block,) = (block for block in blocks("docs/tutorial.md") if block.title == "mine/experiment/short.yaml")
+    (tmp_path / block.title).parent.mkdir(parents=True)
+    (tmp_path / block.title).write_text(block.text)
+    given = [c for c in commands("docs/tutorial.md") if "experiment=short" in c.words]
+    assert given
+    for command in given:
+        assert re.search("steps +500 ", albor(*(command.albor or ())).out), command
+
+
 def of_albor(command: Command, albor: Callable[..., Outcome]) -> str | None:
     """Why a command of albor's is wrong, or None. A block that shows an error is of a command that is refused."""
     assert command.albor is not None

@@ -48,7 +48,11 @@ class Reader:
         words = [word.replace("RUN", self.run).replace("8000", str(self.port)) for word in command.words]
         words = [re.sub("^~/", f"{self.place}/home/", word) for word in words]
         given = command.albor
-        if given is None or any(word.isalpha() and word not in ("plan", "validate") for word in given):
+        if (
+            given is None
+            or "experiment=short" in given
+            or any(word.isalpha() and word not in ("plan", "validate") for word in given)
+        ):
             return words
         small = [text for text in SMALL if text not in words]
         target = next((word for word in given if word.startswith(("stage=", "experiment="))), "stage=ladder")
@@ -111,6 +115,7 @@ def test_from_nothing_to_a_completion(reader: Reader) -> None:
     assert re.search(r"pack .* done", changed) and re.search(r"pretrain .* new", changed)
     rungs = told["albor plan up.distill.distill.alpha=0.1"]
     assert re.search(r"pretrain .* done", rungs) and re.search(r"distill .* new", rungs)
+    assert re.search("steps +500 ", told["albor plan --config-dir mine experiment=short"])
     models = told["curl http://127.0.0.1:8000/v1/models"]
     assert all(f'"{rung}"' in models for rung in ("base", "distill", "instruct", "merged", "pruned", "q4"))
     asked = next(out for words, out in said if "v1/completions" in words)

@@ -151,6 +151,46 @@ def test_tasks_are_measured_beside_an_experiment_of_another_stage(
     assert list(made["generate"].task) == list(made["eval"].task) == tasks
 
 
+def experiment(root: Path, stage: str, values: str, choices: str = "") -> tuple[str, ...]:
+    """The words that choose an experiment of the user's that names a stage."""
+    file = root / "own/experiment/mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(f"# @package _global_\ndefaults: [override /stage: {stage}{choices}]\n{values}\n")
+    return "--config-dir", "own", "experiment=mine"
+
+
+@pytest.mark.parametrize("target", [(), ("stage=pretrain",), ("stage=ladder",)])
+def test_what_the_stage_of_an_experiment_does_not_depend_on_is_refused(
+    target: tuple[str, ...], albor, tmp_path: Path
+) -> None:
+    words = experiment(
+        tmp_path, "report", "name: mine\noptim:\n  lr: 3e-3\ntrainer: {max_steps: 500}\nallow: [C-DATA-001]"
+    )
+    done = albor("plan", *words, *target)
+    assert done.code == 2 and done.err.count("error[E-OVERRIDE]") == 2
+    for word in (
+        "own/experiment/mine.yaml:5",
+        "mine.yaml:6",
+        "stage=report, which",
+        "override /stage: pretrain",
+        "name no stage",
+    ):
+        assert word in done.err, word
+
+
+def test_a_choice_that_the_stage_of_an_experiment_does_not_depend_on_is_refused(albor, tmp_path: Path) -> None:
+    words = experiment(tmp_path, "report", "name: mine", ", override /optim: muon, override /model: small")
+    done = albor("plan", *words)
+    assert done.code == 2 and done.err.count("error[E-OVERRIDE]") == 1 and "`optim`: it reaches nothing" in done.err
+    assert albor("plan", *words, "optim=adamw").code == 0, "the command line chooses, for the stage that reads it"
+
+
+@pytest.mark.parametrize("target", ["pretrain", "eval", "distill", "report", "quantize", "ladder", "prepare"])
+@pytest.mark.parametrize("name", ["best", "speedrun"])
+def test_experiments_of_ours_go_with_every_target(name: str, target: str, planner: Planner) -> None:
+    assert reported(planner, (f"stage={target}", f"experiment={name}")).target.stage.name == target
+
+
 def test_an_experiment_chooses_tasks(albor, tmp_path: Path) -> None:
     mine = tmp_path / "conf" / "experiment" / "mine.yaml"
     mine.parent.mkdir(parents=True)
