@@ -232,6 +232,21 @@ def test_distillation_is_judged_pair_by_pair(gain: float, fim: bool | None, expe
     assert "60 items" in judgment.evidence and missing == (expected == "UNTESTED")
 
 
+@pytest.mark.parametrize(
+    ("gain", "passed", "expected"),
+    [(0.05, 0, "UNTESTED"), (-0.05, 0, "FALSIFIED"), (0.05, 1, "FALSIFIED")],
+)
+def test_holes_that_neither_model_fills_tell_nothing(gain: float, passed: int, expected: str, store: Path) -> None:
+    base = find(store, "pretrain").manifest.id
+    made(store, "distill", "d", {"init_from": base})
+    measured(store, "eb", base, bits=BITS.tolist(), exact=[[False]] * 48)
+    measured(store, "ed", "d", bits=(BITS - gain).tolist(), exact=[[n < passed] for n in range(48)])
+    judgment = verdict(store, 5)
+    assert judgment.verdict == expected, judgment.evidence
+    assert "bits per byte" in judgment.evidence and "missing" not in judgment.evidence
+    assert ("FIM holes passed: 0 of 48 items by either" in judgment.evidence) == (passed == 0)
+
+
 def test_what_was_measured_otherwise_is_not_paired(store: Path) -> None:
     base = find(store, "pretrain").manifest.id
     made(store, "distill", "d", {"init_from": base})

@@ -48,7 +48,7 @@ def distillation(material: Material) -> Judgment:
 def compared(run: Run, after: list[Evaluation], before: list[Evaluation], command: str) -> Judgment:
     from albor.evals.paired import paired
 
-    parts, numbers, holds, missing = [], {}, True, []
+    parts, numbers, holds, missing, floor = [], {}, True, [], []
     for title, (values, sign) in MEASURES.items():
         pair = newest(after, before, values)
         if pair is None:
@@ -56,6 +56,10 @@ def compared(run: Run, after: list[Evaluation], before: list[Evaluation], comman
             continue
         ours, theirs, names = pair
         common = [item for item in ours if item in theirs]
+        if not any(ours[item] or theirs[item] for item in common):  # no difference could have shown
+            none = f"{title}: 0 of {len(common):,} items by either of {names}"
+            floor.append(f"{none}, which tells nothing until they are trained for longer")
+            continue
         found = paired([sign * ours[item] for item in common], [sign * theirs[item] for item in common])
         better = found.mean > 0 and found.greater < LEVEL
         holds &= better
@@ -64,9 +68,10 @@ def compared(run: Run, after: list[Evaluation], before: list[Evaluation], comman
             f"p = {found.greater:.4f} over {found.count:,} items of {names}"
         )
         numbers[title] = asdict(found)
-    text = f"{name(run)} against its base: {'; '.join(parts) or 'nothing to pair'}"
-    if missing and holds:
+    text = f"{name(run)} against its base: {'; '.join([*parts, *floor]) or 'nothing to pair'}"
+    if holds and missing:
         text += f"; missing, of the same items in both evaluations: {', '.join(missing)}"
+    if holds and (missing or floor):
         return untested(text, command, run=run.manifest.id, **numbers)
     return judged(holds, text, run=run.manifest.id, **numbers)
 
