@@ -12,6 +12,8 @@ REFERENCE_VOCAB = 32_768
 LANDMARKS = ((1_000.0, "token frequencies"), (100.0, "syntax and idioms"), (30.0, "good"), (10.0, "excellent"))
 """SPEC §6, for a vocabulary of 32,768 and a model of about 350M."""
 BEST = 4.0
+NEAR = 8.0
+"""Percent of the scale below which the names of two landmarks would lie over each other."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,13 @@ def perplexity_scale(headline: Headline) -> Scale | None:
         share = math.log(vocab / value) / math.log(vocab / best)
         return Mark(round(100 * min(1.0, max(0.0, share)), 2), number(value if value % 1 else int(value)), label)
 
+    landmarks = [mark(vocab, "untrained")]
+    for value, label in LANDMARKS:
+        if value < vocab and (following := mark(value, label)).at - landmarks[-1].at >= NEAR:
+            landmarks.append(following)
     known = before is not None and math.isfinite(before) and before >= 1
     return Scale(
-        landmarks=(mark(vocab, "untrained"), *(mark(*landmark) for landmark in LANDMARKS if landmark[0] < vocab)),
+        landmarks=tuple(landmarks),
         before=mark(before, "before") if known and before is not None else None,
         after=mark(after, "after"),
         note=_note(headline.vocab_size),

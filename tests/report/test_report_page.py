@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import json
 import math
 import re
@@ -138,6 +139,20 @@ def test_the_scale_places_a_model_between_its_vocabulary_and_excellent() -> None
     assert unknown and unknown.after.at == 0 and "not recorded" in unknown.note
     assert perplexity_scale(Headline()) is None
     assert perplexity_scale(Headline(val_ppl_after=math.inf)) is None
+
+
+@pytest.mark.parametrize(
+    ("vocab", "dropped"), [(1_024, "token frequencies"), (110, "syntax and idioms"), (262_144, None)]
+)
+@pytest.mark.parametrize("after", [1.0, 12.0])
+def test_landmarks_that_would_overprint_give_way_to_the_one_before(
+    vocab: int, dropped: str | None, after: float
+) -> None:
+    scale = perplexity_scale(Headline(val_ppl_after=after, vocab_size=vocab))
+    assert scale
+    places, labels = [mark.at for mark in scale.landmarks], [mark.label for mark in scale.landmarks]
+    assert labels[0] == "untrained" and labels[-1] == "excellent" and dropped not in labels
+    assert all(b - a > 8 for a, b in itertools.pairwise(places))
 
 
 def test_inputs_resolve_by_id_by_stage_and_by_name() -> None:
