@@ -123,8 +123,9 @@ def begins(directory: Path, name: str) -> bool:
     )
 
 
-def outputs_of(overrides: Sequence[str]) -> Path:
-    """The store that ``outputs=DIR`` names, for verbs that compose nothing. Raises AlborError for other overrides."""
+def outputs_of(overrides: Sequence[str], *, there: bool = True) -> Path:
+    """The store that ``outputs=DIR`` names, for verbs that compose nothing. Raises AlborError for other overrides, and
+    for what is no directory, if it must be ``there``."""
     root = "outputs"
     for text in overrides:
         key, _, value = text.partition("=")
@@ -132,6 +133,11 @@ def outputs_of(overrides: Sequence[str]) -> Path:
             fix = "only outputs=DIR does; `albor runs STAGE` lists one stage"
             raise AlborError(f"`{text}` does not concern the runs in the store", fix)
         root = value
+    if there and overrides and not Path(root).is_dir():
+        cause = f"{root} is a file, not a directory of runs" if Path(root).exists() else f"there is no directory {root}"
+        raise AlborError(
+            cause, "outputs=DIR names where runs are; without it they are in outputs", place=f"outputs={root}"
+        )
     return Path(root)
 
 

@@ -201,6 +201,13 @@ def test_a_place_that_cannot_be_written_is_told_with_its_flag(verb: str, on, run
     assert "help: choose another place: --out DIR" in done.err and "outputs=DIR" not in done.err
 
 
+def test_a_card_is_not_written_over_a_file_that_was_meant_as_a_directory(on, run_of, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("mine")
+    done = on("card", run_of("pretrain").directory.name, "--out", "README.md")
+    assert done.code == 2 and "README.md is a file; --out takes a directory" in done.err
+    assert "--> README.md\n" in done.err and (tmp_path / "README.md").read_text() == "mine"
+
+
 def sums(path: Path, place: Path) -> set[str]:
     """The files that a list of checksums names, each held against its bytes."""
     names = set()

@@ -233,6 +233,15 @@ def test_a_run_without_a_model_is_named_before_a_prompt_is_asked_for(tmp_path: P
     assert "no model lies in this run" in message
 
 
+@pytest.mark.parametrize("words", [("runs",), ("runs", "--json"), ("gc",), ("card", "x")])
+def test_a_store_that_is_not_there_is_not_an_empty_one(words: tuple[str, ...], albor, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("")
+    for name, cause in (("README.md", "README.md is a file"), ("nosuch", "there is no directory nosuch")):
+        (message,) = refused(albor(*words, f"outputs={name}"), messages=1)
+        assert cause in message and f"--> outputs={name}" in message and "help: outputs=DIR" in message
+    assert albor("runs").out.startswith("no runs in outputs")
+
+
 def test_where_nothing_is_watched_anything_may_be_switched_off(albor) -> None:
     assert albor("validate", "stage=pretrain", "alerts=none", "alerts.loss_spike=null").code == 0
 

@@ -170,11 +170,13 @@ def test_a_run_without_a_log_is_named_and_left_out(albor, store: Path) -> None:
 
 def test_what_cannot_be_compared_is_refused_with_its_cause(albor, store: Path, tmp_path: Path) -> None:
     one = runs_of(store)[0]
+    (tmp_path / "empty").mkdir()
     for words, cause in (
         ((f"tinny-{one.id}",), f"did you mean tiny-{one.id}?"),
         (("sweep-00000000",), f"its sweeps are {name_of(store)}"),
         (("c" * 12,), "did not train, and no run that did is upstream of it"),
-        (("outputs=nowhere",), "the store holds no run that has logged a loss"),
+        (("outputs=empty",), "the store holds no run that has logged a loss"),
+        (("outputs=nowhere",), "there is no directory nowhere"),
         (("optim.lr=1",), "does not concern the runs in the store"),
         ((one.id, "--baseline", "nobody"), "there is no run 'nobody'"),
     ):

@@ -144,9 +144,11 @@ def test_a_name_of_no_run(name: str, cause: str, fix: str, root: Path) -> None:
     assert told(error) == (cause, fix, str(root))
 
 
-def test_the_store_of_verbs_that_compose_nothing() -> None:
+def test_the_store_of_verbs_that_compose_nothing(tmp_path: Path) -> None:
     assert outputs_of([]) == Path("outputs")
-    assert outputs_of(["outputs=a", "outputs=b=c"]) == Path("b=c")
+    (tmp_path / "b=c").mkdir()
+    assert outputs_of(["outputs=a", f"outputs={tmp_path}/b=c"]) == tmp_path / "b=c"
+    assert outputs_of(["outputs=nowhere"], there=False) == Path("nowhere")
 
 
 @pytest.mark.parametrize("text", ["outputs=", "outputs", "stage=pack", "=x"])

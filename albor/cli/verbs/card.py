@@ -31,6 +31,12 @@ def run(arguments: Arguments) -> int:
     if arguments.out is None:
         print(text, end="")
         return 0
+    if Path(arguments.out).is_file():
+        raise AlborError(
+            f"{arguments.out} is a file; --out takes a directory",
+            f"--out DIR: {CARD} is written there",
+            place=arguments.out,
+        )
     out = Path(arguments.out) / CARD
     write_out(out, text, "--out DIR")
     print(f"written: {short(out)}")

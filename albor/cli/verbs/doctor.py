@@ -34,7 +34,7 @@ class Check:
 
 
 def run(arguments: Arguments) -> int:
-    outputs = outputs_of(arguments.overrides)
+    outputs = outputs_of(arguments.overrides, there=False)
     checks = [c for probe in PROBES for c in probe(outputs)]
     if arguments.json:
         print(json.dumps([c.__dict__ for c in checks], indent=1))
