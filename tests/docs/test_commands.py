@@ -55,9 +55,10 @@ def test_its_commands_are_commands(page: str, place: Path, albor: Callable[..., 
 def test_the_experiment_of_the_tutorial_trains_as_long_as_it_says(
     tmp_path: Path, albor: Callable[..., Outcome]
 ) -> None:
-    (block,) = (block for block in blocks("docs/tutorial.md") if block.title == "mine/experiment/short.yaml")
-    (tmp_path / block.title).parent.mkdir(parents=True)
-    (tmp_path / block.title).write_text(block.text)
+    file = "mine/experiment/short.yaml"
+    (block,) = (block for block in blocks("docs/tutorial.md") if block.title == file)
+    (tmp_path / file).parent.mkdir(parents=True)
+    (tmp_path / file).write_text(block.text)
     given = [c for c in commands("docs/tutorial.md") if "experiment=short" in c.words]
     assert given
     for command in given:
