@@ -29,6 +29,11 @@ Announce = Callable[[Path, Manifest], None]
 TURN = 0.5
 """Seconds between looks at a run that another process works on."""
 
+SPIN = {"GOMP_SPINCOUNT": "1000"}
+"""Turns that a thread of OpenMP waits actively. By default it holds its core so long that another process there
+makes a training six times slower (docs/BENCHMARKS.md)."""
+WAITS = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}
+
 
 def quiet(directory: Path, run: Manifest) -> None:
     """The announcement of nothing."""
@@ -119,11 +124,13 @@ def launch(directory: Path, run: Manifest, control: Control | None = None) -> Pr
     """A stage's processes: one, one per device of this machine, or Slurm's srun, which starts them on its nodes."""
     trainer = run.config["trainer"]
     nodes, devices = int(trainer["nodes"]), int(trainer["devices"])
-    stage = [sys.executable, "-m", "albor.exec", str(directory)]
-    if not find(run.stage).distributed:
-        return Processes(stage, environment(1), count=1, logs=directory, control=control)
+    stage, kind = [sys.executable, "-m", "albor.exec", str(directory)], find(run.stage)
+    on_cpu = kind.accelerated and trainer.get("accelerator") == "cpu"
+    if not kind.distributed:
+        return Processes(stage, environment(1, on_cpu=on_cpu), count=1, logs=directory, control=control)
     if nodes == 1 and not (devices > 1 and allocated(1, devices)):
-        return Processes(stage, environment(devices), count=devices, logs=directory, control=control)
+        given = environment(devices, on_cpu=on_cpu)
+        return Processes(stage, given, count=devices, logs=directory, control=control)
     if not allocated(nodes, 1):
         cause = f"{run.stage}/{directory.name} runs on {nodes} machines, which cannot be started from here"
         by_hand = f"start this on each of them, HOST being the first: {start_by_hand(directory, nodes, devices)}"
@@ -134,7 +141,7 @@ def launch(directory: Path, run: Manifest, control: Control | None = None) -> Pr
     to_tasks = dict.fromkeys(FORWARDED, signal.SIGUSR1)
     return Processes(
         [*srun, *stage],
-        environment(devices),
+        environment(devices, on_cpu=on_cpu),
         count=1,
         logs=directory,
         forwarded=to_tasks,
@@ -149,8 +156,10 @@ def allocated(nodes: int, tasks: int) -> bool:
     return has[0] >= nodes and (tasks == 1 or has[1] >= tasks) and shutil.which("srun") is not None
 
 
-def environment(devices: int) -> dict[str, str]:
-    """A stage's environment: the processors are shared among its ranks, unless the user says otherwise."""
+def environment(devices: int, *, on_cpu: bool = False) -> dict[str, str]:
+    """A stage's environment: the processors are shared among its ranks, and one that computes on them waits for its
+    threads without keeping them from others, unless the user says otherwise."""
     cpus = os.cpu_count() or 1
     threads = {"OMP_NUM_THREADS": str(max(1, cpus // devices))} if devices > 1 else {}
-    return {"PYTHONUNBUFFERED": "1"} | threads | os.environ
+    waits = dict(SPIN) if on_cpu and not os.environ.keys() & WAITS else {}
+    return {"PYTHONUNBUFFERED": "1"} | threads | waits | os.environ

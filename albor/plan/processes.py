@@ -73,7 +73,7 @@ class Processes:
         lifeline: bool = True,
         control: Control | None = None,
     ) -> None:
-        self._command, self._environment, self._count = command, environment, count
+        self._command, self.environment, self._count = command, environment, count
         self._logs, self._forwarded, self._lifeline = logs, forwarded, lifeline
         self._control = control or Control()
         self._asked: deque[signal.Signals] = deque()
@@ -101,12 +101,12 @@ class Processes:
 
     def _environments(self, told: str) -> list[dict[str, str]]:
         if self._count == 1:
-            return [dict(self._environment)]
+            return [dict(self.environment)]
         size = str(self._count)
         shared = {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", FAILURES: told}
         shared |= {"MASTER_PORT": str(free_port())}
         ranks = map(str, range(self._count))
-        return [{**self._environment, **shared, "RANK": rank, "LOCAL_RANK": rank} for rank in ranks]
+        return [{**self.environment, **shared, "RANK": rank, "LOCAL_RANK": rank} for rank in ranks]
 
     def _start(self, environment: dict[str, str], output: IO[bytes] | None) -> Process:
         # In a group of its own: a terminal's SIGINT comes to this process alone, which hands on each signal once.

@@ -103,3 +103,30 @@ def test_training_on_a_device_that_is_not_here_is_refused(planner: Planner, monk
     with pytest.raises(AlborError, match="trains on mps, which this machine does not have") as refused:
         apply.check_machine(plan)
     assert refused.value.code == "E-DEVICE" and "trainer=cpu" in str(refused.value.help)
+
+
+@pytest.mark.parametrize(
+    ("stage", "accelerator", "given", "spins"),
+    [
+        ("pretrain", "cpu", {}, "1000"),
+        ("pretrain", "cpu", {"GOMP_SPINCOUNT": "7"}, "7"),
+        ("pretrain", "cpu", {"OMP_WAIT_POLICY": "ACTIVE"}, None),
+        ("pretrain", "cuda", {}, None),
+        ("prepare", "cpu", {}, None),
+    ],
+)
+def test_a_training_on_processors_does_not_keep_them_from_others(
+    stage: str,
+    accelerator: str,
+    given: dict[str, str],
+    spins: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    config = {"trainer": {"nodes": 1, "devices": 1, "accelerator": accelerator}}
+    run = Manifest(stage=stage, version=1, id="1b1b", label="m", status="planned", command="", config=config)
+    assert build.launch(tmp_path, run).environment.get("GOMP_SPINCOUNT") == spins
