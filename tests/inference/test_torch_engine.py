@@ -117,8 +117,8 @@ def test_requests_that_cannot_be_met_are_refused(model):
     for prompt in ((), (1,) * 40):
         with pytest.raises(ValueError, match="1 to 39 fit"):
             engine.generate([Request(prompt=prompt, max_new_tokens=1)])
-    for seed, count in ((0, 0), (-1, 1), (1 << 64, 1)):
-        with pytest.raises(ValueError, match="at least 1"):
+    for seed, count, needed in ((0, 0, "at least 1"), (-1, 1, "seed -1: 0 to 2"), (1 << 64, 1, "0 to 2")):
+        with pytest.raises(ValueError, match=needed):
             Request(prompt=(1,), max_new_tokens=count, seed=seed)
     with pytest.raises(ValueError, match="top_p"):
         Sampling(top_p=0.0)
